@@ -1,0 +1,50 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help setup demo test lint format types imports ci screenshot camera-model camera-accuracy clean
+
+help:  ## show what can be made
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+setup: $(VENV)/.ready  ## a virtual environment of its own, with everything pinned
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "p3dfeat needs Python 3.11 or newer; name one with make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: setup  ## write sample videos, extract and classify them, show the result
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m examples.demo
+
+test: setup  ## the tests, with coverage
+	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90
+
+lint: setup  ## ruff: style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: setup  ## ruff: mend style and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: setup  ## mypy, strict
+	$(BIN)/mypy
+
+imports: setup  ## who may import whom
+	$(BIN)/lint-imports
+
+ci: lint types imports test  ## everything that must pass
+
+screenshot: setup  ## redraw docs/terminal.svg
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m examples.screenshot
+
+camera-model: setup  ## train the embedded model anew; under an hour on two cores
+	$(BIN)/python -m weights.recipes.p3d_camera.train
+
+camera-accuracy: setup  ## measure the embedded model on drawn scenes, and on CLIPS=folder of real videos
+	$(BIN)/python -m weights.recipes.p3d_camera.measure $(if $(CLIPS),--clips $(CLIPS))
+
+clean:  ## remove what was made
+	rm -rf $(VENV) build dist demo .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,98 @@
+"""Pseudo-3D ResNet descriptors of videos.
+
+    import p3dfeat
+
+    p3dfeat.extract("videos/", "feats.h5")
+    with p3dfeat.open_features("feats.h5") as features:
+        for id, video in features.items():
+            print(id, video["pool5"].shape, video.pooled.shape)
+    for result in p3dfeat.classify("clip.mp4"):
+        print(result.predictions[0].label)
+    model = p3dfeat.load_model("p3d-camera")
+    model.net(x, layers=("pool5", "logits"))  # x: preprocessed clips (N, C, T, H, W)
+
+Importing it is cheap; torch, av and h5py are loaded when a function is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from p3dfeat._version import __version__
+from p3dfeat.errors import (
+    FeatureFileError,
+    NothingReadError,
+    OutputError,
+    P3DFeatError,
+    ShapeError,
+    UsageError,
+    VideoError,
+    WeightsError,
+)
+
+if TYPE_CHECKING:
+    from p3dfeat.classification import classify
+    from p3dfeat.config import InputSpec, Sampling
+    from p3dfeat.extraction import ExtractSummary, extract
+    from p3dfeat.nets import P3D, Architecture
+    from p3dfeat.store import FeatureFile, VideoFeatures, open_features
+    from p3dfeat.types import Classification, Failure, Prediction, Span
+    from p3dfeat.zoo import Model, load_model
+
+_HOMES: Final = {
+    "classify": "classification",
+    "extract": "extraction",
+    "ExtractSummary": "extraction",
+    "open_features": "store",
+    "FeatureFile": "store",
+    "VideoFeatures": "store",
+    "load_model": "zoo",
+    "Model": "zoo",
+    "Architecture": "nets",
+    "P3D": "nets",
+    "InputSpec": "config",
+    "Sampling": "config",
+    "Classification": "types",
+    "Failure": "types",
+    "Prediction": "types",
+    "Span": "types",
+}
+
+__all__ = [
+    "P3D",
+    "Architecture",
+    "Classification",
+    "ExtractSummary",
+    "Failure",
+    "FeatureFile",
+    "FeatureFileError",
+    "InputSpec",
+    "Model",
+    "NothingReadError",
+    "OutputError",
+    "P3DFeatError",
+    "Prediction",
+    "Sampling",
+    "ShapeError",
+    "Span",
+    "UsageError",
+    "VideoError",
+    "VideoFeatures",
+    "WeightsError",
+    "__version__",
+    "classify",
+    "extract",
+    "load_model",
+    "open_features",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'p3dfeat' has no attribute {name!r}")
+    value = getattr(import_module(f"p3dfeat.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,123 @@
+"""Naming what videos show: the classes of a model, best first, and how they change over time."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from p3dfeat import pipeline
+from p3dfeat.config import Sampling
+from p3dfeat.engines.torch_engine import TorchEngine
+from p3dfeat.sources import as_texts, find_videos
+from p3dfeat.types import Classification, Failure, Features, Prediction, Span, Video
+from p3dfeat.zoo import DEFAULT_MODEL, Model, load_model
+
+
+def classify(
+    inputs: str | Path | Sequence[str | Path],
+    *,
+    model: str | Path | Model = DEFAULT_MODEL,
+    top_k: int = 5,
+    timeline: bool = False,
+    clips: int | None = None,
+    stride: int | None = None,
+    step: int | None = None,
+    fps: float | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    batch_size: int | None = None,
+    on_failure: Callable[[Failure], None] | None = None,
+) -> list[Classification]:
+    """The ``top_k`` classes of each video, by the mean of the clips' probabilities.
+
+    inputs: as for ``extract``. With timeline, clips follow each other over the whole video unless told otherwise.
+    A video that cannot be read goes to on_failure; without one its error is raised.
+    """
+    loaded = model if isinstance(model, Model) else load_model(model)
+    sampling = classify_sampling(loaded, timeline=timeline, clips=clips, stride=stride, step=step, fps=fps)
+    videos, failures = find_videos(as_texts(inputs))
+    results = classify_videos(
+        videos,
+        model=loaded,
+        sampling=sampling,
+        top_k=top_k,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+    )
+    found = []
+    for result in (*failures, *results):
+        if isinstance(result, Classification):
+            found.append(result)
+        elif on_failure is None:
+            raise type(result.error)(f"{result.source}: {result.error}")
+        else:
+            on_failure(result)
+    return found
+
+
+def classify_sampling(
+    model: Model, *, timeline: bool, clips: int | None, stride: int | None, step: int | None, fps: float | None
+) -> Sampling:
+    """20 clips a video; for a timeline, clip after clip without gaps."""
+    if timeline and clips is None and stride is None:
+        stride = model.sampling(clips=1, step=step).span
+    return model.sampling(clips=clips, stride=stride, step=step, fps=fps)
+
+
+def classify_videos(
+    videos: Sequence[Video],
+    *,
+    model: Model,
+    sampling: Sampling,
+    top_k: int = 5,
+    device: str = "auto",
+    precision: str = "auto",
+    batch_size: int | None = None,
+) -> Iterator[Classification | Failure]:
+    """A Classification or a Failure for each video, in order, as they come."""
+    spec = model.card.input
+    engine = TorchEngine(model.net, spec, layers=("prob",), device=device, precision=precision)
+    open_videos: dict[str, _Tally] = {}
+    events = pipeline.describe(videos, engine=engine, spec=spec, sampling=sampling, batch_size=batch_size)
+    for event in events:
+        if isinstance(event, pipeline.Described):
+            open_videos.setdefault(event.video.id, _Tally()).add(event.features)
+        elif isinstance(event, pipeline.Finished):
+            yield open_videos.pop(event.video.id).classification(event.video, model.card.labels, top_k)
+        elif isinstance(event, pipeline.Failed):
+            open_videos.pop(event.video.id, None)
+            yield event.failure
+
+
+@dataclass
+class _Tally:
+    """The clips of one video, as far as they are known."""
+
+    probabilities: list[np.ndarray] = field(default_factory=list)
+    seconds: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, features: Features) -> None:
+        self.probabilities.append(features.layers["prob"])
+        self.seconds.append(features.seconds)
+
+    def classification(self, video: Video, labels: Sequence[str], top_k: int) -> Classification:
+        rows = np.concatenate(self.probabilities)
+        mean = rows.mean(axis=0, dtype=np.float64)
+        best = np.argsort(-mean, kind="stable")[:top_k]
+        predictions = tuple(Prediction(labels[i], int(i), float(mean[i])) for i in best)
+        return Classification(
+            video.id, video.source, predictions, timeline_of(rows, np.concatenate(self.seconds), labels)
+        )
+
+
+def timeline_of(probabilities: np.ndarray, seconds: np.ndarray, labels: Sequence[str]) -> tuple[Span, ...]:
+    """Neighbouring clips with the same best class, joined: (clips, classes) and (clips, 2) -> spans in time order."""
+    spans = []
+    for best, group in groupby(range(len(seconds)), key=lambda i: int(probabilities[i].argmax())):
+        clips = list(group)
+        probability = float(probabilities[clips, best].mean())
+        spans.append(Span(float(seconds[clips[0], 0]), float(seconds[clips[-1], 1]), labels[best], probability))
+    return tuple(spans)

@@ -1,0 +1,78 @@
+"""The p3dfeat command: what it offers, and how it ends."""
+
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from p3dfeat._version import __version__
+from p3dfeat.cli.classify import classify
+from p3dfeat.cli.doctor import doctor
+from p3dfeat.cli.extract import extract
+from p3dfeat.cli.info import info
+from p3dfeat.cli.output import PipeClosedError, close_quietly, out
+from p3dfeat.errors import P3DFeatError
+
+INTERRUPTED = 130  # 128 + SIGINT
+
+app = typer.Typer(
+    name="p3dfeat",
+    help="Turn videos into Pseudo-3D ResNet (P3D) descriptors.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (extract, classify, info, doctor):
+    app.command()(command)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        out.data(f"p3dfeat {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Turn videos into Pseudo-3D ResNet (P3D) descriptors."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with the code that tells how it went."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line; return its exit code."""
+    out.quiet = out.debug = False
+    try:
+        command = typer.main.get_command(app)
+        code = command.main(args=arguments, prog_name="p3dfeat", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except PipeClosedError as closed:
+        return closed.exit_code
+    except P3DFeatError as error:
+        _report(error, str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        if hasattr(error, "format_message"):  # Typer's own: a wrong option or argument
+            out.error(f"{error.format_message().rstrip('.')}; see p3dfeat --help")
+            return 2
+        traceback.print_exc()
+        out.error(f"a bug in p3dfeat: {type(error).__name__}: {error}; please report it with the lines above")
+        return 1
+    finally:
+        close_quietly()
+
+
+def _report(error: P3DFeatError, text: str) -> None:
+    if out.debug:
+        traceback.print_exception(error)
+    out.error(text)

@@ -1,0 +1,117 @@
+"""p3dfeat classify"""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from p3dfeat.cli import options
+from p3dfeat.cli.output import out
+from p3dfeat.errors import NothingReadError, UsageError
+
+if TYPE_CHECKING:
+    from p3dfeat.types import Classification, Failure, Video
+
+Inputs = Annotated[
+    list[str], typer.Argument(metavar="INPUT...", help=options.INPUTS_HELP.format(stdin="a video itself on stdin"))
+]
+TopK = Annotated[int, typer.Option("--top-k", "-k", min=1, metavar="K", help="So many labels a video.")]
+Timeline = Annotated[bool, typer.Option("--timeline", help="Show how the top label changes over the video's time.")]
+
+
+def classify(
+    inputs: Inputs,
+    model: options.Model = "p3d-camera",
+    top_k: TopK = 5,
+    timeline: Timeline = False,
+    clips: options.Clips = None,
+    stride: options.Stride = None,
+    step: options.Step = None,
+    fps: options.Fps = None,
+    device: options.Device = "auto",
+    precision: options.Precision = "auto",
+    batch_size: options.BatchSize = "auto",
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Name what videos show: the model's best labels for each.
+
+    ffmpeg ... -f matroska - | p3dfeat classify - reads the video itself from stdin.
+    """
+    size = options.batch_size(batch_size)
+    from p3dfeat import classification, zoo
+    from p3dfeat.types import Classification
+
+    loaded = zoo.load_model(model)
+    sampling = classification.classify_sampling(
+        loaded, timeline=timeline, clips=clips, stride=stride, step=step, fps=fps
+    )
+    done = failed = 0
+    with _named_videos(inputs) as (videos, failures), ExitStack() as stack:
+        results = classification.classify_videos(
+            videos,
+            model=loaded,
+            sampling=sampling,
+            top_k=top_k,
+            device=device,
+            precision=precision,
+            batch_size=size,
+        )
+        stack.callback(results.close)  # type: ignore[attr-defined]  # a generator; ends its decoders
+        for result in (item for source in (failures, results) for item in source):
+            if isinstance(result, Classification):
+                done += 1
+                _print(result, timeline=timeline, json=json, several=len(videos) > 1, first=done == 1)
+            else:
+                failed += 1
+                out.error(f"{result.source}: {result.error}")
+    if not done:
+        raise NothingReadError(f"no video could be read, {failed} failed" if failed else "no videos given")
+    if failed:
+        raise typer.Exit(3)
+
+
+@contextmanager
+def _named_videos(inputs: Sequence[str]) -> "Iterator[tuple[list[Video], list[Failure]]]":
+    """The videos that the inputs name; "-" is one whose bytes come on stdin."""
+    from p3dfeat.sources import find_videos
+    from p3dfeat.types import Video
+
+    videos, failures = find_videos([text for text in inputs if text != "-"])
+    if "-" not in inputs:
+        yield videos, failures
+        return
+    if sys.stdin.isatty():
+        raise UsageError("-: stdin is a terminal; pipe a video into it")
+    # Clips spread over a video need its length, and most containers need seeking: the bytes are kept while it is read.
+    with tempfile.NamedTemporaryFile(prefix="p3dfeat-stdin-") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+        file.flush()
+        yield [*videos, Video(id="-", path=file.name, source="-")], failures
+
+
+def _print(result: "Classification", *, timeline: bool, json: bool, several: bool, first: bool) -> None:
+    if json:
+        out.json(result.as_json(timeline=timeline))
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    if several:
+        out.show(Text(("" if first else "\n") + result.source, style="bold"))
+    table = Table("label", "probability", "", box=None, pad_edge=False, show_header=not several or first)
+    for prediction in result.predictions:
+        bar = "█" * round(30 * prediction.probability)
+        table.add_row(prediction.label, f"{prediction.probability:.3f}", Text(bar, style="cyan"))
+    out.show(table)
+    if timeline:
+        spans = Table("from", "to", "label", "probability", box=None, pad_edge=False)
+        for span in result.timeline:
+            times = f"{span.start_seconds:.2f} s", f"{span.end_seconds:.2f} s"
+            spans.add_row(*times, span.label, f"{span.probability:.3f}")
+        out.show("", spans)

@@ -1,0 +1,139 @@
+"""p3dfeat extract"""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from p3dfeat.cli import options
+from p3dfeat.cli.output import out
+from p3dfeat.errors import NothingReadError, UsageError
+
+if TYPE_CHECKING:
+    from p3dfeat.extraction import ExtractEvent, ExtractPlan, ExtractSummary
+
+Inputs = Annotated[
+    list[str], typer.Argument(metavar="INPUT...", help=options.INPUTS_HELP.format(stdin="paths on stdin"))
+]
+OutputFile = Annotated[str, typer.Option("--output", "-o", metavar="FILE.h5", help="Feature file to make or add to.")]
+Layers = Annotated[str, typer.Option(metavar="NAME,...", help="Layers to store: pool5, prob, logits, res5c ...")]
+Tail = Annotated[str, typer.Option(metavar="pad|drop", help="With --stride: the last, incomplete clip.")]
+Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Compute at most N videos.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what FILE.h5 holds.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")]
+
+
+def extract(
+    inputs: Inputs,
+    output: OutputFile = "",
+    model: options.Model = "p3d-camera",
+    layers: Layers = "pool5",
+    clips: options.Clips = None,
+    stride: options.Stride = None,
+    tail: Tail = "pad",
+    step: options.Step = None,
+    fps: options.Fps = None,
+    device: options.Device = "auto",
+    precision: options.Precision = "auto",
+    batch_size: options.BatchSize = "auto",
+    limit: Limit = None,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Describe videos and store their features in an HDF5 file.
+
+    Run again, it does only what is missing. Videos that fail are listed in FILE.h5.failed.jsonl.
+    """
+    size, names = options.batch_size(batch_size), options.layer_names(layers)
+    if not output and not dry_run:
+        raise UsageError("output: none given; name the feature file with -o feats.h5")
+    from p3dfeat import extraction, zoo
+    from p3dfeat.cli.progress import progress_bar
+
+    loaded = zoo.load_model(model)
+    if dry_run:
+        sampling = loaded.sampling(clips=clips, stride=stride, step=step, fps=fps, tail=tail)
+        loaded.card.architecture.check_layers(names)
+        plan = extraction.plan_extraction(inputs, model=loaded, layers=names, sampling=sampling, limit=limit)
+        _print_plan(plan, json)
+        return
+    with progress_bar() as show:
+        summary = extraction.extract(
+            inputs,
+            output,
+            model=loaded,
+            layers=names,
+            clips=clips,
+            stride=stride,
+            step=step,
+            fps=fps,
+            tail=tail,
+            device=device,
+            precision=precision,
+            batch_size=size,
+            limit=limit,
+            overwrite=overwrite,
+            on_event=lambda event: _report(event, show(event), json),
+        )
+    _print_summary(summary, json)
+    _end(failed=summary.failed, done=summary.stored + summary.skipped)
+
+
+def _report(event: "ExtractEvent", _shown: None, json: bool) -> None:
+    """A JSON line, or one line for a failure, as each video is done."""
+    from p3dfeat.extraction import VideoDone
+
+    if isinstance(event, VideoDone):
+        if json:
+            out.json(event.as_json())
+        if event.error is not None:
+            out.say(f"failed: {event.source}: {event.error}")
+
+
+def _print_summary(summary: "ExtractSummary", json: bool) -> None:
+    if json:
+        out.json(summary.as_json())
+    text = (
+        f"{summary.output}: {summary.stored} stored, {summary.skipped} skipped, {summary.failed} failed; "
+        f"{summary.clips} clips in {summary.elapsed_seconds:.1f} s ({summary.clips_per_second:.1f} clips/s)"
+    )
+    if summary.failed:
+        text += f"; reasons in {summary.output}.failed.jsonl"
+    out.say(text)
+
+
+def _print_plan(plan: "ExtractPlan", json: bool) -> None:
+    for failure in plan.failures:
+        out.say(f"failed: {failure.source}: {failure.error}")
+    totals = {"videos": len(plan.videos), "clips": plan.clips, "size_bytes": plan.size_bytes}
+    if json:
+        for video in plan.videos:
+            seconds = round(video.info.duration_seconds, 6)
+            out.json(
+                {"event": "plan", "id": video.id, "source": video.source, "clips": video.clips}
+                | {"duration_seconds": seconds, "num_frames": video.info.num_frames}
+            )
+        out.json({"event": "summary", **totals, "failed": len(plan.failures)})
+    else:
+        from rich.table import Table
+
+        table = Table("id", "duration", "frames", "size", "clips", box=None, pad_edge=False)
+        for video in plan.videos:
+            info = video.info
+            size = f"{info.width}x{info.height}"
+            table.add_row(video.id, f"{info.duration_seconds:.2f} s", str(info.num_frames), size, str(video.clips))
+        out.show(table)
+        out.data(f"{totals['videos']} videos, {plan.clips} clips, about {plan.size_bytes / 1e6:.2f} MB")
+    _end(failed=len(plan.failures), done=len(plan.videos))
+
+
+def _end(*, failed: int, done: int) -> None:
+    """Exit 3 where some videos failed, 4 where nothing could be read."""
+    if failed and not done:
+        raise NothingReadError(f"no video could be read, {failed} failed")
+    if failed:
+        raise typer.Exit(3)
+    if not done:
+        raise NothingReadError("no videos given")

@@ -1,0 +1,76 @@
+"""p3dfeat info"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from p3dfeat.cli import options
+from p3dfeat.cli.output import out
+
+if TYPE_CHECKING:
+    from p3dfeat.store import FeatureFile, VideoFeatures
+
+SHOWN = 20  # videos listed unless all are asked for
+
+File = Annotated[Path, typer.Argument(metavar="FILE.h5", help="A feature file.")]
+All = Annotated[bool, typer.Option("--all", "-a", help=f"List every video, not only the first {SHOWN}.")]
+
+
+def info(file: File, all_videos: All = False, json: options.Json = False, debug: options.Debug = False) -> None:
+    """Say what a feature file holds and how it was made."""
+    from p3dfeat.store import open_features
+
+    with open_features(file) as features:
+        if json:
+            _print_json(features)
+        else:
+            _print_tables(features, None if all_videos else SHOWN)
+
+
+def _print_json(features: "FeatureFile") -> None:
+    for id, video in features.items():
+        arrays = {name: list(video.shape(name)) for name in video}
+        out.json({"event": "video", "id": id, "arrays": arrays, **video.attributes})
+    totals = {"videos": len(features), "size_bytes": features.path.stat().st_size}
+    out.json({"event": "summary", **totals, **features.settings})
+
+
+def _print_tables(features: "FeatureFile", shown: int | None) -> None:
+    from rich.table import Table
+
+    made = Table(box=None, show_header=False, pad_edge=False)
+    made.add_row("file", f"{features.path}, {features.path.stat().st_size / 1e6:.2f} MB, {len(features)} videos")
+    for name, value in features.settings.items():
+        if name not in ("format", "format_version"):
+            made.add_row(name.replace("_", " "), _brief(value))
+    failed = Path(f"{features.path}.failed.jsonl")
+    if failed.exists():
+        count = len(failed.read_text(encoding="utf-8").splitlines())
+        made.add_row("failed", f"{count} videos, reasons in {failed}")
+    videos = Table("id", "duration", "frames", "size", "arrays", "padded", box=None, pad_edge=False)
+    for number, (id, video) in enumerate(features.items()):
+        if number == shown:
+            break
+        videos.add_row(id, *_row(video))
+    out.show(made, "", videos)
+    if shown is not None and len(features) > shown:
+        out.data(f"... and {len(features) - shown} more; --all lists them")
+
+
+def _row(video: "VideoFeatures") -> tuple[str, ...]:
+    about = video.attributes
+    arrays = ", ".join(f"{name} {'x'.join(map(str, video.shape(name)))}" for name in video)
+    return (
+        f"{about['duration_seconds']:.2f} s",
+        str(about["num_frames"]),
+        f"{about['width']}x{about['height']}",
+        arrays,
+        str(about["padded_frames"]) if about["padded_frames"] else "",
+    )
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_brief(part)}" for name, part in value.items() if part is not None)
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,52 @@
+"""Options that several commands share."""
+
+from typing import Annotated
+
+import typer
+
+from p3dfeat.cli.output import out
+from p3dfeat.errors import UsageError
+
+
+def _set_quiet(value: bool) -> bool:
+    out.quiet = value
+    return value
+
+
+def _set_debug(value: bool) -> bool:
+    out.debug = value
+    return value
+
+
+INPUTS_HELP = "Videos, folders, globs, @list.txt, a CSV of segments, or - for {stdin}."
+
+Model = Annotated[str, typer.Option("--model", "-m", metavar="NAME|PATH", help="Model by name or path.")]
+Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]|mps", help="Where the net runs.")]
+Precision = Annotated[str, typer.Option(metavar="auto|fp32|bf16|fp16", help="What it computes in; auto is fp32.")]
+BatchSize = Annotated[str, typer.Option(metavar="auto|N", help="Clips that go through the net together.")]
+Clips = Annotated[
+    int | None, typer.Option("--clips", "-n", min=1, metavar="N", help="So many uniformly spaced clips a video.")
+]
+Stride = Annotated[int | None, typer.Option(min=1, metavar="S", help="Instead: a clip every S frames, start to end.")]
+Step = Annotated[int | None, typer.Option(min=1, metavar="K", help="Take every K-th frame; default: the model's.")]
+Fps = Annotated[float | None, typer.Option(metavar="RATE", help="Resample to this frame rate first, by timestamps.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", callback=_set_quiet, help="Nothing on stderr but errors.")]
+Debug = Annotated[bool, typer.Option("--debug", callback=_set_debug, help="Show tracebacks.")]
+
+
+def batch_size(text: str) -> int | None:
+    """None for "auto". Raises UsageError."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"batch size {text!r}: must be auto or a number of at least 1")
+    return int(text)
+
+
+def layer_names(text: str) -> tuple[str, ...]:
+    """The names in a list such as ``pool5,prob``, each once. Raises UsageError for none."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise UsageError("layers: none given; pool5 is the usual one")
+    return names

@@ -1,0 +1,78 @@
+"""The one sink of the command line: data to stdout, everything else to stderr."""
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
+
+from p3dfeat.errors import P3DFeatError
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+PIPED_WIDTH = 160  # columns of a table that no terminal limits
+
+
+class PipeClosedError(P3DFeatError):
+    """Whoever read our output has gone. Nothing is said of it; 141 is what a shell makes of SIGPIPE."""
+
+    exit_code = 141
+
+
+class Output:
+    """Where a command's words go. ``quiet`` silences stderr but for errors; ``debug`` lets tracebacks through."""
+
+    quiet = False
+    debug = False
+
+    def data(self, text: str) -> None:
+        """A line of the result."""
+        self._write(sys.stdout, text)
+
+    def json(self, record: dict[str, Any]) -> None:
+        """One JSON object, a line, at once."""
+        self.data(json.dumps(record, ensure_ascii=False))
+
+    def show(self, *renderables: "RenderableType") -> None:
+        """Tables and other rich objects of the result."""
+        console = self.console(sys.stdout)
+        try:
+            for renderable in renderables:
+                console.print(renderable)
+        except BrokenPipeError:
+            raise PipeClosedError from None
+
+    def say(self, text: str) -> None:
+        """A remark, on stderr."""
+        if not self.quiet:
+            self._write(sys.stderr, text)
+
+    def error(self, text: str) -> None:
+        self._write(sys.stderr, f"p3dfeat: {' '.join(text.split())}")
+
+    @staticmethod
+    def console(stream: TextIO) -> "Console":
+        from rich.console import Console
+
+        return Console(file=stream, width=None if stream.isatty() else PIPED_WIDTH, highlight=False)
+
+    @staticmethod
+    def _write(stream: TextIO, text: str) -> None:
+        try:
+            # File names need not be text; what cannot be printed is shown escaped.
+            encoding = stream.encoding or "utf-8"
+            stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+            stream.flush()
+        except BrokenPipeError:
+            raise PipeClosedError from None
+
+
+def close_quietly() -> None:
+    """Flush stdout; if its reader has gone, say nothing then and nothing at exit."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+out = Output()

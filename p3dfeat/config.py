@@ -1,0 +1,96 @@
+"""Settings, frozen and checked when made. A stage is handed only its own part."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from p3dfeat.errors import UsageError
+
+CHANNELS: Final = {"rgb": 3, "bgr": 3, "luma": 1}
+INTERPOLATIONS: Final = ("nearest", "bilinear", "bicubic", "area", "lanczos")
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How frames become what a net takes: the preprocessing of a model card.
+
+    Resize, crop the centre, order the channels; then ``(pixel * scale - mean) / std`` on pixels of 0 to 255.
+    """
+
+    length: int = 16  # frames a clip
+    step: int = 1  # every step-th frame of the video
+    channels: str = "rgb"  # "rgb", "bgr" or "luma"
+    resize: tuple[int, int] | None = None  # (height, width) exactly, the aspect not kept
+    short_side: int | None = None  # or: the short side to this many pixels, the aspect kept
+    crop: tuple[int, int] | None = None  # (height, width) cut from the centre; None: no crop
+    interpolation: str = "bilinear"
+    scale: float = 1.0
+    mean: tuple[float, ...] = (0.0,)  # a value a channel, or one for all
+    std: tuple[float, ...] = (1.0,)
+    standardize: bool = False  # at last, bring each clip to mean 0 and deviation 1
+
+    def __post_init__(self) -> None:
+        if self.length < 1 or self.step < 1:
+            raise UsageError(f"input length {self.length}, step {self.step}: both must be at least 1")
+        if self.channels not in CHANNELS:
+            raise UsageError(f"input channels {self.channels!r}: unknown; known are {', '.join(CHANNELS)}")
+        if self.interpolation not in INTERPOLATIONS:
+            known = ", ".join(INTERPOLATIONS)
+            raise UsageError(f"input interpolation {self.interpolation!r}: unknown; known are {known}")
+        if (self.resize is None) == (self.short_side is None):
+            raise UsageError("input resize: give either resize = [height, width] or short_side")
+        if self.short_side is not None and self.crop is None:
+            raise UsageError("input crop: needed with short_side, since videos differ in aspect")
+        sizes = [*(self.resize or ()), *(self.crop or ())]
+        if self.short_side is not None:
+            sizes.append(self.short_side)
+        if min(sizes) < 1:
+            raise UsageError("input size: every height and width must be at least 1")
+        height, width = self.resize or (self.short_side or 0, self.short_side or 0)
+        if self.crop is not None and (self.crop[0] > height or self.crop[1] > width):
+            raise UsageError(f"input crop {list(self.crop)}: larger than the resized picture of {[height, width]}")
+        for name in ("mean", "std"):
+            if len(getattr(self, name)) not in (1, self.num_channels):
+                raise UsageError(f"input {name}: needs one value, or one for each of {self.num_channels} channels")
+        if 0 in self.std:
+            raise UsageError("input std: must not be 0")
+
+    @property
+    def num_channels(self) -> int:
+        return CHANNELS[self.channels]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of what the net is given."""
+        if self.crop is not None:
+            return self.crop
+        assert self.resize is not None
+        return self.resize
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which clips are taken from a video."""
+
+    clips: int | None = 20  # so many, uniformly spaced; the paper's 20
+    stride: int | None = None  # or one every so many frames, over the whole video
+    step: int = 1  # from one frame of a clip to the next
+    length: int = 16  # frames a clip
+    fps: float | None = None  # resample to this rate first, by timestamps; None: every frame
+    tail: str = "pad"  # the last, incomplete clip of a dense sampling: "pad" or "drop"
+
+    def __post_init__(self) -> None:
+        if (self.clips is None) == (self.stride is None):
+            raise UsageError("sampling: give either a number of clips or a stride")
+        for name in ("clips", "stride", "step", "length"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"sampling: {name} is {value}; must be at least 1")
+        if self.fps is not None and not 0 < self.fps <= 1000:
+            raise UsageError(f"sampling: fps is {self.fps:g}; must be above 0 and at most 1000")
+        if self.tail not in ("pad", "drop"):
+            raise UsageError(f"sampling: tail {self.tail!r}; must be pad or drop")
+
+    @property
+    def span(self) -> int:
+        """Frames from a clip's first to its last, both counted."""
+        return (self.length - 1) * self.step + 1

@@ -1,0 +1,113 @@
+"""What this installation is and whether it computes what it should."""
+
+import os
+import platform
+import sys
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from p3dfeat._version import __version__
+from p3dfeat.config import InputSpec
+from p3dfeat.engines.normalize import normalize
+from p3dfeat.errors import WeightsError
+from p3dfeat.types import UInt8Array
+from p3dfeat.video.codecs import available_decoders, ffmpeg_version
+from p3dfeat.zoo import DEFAULT_MODEL, Model, card_names, load_model, weights_folder
+
+PACKAGES: Final = ("torch", "av", "h5py", "numpy", "huggingface-hub", "safetensors", "typer", "rich")
+TOLERANCE: Final = (
+    1e-3  # of the self-test, relative L2; other processors round differently by 1e-6, a wrong net is off by 1e-1
+)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Everything a report of trouble should hold."""
+
+    p3dfeat: str
+    python: str
+    platform: str
+    packages: dict[str, str]
+    ffmpeg: str
+    devices: list[str]
+    cpu_threads: int
+    decoders: list[str]
+    models: list[str]
+    embedded_weights: str
+    weights_cache: str
+    self_test_error: float  # relative L2 of the embedded model's logits to the stored ones
+    self_test_passed: bool
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def diagnose() -> Diagnosis:
+    """Look at the installation and run the embedded model once. Raises WeightsError where that is not to be had."""
+    error = self_test_error(load_model(DEFAULT_MODEL))
+    return Diagnosis(
+        p3dfeat=__version__,
+        python=f"{platform.python_version()} ({sys.executable})",
+        platform=platform.platform(),
+        packages={name: _installed(name) for name in PACKAGES},
+        ffmpeg=ffmpeg_version(),
+        devices=_devices(),
+        cpu_threads=torch.get_num_threads(),
+        decoders=available_decoders(),
+        models=list(card_names()),
+        embedded_weights=str(weights_folder()),
+        weights_cache=str(cache_folder()),
+        self_test_error=error,
+        self_test_passed=error <= TOLERANCE,
+    )
+
+
+def cache_folder() -> Path:
+    """Where downloaded weights are kept: the Hugging Face cache, wherever HF_HUB_CACHE or HF_HOME put it."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(os.path.expanduser(HF_HUB_CACHE))
+
+
+def _installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def _devices() -> list[str]:
+    found = ["cpu"]
+    if torch.cuda.is_available():
+        found += [f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return found
+
+
+def self_test_clip(spec: InputSpec) -> UInt8Array:
+    """(1, T, H, W, C) uint8: waves that drift to the right, in whole-number arithmetic."""
+    height, width = spec.size
+    t, y, x, c = np.ogrid[: spec.length, :height, :width, : spec.num_channels]
+    wave = ((x - 2 * t) * 7 + c * 40) % 256 + ((y * 5 + (x - 2 * t) * 3) // 4) % 128 + (y * (x - 2 * t) // 32) % 128
+    return np.asarray(wave // 2 % 256, np.uint8)[None]
+
+
+def self_test_logits(model: Model) -> list[float]:
+    """What ``model`` says of the clip."""
+    x = normalize(torch.from_numpy(self_test_clip(model.card.input)), model.card.input)
+    with torch.inference_mode():
+        return [float(value) for value in model.net(x, layers=("logits",))["logits"][0]]
+
+
+def self_test_error(model: Model) -> float:
+    """Relative L2 between the model's answer and the one in its card. Raises WeightsError where it has none."""
+    if not model.card.self_test:
+        raise WeightsError(f"{model.name}: its card holds no self-test answer")
+    stored = np.array(model.card.self_test)
+    return float(np.linalg.norm(np.array(self_test_logits(model)) - stored) / np.linalg.norm(stored))

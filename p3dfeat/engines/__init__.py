@@ -1,0 +1,1 @@
+"""How a net is run: a Batch in, Features out."""

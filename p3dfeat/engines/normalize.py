@@ -1,0 +1,20 @@
+"""From the bytes that cross the queues to what a net takes."""
+
+import torch
+from torch import Tensor
+
+from p3dfeat.config import InputSpec
+
+
+def normalize(frames: Tensor, spec: InputSpec) -> Tensor:
+    """(N, T, H, W, C) uint8 -> (N, C, T, H, W) float32 in channels-last memory, on the same device.
+
+    ``(pixel * scale - mean) / std``, then, where the card says so, each clip to mean 0 and deviation 1.
+    """
+    mean, std = (torch.tensor(values, device=frames.device) for values in (spec.mean, spec.std))
+    x = (frames.float() * spec.scale - mean) / std
+    if spec.standardize:
+        deviation, average = torch.std_mean(x, dim=(1, 2, 3, 4), correction=0, keepdim=True)
+        # Half a grey level's deviation is noise; a black clip must not become infinite.
+        x = (x - average) / deviation.clamp_min(0.5 * spec.scale)
+    return x.permute(0, 4, 1, 2, 3)

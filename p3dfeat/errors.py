@@ -1,0 +1,57 @@
+"""Every error p3dfeat raises on purpose, each with the exit code its command ends with.
+
+P3DFeatError                 1  (never raised itself)
+├── UsageError               2  a wrong option, name, list or output
+│   └── ShapeError           2  a tensor or input size that a net cannot take
+├── VideoError               3  one video could not be read; the run goes on with the others
+├── NothingReadError         4  no input could be read at all
+├── WeightsError             5  weights missing, unreachable or wrong
+├── FeatureFileError         2  a file that is not ours, is damaged, or was made with other settings
+└── OutputError              2  the result cannot be written: permissions, a full disk
+
+A message is one line: subject, problem, remedy. ``clip.mp4: no video stream; is it an audio file?``
+"""
+
+
+class P3DFeatError(Exception):
+    """Base of every error a user can cause or must know of. Its text is one line."""
+
+    exit_code = 1
+
+
+class UsageError(P3DFeatError):
+    """A wrong option, name or list."""
+
+    exit_code = 2
+
+
+class ShapeError(UsageError):
+    """A tensor, clip length or picture size that a net cannot take."""
+
+
+class VideoError(P3DFeatError):
+    """One video could not be read."""
+
+    exit_code = 3
+
+
+class NothingReadError(P3DFeatError):
+    """No input could be read at all."""
+
+    exit_code = 4
+
+
+class WeightsError(P3DFeatError):
+    """Weights are missing, unreachable or wrong."""
+
+    exit_code = 5
+
+
+class FeatureFileError(UsageError):
+    """A feature file that is not ours, is damaged, or was made with other settings."""
+
+
+class OutputError(P3DFeatError):
+    """The result cannot be written."""
+
+    exit_code = 2

@@ -1,0 +1,267 @@
+"""The main job: videos in, a feature file out."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+import torch
+
+from p3dfeat import pipeline
+from p3dfeat._version import __version__
+from p3dfeat.config import Sampling
+from p3dfeat.engines.torch_engine import TorchEngine
+from p3dfeat.errors import VideoError
+from p3dfeat.nets import P3D, Architecture
+from p3dfeat.sources import as_texts, find_videos
+from p3dfeat.store import FeatureWriter, Ledger, Settings
+from p3dfeat.types import Failure, Video, VideoInfo
+from p3dfeat.video import index_video, plan
+from p3dfeat.zoo import DEFAULT_MODEL, Model, load_model
+
+VIDEO_OVERHEAD_BYTES: Final = 6000  # of HDF5, a video: its group, attributes and headers; measured
+
+
+@dataclass(frozen=True)
+class ToDo:
+    """The run is laid out: so many videos to compute, the others are stored already."""
+
+    num_videos: int
+
+
+@dataclass(frozen=True)
+class VideoDone:
+    """A video is dealt with: "stored", "skipped" (it was stored before) or "failed"."""
+
+    id: str
+    source: str
+    status: str
+    clips: int = 0
+    error: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {"event": "video", **dataclasses.asdict(self)}
+
+
+@dataclass(frozen=True)
+class ExtractSummary:
+    """What a run did."""
+
+    stored: int
+    skipped: int
+    failed: int
+    clips: int
+    elapsed_seconds: float  # from the first video opened to the last one stored
+    output: str
+    failures: tuple[Failure, ...] = field(default=(), repr=False)
+
+    @property
+    def clips_per_second(self) -> float:
+        return self.clips / self.elapsed_seconds if self.elapsed_seconds > 0 else 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        counts = {name: getattr(self, name) for name in ("stored", "skipped", "failed", "clips")}
+        return {
+            "event": "summary",
+            **counts,
+            "clips_per_second": round(self.clips_per_second, 3),
+            "output": self.output,
+        }
+
+
+ExtractEvent = ToDo | VideoDone | pipeline.Started | pipeline.Described
+
+
+def extract(
+    inputs: str | Path | Sequence[str | Path],
+    output: str | Path,
+    *,
+    model: str | Path | Model = DEFAULT_MODEL,
+    layers: Sequence[str] = ("pool5",),
+    clips: int | None = None,
+    stride: int | None = None,
+    step: int | None = None,
+    fps: float | None = None,
+    tail: str = "pad",
+    device: str = "auto",
+    precision: str = "auto",
+    batch_size: int | None = None,
+    limit: int | None = None,
+    overwrite: bool = False,
+    stdin: TextIO | None = None,
+    on_event: Callable[[ExtractEvent], None] = lambda event: None,
+) -> ExtractSummary:
+    """Describe videos and store the result in the feature file ``output``; what it already holds is skipped.
+
+    inputs: files, folders, globs, "@list.txt", "-" or a CSV of segments, as for ``p3dfeat extract``.
+    layers: of the net, such as "pool5", "prob", "res5c".
+    clips: uniformly spaced ones a video (default 20), or stride: one every so many frames.
+    step, fps, tail: see Sampling; step defaults to the model's own.
+    limit: compute at most so many videos.
+    A video that cannot be read is listed in the summary and in ``<output>.failed.jsonl``; the others are stored.
+    Raises UsageError, WeightsError, FeatureFileError or OutputError where nothing can be done at all.
+    """
+    loaded = model if isinstance(model, Model) else load_model(model)
+    sampling = loaded.sampling(clips=clips, stride=stride, step=step, fps=fps, tail=tail)
+    spec = loaded.card.input
+    engine = TorchEngine(loaded.net, spec, layers=tuple(layers), device=device, precision=precision)
+    videos, failures = find_videos(as_texts(inputs), stdin=stdin)
+    settings = _settings(loaded, engine, sampling)
+    run = _Run(Path(output), on_event)
+    with FeatureWriter(output, settings, overwrite=overwrite) as writer:
+        run.ledger.clear() if overwrite else None
+        for failure in failures:
+            run.failed(failure)
+        missing = list(run.not_stored(videos, writer))[:limit]
+        on_event(ToDo(len(missing)))
+        run.begin()
+        events = pipeline.describe(missing, engine=engine, spec=spec, sampling=sampling, batch_size=batch_size)
+        for event in events:
+            run.handle(event, writer)
+    run.ledger.save()
+    return run.summary()
+
+
+class _Run:
+    """Counts and reports what happens to each video."""
+
+    def __init__(self, output: Path, on_event: Callable[[ExtractEvent], None]):
+        self.ledger = Ledger(output)
+        self._output, self._on_event = output, on_event
+        self._counts = dict.fromkeys(("stored", "skipped", "failed"), 0)
+        self._clips: dict[str, int] = {}
+        self._stored_clips = 0
+        self._failures: list[Failure] = []
+        self.begin()
+
+    def begin(self) -> None:
+        self._started = time.monotonic()
+
+    def not_stored(self, videos: Sequence[Video], writer: FeatureWriter) -> Iterator[Video]:
+        """The videos still to compute; reports the others."""
+        for video in videos:
+            if video.id in writer.stored:
+                self._done(VideoDone(video.id, video.source, "skipped"))
+                continue
+            try:
+                writer.check_id(video.id)
+            except VideoError as error:
+                self.failed(Failure(video.id, video.source, error))
+            else:
+                yield video
+
+    def handle(self, event: pipeline.Event, writer: FeatureWriter) -> None:
+        if isinstance(event, pipeline.Started):
+            self._on_event(event)
+        elif isinstance(event, pipeline.Described):
+            writer.add(event.video, event.features)
+            self._clips[event.video.id] = self._clips.get(event.video.id, 0) + len(event.features)
+            self._on_event(event)
+        elif isinstance(event, pipeline.Finished):
+            writer.finish(event.video, event.info)
+            clips = self._clips.pop(event.video.id, 0)
+            self._stored_clips += clips
+            self._done(VideoDone(event.video.id, event.video.source, "stored", clips))
+        else:
+            writer.abandon(event.video)
+            self._clips.pop(event.video.id, None)
+            self.failed(event.failure)
+
+    def failed(self, failure: Failure) -> None:
+        self._failures.append(failure)
+        self.ledger.record(failure.id, failure.source, str(failure.error))
+        self.ledger.save()
+        self._done(VideoDone(failure.id, failure.source, "failed", error=str(failure.error)))
+
+    def _done(self, event: VideoDone) -> None:
+        self._counts[event.status] += 1
+        if event.status != "failed":
+            self.ledger.forget(event.id)
+        self._on_event(event)
+
+    def summary(self) -> ExtractSummary:
+        return ExtractSummary(
+            **self._counts,
+            clips=self._stored_clips,
+            elapsed_seconds=time.monotonic() - self._started,
+            output=str(self._output),
+            failures=tuple(self._failures),
+        )
+
+
+def _settings(model: Model, engine: TorchEngine, sampling: Sampling) -> Settings:
+    return Settings(
+        model=model.name,
+        weights_sha256=model.weights_sha256,
+        architecture=dataclasses.asdict(model.card.architecture) | {"stages": list(model.card.architecture.stages)},
+        preprocessing=model.card.input,
+        sampling=sampling,
+        layers=engine.layers,
+        engine=engine.name,
+        precision=engine.precision,
+        device=str(engine.device),
+        p3dfeat_version=__version__,
+    )
+
+
+@dataclass(frozen=True)
+class PlannedVideo:
+    """What a run would do with one video."""
+
+    id: str
+    source: str
+    clips: int
+    info: VideoInfo
+
+
+@dataclass(frozen=True)
+class ExtractPlan:
+    """What a run would compute, without computing it."""
+
+    videos: tuple[PlannedVideo, ...]
+    failures: tuple[Failure, ...]
+    row_bytes: int  # of one clip's features
+
+    @property
+    def clips(self) -> int:
+        return sum(video.clips for video in self.videos)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the feature file it would make, within a few per cent."""
+        return self.clips * self.row_bytes + len(self.videos) * VIDEO_OVERHEAD_BYTES
+
+
+def plan_extraction(
+    inputs: str | Path | Sequence[str | Path],
+    *,
+    model: Model,
+    layers: Sequence[str],
+    sampling: Sampling,
+    limit: int | None = None,
+    stdin: TextIO | None = None,
+) -> ExtractPlan:
+    """Read the videos' packets, not their pictures, and say what ``extract`` would make of them from nothing."""
+    videos, failures = find_videos(as_texts(inputs), stdin=stdin)
+    planned = []
+    for video in videos[:limit]:
+        try:
+            index = index_video(video.path)
+            planned.append(PlannedVideo(video.id, video.source, len(plan(index, video, sampling)), index.info))
+        except VideoError as error:
+            failures.append(Failure(video.id, video.source, error))
+    shapes = layer_shapes(model.card.architecture, layers, model.card.input.length, model.card.input.size)
+    values = sum(torch.Size(shape).numel() for shape in shapes.values())
+    seconds_bytes, pooled_share = 16, 0
+    return ExtractPlan(tuple(planned), tuple(failures), 4 * values + seconds_bytes + pooled_share)
+
+
+def layer_shapes(
+    architecture: Architecture, layers: Sequence[str], length: int, size: tuple[int, int]
+) -> dict[str, tuple[int, ...]]:
+    """{layer: its shape for one clip}, worked out without computing anything."""
+    with torch.device("meta"):
+        net, x = P3D(architecture).eval(), torch.empty(1, architecture.channels, length, *size)
+    return {name: tuple(value.shape[1:]) for name, value in net(x, layers=tuple(layers)).items()}

@@ -1,0 +1,133 @@
+"""What a P3D ResNet is made of, as data: depth, width, block kinds and the arithmetic of its family."""
+
+from dataclasses import dataclass
+from itertools import cycle, islice
+from typing import Final
+
+from p3dfeat.errors import ShapeError, UsageError
+
+KINDS: Final = ("A", "B", "C")
+EXPANSION: Final = 4  # a bottleneck's output is four times as wide as its middle
+
+STAGES: Final = {63: (3, 4, 6, 3), 131: (3, 4, 23, 3), 199: (3, 8, 36, 3)}  # from ResNet-50, -101, -152
+
+MAX_LENGTH: Final = 16  # four halvings of 16 frames leave the one that res5 works on
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """What one family of P3D networks computes where the other differs (S, T include their batch norm)."""
+
+    rectified_t_in_b: bool  # B: relu(S x) + relu(T x), else relu(relu(S x) + T x)
+    halved_c: bool  # C: relu(0.5 s + 0.5 T s) with s = relu(S x), else s + relu(T s)
+    padded_pools: bool  # pool1 padded (0, 1, 1), all pools floor; else no padding, all pools ceil
+
+
+FAMILIES: Final = {
+    "authors": Arithmetic(rectified_t_in_b=False, halved_c=True, padded_pools=False),
+    "gluoncv": Arithmetic(rectified_t_in_b=True, halved_c=False, padded_pools=True),
+}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A P3D ResNet (Qiu, Yao, Mei, ICCV 2017, section 3), complete enough to build it.
+
+    stages: blocks in res2, res3, res4, res5. ``Architecture.of_depth`` knows those of P3D-63, 131 and 199.
+    kinds: block kinds, cycled over the blocks of res2 to res4; "ABC" is the paper's mixed net, "A" its P3D-A.
+    family: "authors" (Caffe) or "gluoncv"; the two differ in arithmetic, not in weights' shapes.
+    channels: of the input; 3 for pictures, 2 for optical flow, 1 for luma.
+    base_width: channels after conv1; 64 in the published nets. pool5 is 32 times as wide.
+    """
+
+    stages: tuple[int, int, int, int] = STAGES[199]
+    kinds: str = "ABC"
+    family: str = "authors"
+    channels: int = 3
+    classes: int = 400
+    base_width: int = 64
+
+    def __post_init__(self) -> None:
+        if len(self.stages) != 4 or min(self.stages) < 1:
+            raise UsageError(f"stages {self.stages}: must be four block counts of at least 1, for res2 to res5")
+        if not self.kinds or set(self.kinds) - set(KINDS):
+            raise UsageError(f"kinds {self.kinds!r}: must be a cycle of the letters A, B and C, such as 'ABC'")
+        if self.family not in FAMILIES:
+            raise UsageError(f"family {self.family!r}: unknown; known are {', '.join(FAMILIES)}")
+        for name in ("channels", "classes", "base_width"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} {getattr(self, name)}: must be at least 1")
+
+    @classmethod
+    def of_depth(
+        cls, depth: int, *, kinds: str = "ABC", family: str = "authors", channels: int = 3, classes: int = 400
+    ) -> "Architecture":
+        """P3D-63, P3D-131 or P3D-199. Raises UsageError for another depth."""
+        if depth not in STAGES:
+            raise UsageError(f"depth {depth}: no published P3D; known are {', '.join(map(str, STAGES))}")
+        return cls(STAGES[depth], kinds=kinds, family=family, channels=channels, classes=classes)
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        return FAMILIES[self.family]
+
+    @property
+    def feature_width(self) -> int:
+        """Width of pool5; 2048 in the published nets."""
+        return (self.base_width << 3) * EXPANSION
+
+    @property
+    def depth(self) -> int:
+        """Layers with weights, counted as in "P3D-199": 4 a block (3 in res5), conv1 and the classifier."""
+        return 4 * sum(self.stages[:3]) + 3 * self.stages[3] + 2
+
+    def stage_blocks(self, stage: int) -> tuple[str, ...]:
+        """Names of the blocks of stage 2, 3, 4 or 5, as in the authors' network: res2a res2b, res3a res3b1."""
+        first, *rest = range(self.stages[stage - 2])
+        if stage in (3, 4):
+            return (f"res{stage}a", *(f"res{stage}b{i}" for i in rest))
+        return tuple(f"res{stage}{_letters(i)}" for i in (first, *rest))
+
+    def block_kinds(self) -> dict[str, str]:
+        """{block name: "A", "B", "C"} for res2 to res4; the cycle runs on across stages."""
+        names = [name for stage in (2, 3, 4) for name in self.stage_blocks(stage)]
+        return dict(zip(names, islice(cycle(self.kinds), len(names)), strict=True))
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Every layer a forward pass can return, in network order."""
+        blocks = [name for stage in (2, 3, 4, 5) for name in self.stage_blocks(stage)]
+        return ("pool1", *blocks, "pool5", "logits", "prob")
+
+    def check_layers(self, layers: tuple[str, ...]) -> None:
+        """Raise UsageError naming the first layer this net does not have."""
+        for name in layers:
+            if name not in self.layers:
+                raise UsageError(f"layer {name!r}: not in this net; it has {', '.join(self.layers)}")
+
+    def check_input(self, length: int, height: int, width: int) -> None:
+        """Raise ShapeError unless the pools reduce the clip to one frame and leave a picture."""
+        halved, smallest = length, 1 if self.arithmetic.padded_pools else 3
+        for _ in range(4):
+            halved = halved // 2 if self.arithmetic.padded_pools else -(-halved // 2)
+        if length < 1 or halved != 1:
+            shortest, longest = (MAX_LENGTH, 2 * MAX_LENGTH - 1) if self.arithmetic.padded_pools else (1, MAX_LENGTH)
+            raise ShapeError(
+                f"clip of {length} frames: the four temporal pools of the {self.family} family reduce "
+                f"{shortest} to {longest} frames to one; choose a length in that range"
+            )
+        if min(height, width) < smallest:
+            raise ShapeError(
+                f"picture of {height}x{width}: nothing would be left after pool1 of the {self.family} family; "
+                f"use at least {smallest}x{smallest}"
+            )
+
+
+def _letters(index: int) -> str:
+    """0 -> a, 25 -> z, 26 -> aa: block letters for stages of any depth."""
+    letters = ""
+    index += 1
+    while index:
+        index, digit = divmod(index - 1, 26)
+        letters = chr(ord("a") + digit) + letters
+    return letters

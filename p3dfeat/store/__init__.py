@@ -1,0 +1,7 @@
+"""The HDF5 layout, crash-safe writing, and reading: the only place that imports h5py."""
+
+from p3dfeat.store.layout import Settings
+from p3dfeat.store.read import FeatureFile, VideoFeatures, open_features
+from p3dfeat.store.write import FeatureWriter, Ledger
+
+__all__ = ["FeatureFile", "FeatureWriter", "Ledger", "Settings", "VideoFeatures", "open_features"]

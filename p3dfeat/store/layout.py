@@ -1,0 +1,95 @@
+"""The HDF5 layout: what stands where, and what must agree before two runs may share a file.
+
+Root attributes tell how the numbers were made. Below the root there is one group a video, named by its id, holding
+``<layer>`` (clips, ...) float32, ``pooled`` (the mean of pool5 over clips), ``seconds`` (clips, 2) and attributes.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+
+from p3dfeat.config import InputSpec, Sampling
+from p3dfeat.errors import FeatureFileError
+
+FORMAT: Final = "p3dfeat-features"
+FORMAT_VERSION: Final = 1
+VIDEO_MARK: Final = "source"  # the attribute that makes a group a video
+
+# What may differ between runs that add to one file: it does not change the numbers beyond rounding.
+INCIDENTAL: Final = frozenset({"p3dfeat_version", "device"})
+NESTED: Final = ("preprocessing", "sampling", "layers", "architecture")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything needed to make the same numbers again; the root attributes of a feature file."""
+
+    model: str
+    weights_sha256: str
+    architecture: Mapping[str, Any]
+    preprocessing: InputSpec
+    sampling: Sampling
+    layers: tuple[str, ...]
+    engine: str
+    precision: str
+    device: str
+    p3dfeat_version: str
+
+    def as_attributes(self) -> dict[str, str | int]:
+        """Plain text and numbers; nested settings as JSON."""
+        values: dict[str, Any] = {
+            **{name: getattr(self, name) for name in ("model", "weights_sha256", "engine", "precision", "device")},
+            "p3dfeat_version": self.p3dfeat_version,
+            "architecture": dict(self.architecture),
+            "preprocessing": asdict(self.preprocessing),
+            "sampling": asdict(self.sampling),
+            "layers": list(self.layers),
+        }
+        nested = {name: json.dumps(values[name]) for name in NESTED}
+        return {"format": FORMAT, "format_version": FORMAT_VERSION, **values, **nested}
+
+
+def read_attributes(file: h5py.File, path: Path) -> dict[str, Any]:
+    """Root attributes with nested settings decoded. Raises FeatureFileError unless the file is ours."""
+    if file.attrs.get("format") != FORMAT:
+        raise FeatureFileError(f"{path}: an HDF5 file, but not one of p3dfeat's; choose another output")
+    version = int(file.attrs["format_version"])
+    if version > FORMAT_VERSION:
+        raise FeatureFileError(f"{path}: written by a newer p3dfeat (format {version}); update p3dfeat to read it")
+    found = {name: _plain(value) for name, value in file.attrs.items()}
+    return {name: json.loads(value) if name in NESTED else value for name, value in found.items()}
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
+
+
+def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """What would make numbers of this run and of the file unlike, a short line each."""
+    lines = []
+    for name in wanted.keys() - INCIDENTAL:
+        before, now = stored.get(name), wanted[name]
+        now = json.loads(now) if name in NESTED else now
+        if isinstance(before, dict) and isinstance(now, dict):
+            fields = [field for field in before.keys() | now.keys() if before.get(field) != now.get(field)]
+            lines += [f"{name}.{field} is {before.get(field)} there, {now.get(field)} now" for field in fields]
+        elif before != now:
+            lines.append(f"{name} is {before} there, {now} now")
+    return sorted(lines)
+
+
+def open_hdf5(path: Path, mode: str = "r") -> h5py.File:
+    """h5py.File with one-line errors. Raises FeatureFileError."""
+    try:
+        return h5py.File(path, mode)
+    except FileNotFoundError:
+        raise FeatureFileError(f"{path}: no such file") from None
+    except PermissionError:
+        raise FeatureFileError(f"{path}: not readable; check its permissions") from None
+    except OSError:
+        reason = "it is a folder" if path.is_dir() else "it is not HDF5, or is damaged"
+        raise FeatureFileError(f"{path}: not a feature file; {reason}") from None

@@ -1,0 +1,262 @@
+"""Writing feature files so that the file under its name is at every moment absent or complete.
+
+Each video is written to a part of its own in ``<output>.parts/`` and renamed when it is whole. At the end of a run,
+however it ends, the parts are joined into a copy of the output that then takes its place. Parts that a killed run
+left behind are taken up by the next one. So a kill loses at most the videos then in flight.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+import numpy as np
+
+from p3dfeat.errors import FeatureFileError, OutputError, VideoError
+from p3dfeat.store.layout import VIDEO_MARK, Settings, differences, open_hdf5, read_attributes
+from p3dfeat.store.read import video_ids
+from p3dfeat.types import Features, Video, VideoInfo
+
+BUFFERED_BYTES: Final = 4 << 20  # of one video's rows held in memory before they go to its part
+POOLED: Final = "pool5"  # the layer whose mean over clips is a video's descriptor
+
+
+class FeatureWriter:
+    """Adds videos to a feature file; use in a with statement, whose end brings the file up to date.
+
+    stored: ids already in the file, and of parts taken up, which need not be computed again.
+    overwrite: what the file holds is replaced when the run ends, and not before.
+    Raises FeatureFileError for an output that is not ours or was made with other settings, OutputError where it
+    cannot be written.
+    """
+
+    def __init__(self, output: str | Path, settings: Settings, *, overwrite: bool = False):
+        self.output = Path(output)
+        self.parts = self.output.with_name(self.output.name + ".parts")
+        self._attributes = settings.as_attributes()
+        self._open: dict[str, _Part] = {}
+        self._overwrite = overwrite
+        self.stored: set[str] = set()
+        with _writing(self.output):
+            if self.output.exists():
+                self._learn_stored()
+            self._take_up_parts()
+        self._folders = {"/".join(p[:n]) for p in (id.split("/") for id in self.stored) for n in range(1, len(p))}
+
+    def _learn_stored(self) -> None:
+        with open_hdf5(self.output) as file:
+            found = read_attributes(file, self.output)
+            if not self._overwrite:
+                self._check(found, self.output)
+                self.stored.update(video_ids(file))
+
+    def _check(self, found: dict[str, Any], path: Path) -> None:
+        unlike = differences(found, self._attributes)
+        if unlike:
+            raise FeatureFileError(
+                f"{path}: made with other settings ({'; '.join(unlike)}); choose another output, or --overwrite it"
+            )
+
+    def _take_up_parts(self) -> None:
+        """Learn what an interrupted run left, drop what it had not finished, and make the folder ready."""
+        if self._overwrite:
+            shutil.rmtree(self.parts, ignore_errors=True)
+        if not self.output.parent.is_dir():
+            raise OutputError(f"{self.output}: its folder {self.output.parent} does not exist")
+        self.parts.mkdir(exist_ok=True)
+        for unfinished in self.parts.glob("*.writing"):
+            unfinished.unlink()
+        for part in self.parts.glob("*.h5"):
+            with open_hdf5(part) as file:
+                self._check(read_attributes(file, part), self.parts)
+                self.stored.update(video_ids(file))
+
+    def add(self, video: Video, features: Features) -> None:
+        """Append rows of a video that is being computed. Raises OutputError."""
+        if video.id not in self._open:
+            self._open[video.id] = _Part(self.parts, video.id, self._attributes)
+        with _writing(self.output):
+            self._open[video.id].add(features)
+
+    def check_id(self, id: str) -> None:
+        """A group that is a video holds no other videos, whichever run brought them. Raises VideoError."""
+        parts = id.split("/")
+        for n in range(1, len(parts)):
+            if "/".join(parts[:n]) in self.stored:
+                raise VideoError(f"id {id!r} lies inside video {'/'.join(parts[:n])!r} of {self.output}; rename one")
+        if id in self._folders:
+            raise VideoError(f"id {id!r} is a folder of videos in {self.output}; rename one")
+
+    def finish(self, video: Video, info: VideoInfo) -> None:
+        """Every row of ``video`` is added: from now on a kill does not lose it. Raises OutputError."""
+        with _writing(self.output):
+            self._open.pop(video.id).finish(video, info)
+        self.stored.add(video.id)
+
+    def abandon(self, video: Video) -> None:
+        """Throw away what was added of a video that failed."""
+        part = self._open.pop(video.id, None)
+        if part is not None:
+            part.discard()
+
+    def commit(self) -> None:
+        """Join all finished parts into the output. Raises OutputError; the parts then stay where they are."""
+        finished = sorted(self.parts.glob("*.h5"))
+        fresh = self.output.with_name(self.output.name + ".joining")
+        if finished or self._overwrite or not self.output.exists():
+            with _writing(self.output):
+                try:
+                    self._join(finished, fresh)
+                finally:
+                    fresh.unlink(missing_ok=True)
+        shutil.rmtree(self.parts, ignore_errors=True)
+
+    def _join(self, finished: list[Path], fresh: Path) -> None:
+        keep = self.output.exists() and not self._overwrite
+        if keep:
+            shutil.copyfile(self.output, fresh)
+        with h5py.File(fresh, "a" if keep else "w") as file:
+            if not keep:
+                file.attrs.update(self._attributes)
+            for path in finished:
+                with h5py.File(path, "r") as part:
+                    for id in video_ids(part):
+                        if id not in file:
+                            part.copy(part[id], file, name=id)
+        with open(fresh, "rb+") as raw:
+            os.fsync(raw.fileno())
+        os.replace(fresh, self.output)
+
+    def __enter__(self) -> "FeatureWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for part in self._open.values():
+            part.discard()
+        self._open.clear()
+        if self.stored or kind is None:
+            self.commit()
+        else:
+            shutil.rmtree(self.parts, ignore_errors=True)
+
+
+class _Part:
+    """One video on its way to the file: rows in memory, beyond 4 MB in an HDF5 file of its own."""
+
+    def __init__(self, folder: Path, id: str, attributes: dict[str, Any]):
+        name = hashlib.sha256(id.encode("utf-8", "surrogateescape")).hexdigest()[:24]
+        self._id, self._attributes = id, attributes
+        self._path, self._final = folder / f"{name}.writing", folder / f"{name}.h5"
+        self._rows: list[Features] = []
+        self._file: h5py.File | None = None
+        self._sum: Any = None
+        self._count = self._padded = 0
+
+    def add(self, features: Features) -> None:
+        self._rows.append(features)
+        self._count += len(features)
+        self._padded += features.padded_frames
+        if POOLED in features.layers:
+            total = features.layers[POOLED].sum(axis=0, dtype=np.float64)
+            self._sum = total if self._sum is None else self._sum + total
+        if sum(rows.nbytes for part in self._rows for rows in part.layers.values()) > BUFFERED_BYTES:
+            self._flush(last=False)
+
+    def _flush(self, *, last: bool) -> None:
+        """Move the rows to the part; a video that never overflowed gets datasets of its exact size."""
+        names = self._rows[0].layers if self._rows else ()
+        arrays = {name: np.concatenate([part.layers[name] for part in self._rows]) for name in names}
+        if self._rows:
+            arrays["seconds"] = np.concatenate([part.seconds for part in self._rows])
+        whole = last and self._file is None
+        if self._file is None:
+            self._file = h5py.File(self._path, "w")
+            self._file.attrs.update(self._attributes)
+        group = self._file.require_group(self._id)
+        for name, rows in arrays.items():
+            if whole:
+                group.create_dataset(name, data=rows)
+            elif name not in group:
+                group.create_dataset(name, data=rows, maxshape=(None, *rows.shape[1:]), chunks=True)
+            else:
+                dataset = group[name]
+                dataset.resize(len(dataset) + len(rows), axis=0)
+                dataset[-len(rows) :] = rows
+        self._rows.clear()
+
+    def finish(self, video: Video, info: VideoInfo) -> None:
+        self._flush(last=True)
+        assert self._file is not None
+        group = self._file[self._id]
+        if self._sum is not None:
+            group.create_dataset("pooled", data=(self._sum / self._count).astype(np.float32))
+        group.attrs.update(asdict(info))
+        group.attrs["padded_frames"] = self._padded
+        if video.start_seconds is not None:
+            group.attrs["segment_start_seconds"] = video.start_seconds
+        if video.end_seconds is not None:
+            group.attrs["segment_end_seconds"] = video.end_seconds
+        group.attrs[VIDEO_MARK] = video.source
+        self._file.close()
+        os.replace(self._path, self._final)
+
+    def discard(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._path.unlink(missing_ok=True)
+
+
+class Ledger:
+    """``<output>.failed.jsonl``: a line for each video that could not be read, with the reason."""
+
+    def __init__(self, output: str | Path):
+        self.path = Path(f"{output}.failed.jsonl")
+        self._entries: dict[str, dict[str, str]] = {}
+        with _writing(self.path):
+            if self.path.exists():
+                for line in self.path.read_text(encoding="utf-8").splitlines():
+                    self._recall(line)
+
+    def _recall(self, line: str) -> None:
+        try:
+            entry = json.loads(line)
+            self._entries[entry["id"]] = entry
+        except (ValueError, KeyError, TypeError):
+            raise FeatureFileError(f"{self.path}: not a list of failures; move it out of the way") from None
+
+    def clear(self) -> None:
+        self._entries.clear()
+
+    def record(self, id: str, source: str, error: str) -> None:
+        self._entries[id] = {"id": id, "source": source, "error": error}
+
+    def forget(self, id: str) -> None:
+        """The video was stored after all."""
+        self._entries.pop(id, None)
+
+    def save(self) -> None:
+        """Write the list whole, or remove it where nothing failed. Raises OutputError."""
+        with _writing(self.path):
+            if not self._entries:
+                self.path.unlink(missing_ok=True)
+                return
+            fresh = self.path.with_name(self.path.name + ".writing")
+            lines = [json.dumps(entry, ensure_ascii=False) + "\n" for entry in self._entries.values()]
+            fresh.write_text("".join(lines), encoding="utf-8", errors="surrogateescape")
+            os.replace(fresh, self.path)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """One line for whatever the file system says."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error).split("(")[0].strip()
+        raise OutputError(f"{path}: cannot be written ({reason})") from None

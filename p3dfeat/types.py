@@ -1,0 +1,153 @@
+"""What flows between the stages: small frozen records that check their shapes when made."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p3dfeat.errors import P3DFeatError, ShapeError, UsageError
+
+UInt8Array = NDArray[np.uint8]
+Int64Array = NDArray[np.int64]
+FloatArray = NDArray[np.float32]
+SecondsArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Video:
+    """A video, or a segment of one, that the user asked for."""
+
+    id: str  # unique in a run; the group's name in the feature file
+    path: str  # where it is read from
+    source: str  # what the user called it
+    start_seconds: float | None = None  # a segment: frames shown from here ...
+    end_seconds: float | None = None  # ... and before this
+
+    def __post_init__(self) -> None:
+        start, end = self.start_seconds or 0.0, self.end_seconds
+        if end is not None and not start < end:
+            raise UsageError(f"{self.source}: segment from {start:g} to {end:g} s is empty; the end must come later")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An input that could not be used, and why, in one line."""
+
+    id: str
+    source: str
+    error: P3DFeatError
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a file says of its video stream, and what its packets say."""
+
+    duration_seconds: float  # first frame shown to last frame gone
+    frame_rate: float  # frames over duration
+    num_frames: int  # counted, not taken from the header
+    width: int  # as shown, after rotation
+    height: int
+    rotation: int  # degrees clockwise that the file asks players to turn it
+    sample_aspect_ratio: str  # "1:1" where unknown
+    codec: str
+    pixel_format: str
+    size_bytes: int
+    modified: str  # ISO 8601, UTC
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames of one clip, resized and cropped: (T, H, W, C) uint8."""
+
+    frames: UInt8Array
+    start_seconds: float  # of its first frame, by the file's timestamps
+    end_seconds: float  # when its last frame leaves the screen
+    padded_frames: int  # how many of its last frames repeat the one before, for want of others
+
+    def __post_init__(self) -> None:
+        if self.frames.ndim != 4 or self.frames.dtype != np.uint8:
+            raise ShapeError(f"clip: frames are {self.frames.dtype} {self.frames.shape}; must be uint8 (T, H, W, C)")
+        if not 0 <= self.padded_frames < len(self.frames):
+            raise ShapeError(f"clip: {self.padded_frames} of {len(self.frames)} frames padded")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips, from any number of videos, that go through a net together: (N, T, H, W, C) uint8."""
+
+    frames: UInt8Array
+
+    def __post_init__(self) -> None:
+        if self.frames.ndim != 5 or self.frames.dtype != np.uint8:
+            raise ShapeError(f"batch: {self.frames.dtype} {self.frames.shape}; must be uint8 (N, T, H, W, C)")
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a net says of some clips: {layer: (N, ...) float32}, and when they were on screen: (N, 2) seconds."""
+
+    layers: Mapping[str, FloatArray]
+    seconds: SecondsArray
+    padded_frames: int = 0
+
+    def __post_init__(self) -> None:
+        if self.seconds.ndim != 2 or self.seconds.shape[1] != 2:
+            raise ShapeError(f"features: seconds are {self.seconds.shape}; must be (N, 2)")
+        for name, rows in self.layers.items():
+            if len(rows) != len(self.seconds):
+                raise ShapeError(f"features: {len(rows)} rows of {name} for {len(self.seconds)} clips")
+
+    def __len__(self) -> int:
+        return len(self.seconds)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One class of a classification."""
+
+    label: str
+    index: int
+    probability: float
+
+    def as_json(self) -> dict[str, Any]:
+        return {"label": self.label, "index": self.index, "probability": round(self.probability, 6)}
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of a video that keeps one top label."""
+
+    start_seconds: float
+    end_seconds: float
+    label: str
+    probability: float  # mean over the clips in it
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "start_seconds": round(self.start_seconds, 6),
+            "end_seconds": round(self.end_seconds, 6),
+            "label": self.label,
+            "probability": round(self.probability, 6),
+        }
+
+
+@dataclass(frozen=True)
+class Classification:
+    """The best classes of one video, best first, and how the best one changes over its time."""
+
+    id: str
+    source: str
+    predictions: tuple[Prediction, ...]
+    timeline: tuple[Span, ...] = ()
+
+    def as_json(self, *, timeline: bool = False) -> dict[str, Any]:
+        record: dict[str, Any] = {
+            "id": self.id,
+            "source": self.source,
+            "predictions": [prediction.as_json() for prediction in self.predictions],
+        }
+        if timeline:
+            record["timeline"] = [span.as_json() for span in self.timeline]
+        return record

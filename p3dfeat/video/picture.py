@@ -1,0 +1,106 @@
+"""From a decoded frame to the picture a net is shown: turned upright, resized and cropped, 8 bits a channel."""
+
+from collections.abc import Mapping
+from typing import Final, cast
+
+import numpy as np
+from av import VideoFrame
+from av.sidedata.sidedata import SideData
+from av.sidedata.sidedata import Type as SideDataType
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from p3dfeat.config import InputSpec
+from p3dfeat.types import UInt8Array
+
+PIXEL_FORMATS: Final = {"rgb": "rgb24", "bgr": "bgr24", "luma": "gray"}
+ALGORITHMS: Final = {
+    "nearest": Interpolation.POINT,
+    "bilinear": Interpolation.BILINEAR,
+    "bicubic": Interpolation.BICUBIC,
+    "area": Interpolation.AREA,
+    "lanczos": Interpolation.LANCZOS,
+}
+# Without these swscale rounds towards dark and shares colour between neighbouring columns.
+EXACT: Final = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+
+
+class Orientation:
+    """How a file asks players to turn its frames, read off the display matrix (any of the eight ways)."""
+
+    def __init__(self, frame: VideoFrame):
+        self.transposed = self.flipped_x = self.flipped_y = False
+        side_data = cast(Mapping[SideDataType, SideData], frame.side_data)  # PyAV's stub knows of one kind only
+        if SideDataType.DISPLAYMATRIX not in side_data:
+            return
+        data = side_data[SideDataType.DISPLAYMATRIX]
+        # Rows of 3: x' = a x + c y, y' = b x + d y, in 16.16 fixed point.
+        a, b, _, c, d = (int(value) for value in np.frombuffer(bytes(data), np.int32)[:5])
+        self.transposed = abs(b) + abs(c) > abs(a) + abs(d)
+        self.flipped_x = (c if self.transposed else a) < 0
+        self.flipped_y = (b if self.transposed else d) < 0
+
+    @property
+    def rotation(self) -> int:
+        """Degrees clockwise; a mirrored picture counts as the rotation it also has."""
+        if self.transposed:
+            return 270 if self.flipped_y else 90
+        return 180 if self.flipped_y else 0
+
+    def upright(self, picture: UInt8Array) -> UInt8Array:
+        """(H, W, C) as stored -> (H', W', C) as shown."""
+        if self.transposed:
+            picture = picture.transpose(1, 0, 2)
+        if self.flipped_x:
+            picture = picture[:, ::-1]
+        return picture[::-1] if self.flipped_y else picture
+
+
+class PictureMaker:
+    """Makes frames into pictures (H, W, C) uint8 as an InputSpec asks; keeps swscale's tables between frames.
+
+    Sizes are counted in stored pixels: like the tools that the published nets were trained with, it does not
+    stretch pixels that are not square.
+    """
+
+    def __init__(self, spec: InputSpec):
+        self.spec = spec
+        self._reformatter = VideoReformatter()
+        self._flags = ALGORITHMS[spec.interpolation] | EXACT
+
+    def __call__(self, frame: VideoFrame) -> UInt8Array:
+        orientation = Orientation(frame)
+        height, width = frame.height, frame.width
+        if orientation.transposed:
+            height, width = width, height
+        height, width = resized(height, width, self.spec)
+        stored_height, stored_width = (width, height) if orientation.transposed else (height, width)
+        scaled = self._reformatter.reformat(
+            frame,
+            width=stored_width,
+            height=stored_height,
+            format=PIXEL_FORMATS[self.spec.channels],
+            interpolation=self._flags,
+            threads=1,
+        )
+        pixels = np.asarray(scaled.to_ndarray(), np.uint8).reshape(stored_height, stored_width, self.spec.num_channels)
+        return np.ascontiguousarray(cropped(orientation.upright(pixels), self.spec))
+
+
+def resized(height: int, width: int, spec: InputSpec) -> tuple[int, int]:
+    """(height, width) of an upright picture after the resize rule."""
+    if spec.resize is not None:
+        return spec.resize
+    assert spec.short_side is not None
+    short = min(height, width)
+    return (
+        max(spec.short_side, round(height * spec.short_side / short)),
+        max(spec.short_side, round(width * spec.short_side / short)),
+    )
+
+
+def cropped(picture: UInt8Array, spec: InputSpec) -> UInt8Array:
+    """The centre of (H, W, C); where it cannot be centred exactly, the half pixel goes to the lower right."""
+    if spec.crop is None:
+        return picture
+    top, left = (picture.shape[0] - spec.crop[0]) // 2, (picture.shape[1] - spec.crop[1]) // 2
+    return picture[top : top + spec.crop[0], left : left + spec.crop[1]]

@@ -1,0 +1,94 @@
+"""Which frames make which clip: a plan from timestamps alone, before anything is decoded."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from p3dfeat.config import Sampling
+from p3dfeat.errors import VideoError
+from p3dfeat.types import Int64Array, SecondsArray
+
+
+@dataclass(frozen=True)
+class ClipPlan:
+    """One clip: the numbers of its frames in the file, (T,), and how many at the end repeat the last one."""
+
+    frames: Int64Array
+    padded_frames: int
+
+
+def plan_clips(
+    seconds: SecondsArray,
+    end_seconds: float,
+    sampling: Sampling,
+    *,
+    start_seconds: float | None = None,
+    stop_seconds: float | None = None,
+    tick_seconds: float = 0.0,
+) -> list[ClipPlan]:
+    """The clips of a video, in the order of their first frames.
+
+    seconds: (F,) when each frame is shown, rising; end_seconds: when the last one is gone.
+    start_seconds, stop_seconds: only frames shown from the one and before the other.
+    tick_seconds: the unit of the file's clock, to which its timestamps were rounded.
+    Raises VideoError where no frame lies in the segment.
+    """
+    slack = _slack(seconds, tick_seconds)
+    first, last = 0, len(seconds)
+    if start_seconds is not None:
+        first = int(np.searchsorted(seconds, start_seconds - slack))
+    if stop_seconds is not None:
+        last = int(np.searchsorted(seconds, stop_seconds - slack))
+        end_seconds = min(end_seconds, stop_seconds)
+    if first >= last:
+        asked = f"{start_seconds or 0:g} to {'the end' if stop_seconds is None else f'{stop_seconds:g} s'}"
+        raise VideoError(f"no frame from {asked}; the video runs from {seconds[0]:g} to {end_seconds:g} s")
+    numbers = np.arange(first, last)
+    if sampling.fps is not None:
+        begin = seconds[first] if start_seconds is None else max(start_seconds, seconds[first])
+        numbers = first + resample(seconds[first:last] - begin, end_seconds - begin, sampling.fps, slack)
+    starts = clip_starts(len(numbers), sampling)
+    offsets = np.arange(sampling.length) * sampling.step
+    plans = []
+    for start in starts:
+        wanted = start + offsets
+        padded = int((wanted >= len(numbers)).sum())
+        # A clip that runs out of frames repeats the last one it has, not the last of the file.
+        wanted = np.minimum(wanted, wanted[sampling.length - padded - 1])
+        plans.append(ClipPlan(numbers[wanted], padded))
+    return plans
+
+
+def resample(seconds: SecondsArray, duration_seconds: float, fps: float, slack: float) -> Int64Array:
+    """Number of the frame on screen at 0, 1/fps, 2/fps, ... up to the end."""
+    count = max(1, int(np.ceil(duration_seconds * fps - 1e-6)))
+    times = np.arange(count) / fps
+    return np.maximum(np.searchsorted(seconds, times + slack, side="right") - 1, 0)
+
+
+def _slack(seconds: SecondsArray, tick_seconds: float) -> float:
+    """How late a timestamp may be by rounding alone: half a tick, but far less than a frame."""
+    if len(seconds) < 2:
+        return 0.0
+    return min(0.5 * tick_seconds, 0.25 * float(np.median(np.diff(seconds)))) + 1e-9
+
+
+def clip_starts(num_frames: int, sampling: Sampling) -> Int64Array:
+    """First frame of each clip: ``clips`` of them from the first possible to the last, or one every ``stride``."""
+    room = num_frames - sampling.span
+    if sampling.clips is not None:
+        if room <= 0:
+            return np.zeros(sampling.clips, np.int64)
+        if sampling.clips == 1:
+            return np.array([room // 2])
+        gaps = sampling.clips - 1
+        return np.asarray((2 * np.arange(sampling.clips) * room + gaps) // (2 * gaps))
+    assert sampling.stride is not None
+    if room < 0:  # shorter than a clip: one padded clip stands for it whatever the tail rule
+        return np.zeros(1, np.int64)
+    starts = np.arange(0, room + 1, sampling.stride)
+    following = starts[-1] + sampling.stride
+    covered = starts[-1] + sampling.span >= num_frames
+    if sampling.tail == "pad" and not covered and following < num_frames:
+        starts = np.append(starts, following)
+    return starts

@@ -1,0 +1,147 @@
+"""Model cards: TOML files that say what a checkpoint is, checked when loaded."""
+
+import tomllib
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from p3dfeat.config import InputSpec
+from p3dfeat.errors import P3DFeatError, UsageError, WeightsError
+from p3dfeat.nets.architecture import Architecture
+
+DEFAULT_MODEL: Final = "p3d-camera"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a checkpoint is: its net, its preprocessing, its classes, and where all that comes from."""
+
+    name: str
+    title: str
+    architecture: Architecture
+    input: InputSpec
+    labels: tuple[str, ...]  # index = class
+    licence: str
+    citation: str
+    notes: str  # how it was made, how good it is, and what is not known
+    metrics: dict[str, float]  # published or measured, by name
+    weights: Path  # the safetensors file
+    sha256: str | None  # of that file
+    self_test: tuple[float, ...]  # logits of the self-test clip, or nothing
+
+
+def weights_folder() -> Path:
+    """Where the cards and embedded weights are: inside the installed package, else the repository's weights/."""
+    installed = Path(__file__).parents[1] / "_weights"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "weights"
+
+
+@cache
+def card_names() -> tuple[str, ...]:
+    """Names of all models that come with p3dfeat."""
+    return tuple(sorted(path.stem for path in weights_folder().glob("*.toml")))
+
+
+def find_card(name_or_path: str) -> Card:
+    """The card of a model by name, or of a .toml card or .safetensors file (its card beside it) by path.
+
+    Raises UsageError for an unknown name and WeightsError for a missing or wrong file.
+    """
+    if name_or_path in card_names():
+        return load_card(weights_folder() / f"{name_or_path}.toml")
+    path = Path(name_or_path)
+    if path.suffix not in (".toml", ".safetensors"):
+        raise UsageError(
+            f"model {name_or_path!r}: unknown; known are {', '.join(card_names())}, "
+            "or the path of a .toml card or of a .safetensors file with its card beside it"
+        )
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file")
+    card = path.with_suffix(".toml")
+    if not card.is_file():
+        raise WeightsError(f"{path}: no card beside it; write {card.name} to say what net and preprocessing it needs")
+    return load_card(card)
+
+
+def load_card(path: Path) -> Card:
+    """Read and check a card. Raises WeightsError naming the file and the field."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise WeightsError(f"{path.name}: not a readable card ({error})") from None
+    try:
+        return _card(path, content)
+    except P3DFeatError as error:
+        raise WeightsError(f"{path.name}: {error}") from None
+
+
+def _card(path: Path, content: dict[str, Any]) -> Card:
+    table = _Table("card", content)
+    labels = table.take("labels", list)
+    net = _Table("net", table.take("net", dict))
+    architecture = Architecture(
+        stages=tuple(net.take("stages", list)),
+        kinds=net.take("kinds", str),
+        family=net.take("family", str),
+        channels=net.take("channels", int),
+        classes=net.take("classes", int),
+        base_width=net.take("base_width", int),
+    )
+    net.done()
+    if len(labels) != architecture.classes:
+        raise UsageError(f"labels: {len(labels)} names for {architecture.classes} classes")
+    spec = _input_spec(table.take("input", dict))
+    if spec.num_channels != architecture.channels:
+        raise UsageError(f"input.channels {spec.channels!r}: has {spec.num_channels}, net.channels is not that")
+    architecture.check_input(spec.length, *spec.size)
+    card = Card(
+        name=table.take("name", str),
+        title=table.take("title", str),
+        architecture=architecture,
+        input=spec,
+        labels=tuple(labels),
+        licence=table.take("licence", str),
+        citation=table.take("citation", str, ""),
+        notes=table.take("notes", str, ""),
+        metrics=table.take("metrics", dict, {}),
+        weights=path.parent / table.take("weights", str),
+        sha256=table.take("sha256", str, None),
+        self_test=tuple(table.take("self_test", list, [])),
+    )
+    table.done()
+    return card
+
+
+def _input_spec(content: dict[str, Any]) -> InputSpec:
+    known = {field.name for field in fields(InputSpec)}
+    for name in content:
+        if name not in known:
+            raise UsageError(f"input.{name}: unknown field; known are {', '.join(sorted(known))}")
+    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items()}
+    try:
+        return InputSpec(**values)
+    except TypeError as error:
+        raise UsageError(f"input: a value of the wrong type ({error})") from None
+
+
+class _Table:
+    """One table of a card, from which every field must be taken, by its type."""
+
+    def __init__(self, name: str, content: dict[str, Any]):
+        self._prefix = "" if name == "card" else f"{name}."
+        self._content = dict(content)
+
+    def take(self, field: str, kind: type, *default: Any) -> Any:
+        if field not in self._content:
+            if default:
+                return default[0]
+            raise UsageError(f"{self._prefix}{field}: missing")
+        value = self._content.pop(field)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise UsageError(f"{self._prefix}{field}: must be a {kind.__name__}, not {value!r}")
+        return value
+
+    def done(self) -> None:
+        if self._content:
+            raise UsageError(f"{self._prefix}{next(iter(self._content))}: unknown field")

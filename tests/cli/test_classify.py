@@ -1,0 +1,182 @@
+"""p3dfeat classify, as users type it: true answers about known camera moves."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import p3dfeat as package
+from examples.sample_videos import camera_path, colour_scene, write_h264
+from p3dfeat.classification import timeline_of
+from tests.videos import numbered_video
+from weights.recipes.p3d_camera.moves import render
+
+MOVES = {
+    "pan left": {"x": -1.0},
+    "pan right": {"x": 1.0},
+    "tilt up": {"y": -0.8},
+    "tilt down": {"y": 0.8},
+    "zoom in": {"zoom": 1.2},
+    "zoom out": {"zoom": -1.2},
+    "roll clockwise": {"roll": 90.0},
+    "roll counter-clockwise": {"roll": -90.0},
+    "static": {},
+}
+
+
+def film(path, *moves: str, seed: int = 3, frames: int = 48):
+    parts = []
+    for number, move in enumerate(moves):
+        scene = colour_scene(seed + number)
+        seen = render(scene, camera_path(**MOVES[move]), height=120, width=160, scene_width=2.6)[:frames]
+        parts.append((seen * 255).round().to(torch.uint8).permute(0, 2, 3, 1))
+    write_h264(path, torch.cat(parts))
+    return path
+
+
+@pytest.fixture(scope="module")
+def moves(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("moves")
+    return {move: film(folder / f"{move.replace(' ', '_')}.mp4", move) for move in MOVES}
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_the_embedded_model_names_the_cameras_move(p3dfeat, moves, move):
+    ended = p3dfeat("classify", moves[move], "--json")
+    (record,) = ended.records
+    assert ended.code == 0
+    assert record["predictions"][0]["label"] == move
+    assert record["predictions"][0]["probability"] > 0.6
+
+
+def test_json_has_the_documented_form(p3dfeat, moves):
+    (record,) = p3dfeat("classify", moves["pan left"], "--json", "--top-k", 3).records
+    assert set(record) == {"id", "source", "predictions"}
+    assert record["id"] == "pan_left"
+    assert record["source"] == str(moves["pan left"])
+    assert len(record["predictions"]) == 3
+    probabilities = [p["probability"] for p in record["predictions"]]
+    assert probabilities == sorted(probabilities, reverse=True)
+    labels = package.load_model().card.labels
+    for prediction in record["predictions"]:
+        assert set(prediction) == {"label", "index", "probability"}
+        assert labels[prediction["index"]] == prediction["label"]
+
+
+def test_a_table_is_for_people(p3dfeat, moves):
+    ended = p3dfeat("classify", moves["zoom in"])
+    lines = ended.stdout.splitlines()
+    assert len(lines) == 6
+    assert lines[0].split() == ["label", "probability"]
+    assert lines[1].startswith("zoom in")
+    assert "█" in lines[1]
+
+
+def test_several_files_are_named_each(p3dfeat, moves):
+    ended = p3dfeat("classify", moves["zoom in"], moves["static"], "-k", 1)
+    lines = [line.rstrip() for line in ended.stdout.splitlines() if line.strip()]
+    assert lines[0] == str(moves["zoom in"])
+    assert str(moves["static"]) in lines
+    assert any(line.startswith("static") for line in lines)
+
+
+def test_a_timeline_follows_the_video(p3dfeat, tmp_path):
+    path = film(tmp_path / "tour.mp4", "pan right", "tilt up", "zoom in")
+    (record,) = p3dfeat("classify", path, "--json", "--timeline").records
+    spans = [(s["label"], s["start_seconds"], s["end_seconds"]) for s in record["timeline"]]
+    assert spans == [
+        ("pan right", 0.0, pytest.approx(1.92)),
+        ("tilt up", pytest.approx(1.92), pytest.approx(3.84)),
+        ("zoom in", pytest.approx(3.84), pytest.approx(5.76)),
+    ]
+    text = p3dfeat("classify", path, "--timeline").stdout
+    assert "1.92 s  3.84 s  tilt up" in text
+
+
+def test_neighbouring_clips_of_one_label_are_one_span():
+    rows = np.array([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8], [0.6, 0.4]], np.float32)
+    seconds = np.array([[0, 1], [1, 2], [2, 3], [3, 4]], np.float64)
+    spans = timeline_of(rows, seconds, ("a", "b"))
+    assert [(s.label, s.start_seconds, s.end_seconds) for s in spans] == [("a", 0, 2), ("b", 2, 3), ("a", 3, 4)]
+    assert [s.probability for s in spans] == pytest.approx([0.8, 0.8, 0.6])
+
+
+def test_the_video_itself_comes_on_stdin(moves, tmp_path):
+    with open(moves["tilt down"], "rb") as file:
+        done = subprocess.run(
+            [sys.executable, "-m", "p3dfeat", "classify", "-", "--json"],
+            stdin=file,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={"TMPDIR": str(tmp_path), "PATH": ""},
+        )
+    record = json.loads(done.stdout)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (record["id"], record["source"]) == ("-", "-")
+    assert record["predictions"][0]["label"] == "tilt down"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_streamed_matroska_on_stdin_is_read(moves):
+    """As ``ffmpeg ... -f matroska - | p3dfeat classify -`` gives it: no index, no length, written once through."""
+    mux = (
+        "import av, sys\n"
+        "source = av.open(sys.argv[1]); sink = av.open(sys.stdout.buffer, 'w', format='matroska')\n"
+        "stream = sink.add_stream_from_template(source.streams.video[0])\n"
+        "for packet in source.demux(video=0):\n"
+        "    if packet.dts is not None:\n"
+        "        packet.stream = stream; sink.mux(packet)\n"
+        "sink.close()\n"
+    )
+    with (
+        subprocess.Popen([sys.executable, "-c", mux, str(moves["zoom out"])], stdout=subprocess.PIPE) as source,
+        subprocess.Popen(
+            [sys.executable, "-m", "p3dfeat", "classify", "-", "--json"], stdin=source.stdout, stdout=subprocess.PIPE
+        ) as reader,
+    ):
+        source.stdout.close()
+        record = json.loads(reader.communicate(timeout=120)[0])
+    assert record["predictions"][0]["label"] == "zoom out"
+
+
+def test_a_broken_video_does_not_stop_the_others(p3dfeat, moves, tmp_path):
+    (tmp_path / "bad.mp4").write_text("x")
+    ended = p3dfeat("classify", tmp_path / "bad.mp4", moves["static"], "--json")
+    assert ended.code == 3
+    assert len(ended.records) == 1
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("p3dfeat: ")
+    assert "bad.mp4: not a video" in line
+
+
+def test_nothing_readable_is_exit_4(p3dfeat, tmp_path):
+    ended = p3dfeat("classify", tmp_path / "missing.mp4")
+    assert ended.code == 4
+    assert ended.stderr.splitlines()[-1] == "p3dfeat: no video could be read, 1 failed"
+
+
+def test_an_empty_stdin_is_no_video():
+    done = subprocess.run(
+        [sys.executable, "-m", "p3dfeat", "classify", "-"], input=b"", capture_output=True, timeout=120, check=False
+    )
+    assert done.returncode == 4
+    assert done.stderr.splitlines()[0] == b"p3dfeat: -: empty file, 0 bytes"
+
+
+def test_the_python_api_gives_the_same(moves):
+    (result,) = package.classify(moves["pan right"], top_k=2)
+    assert result.predictions[0].label == "pan right"
+    assert len(result.predictions) == 2
+    with pytest.raises(package.VideoError, match=r"gone.mp4: no such file or folder"):
+        package.classify("gone.mp4")
+    failures = []
+    assert package.classify(["gone.mp4", moves["static"]], on_failure=failures.append, clips=2)[0].id == "static"
+    assert [failure.source for failure in failures] == ["gone.mp4"]
+
+
+def test_a_video_shorter_than_a_clip_is_classified(p3dfeat, tmp_path):
+    assert p3dfeat("classify", numbered_video(tmp_path / "short.mp4", 3), "--json").code == 0

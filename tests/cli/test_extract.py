@@ -1,0 +1,362 @@
+"""p3dfeat extract, as users type it."""
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import p3dfeat as package
+from p3dfeat.engines.normalize import normalize
+from tests.videos import numbered_frames, numbered_video, panning_frames, write_audio, write_video
+
+
+@pytest.fixture
+def output(tmp_path):
+    return tmp_path / "out" / "feats.h5"
+
+
+@pytest.fixture(autouse=True)
+def _folder_for_output(tmp_path):
+    (tmp_path / "out").mkdir()
+
+
+def test_a_folder_becomes_a_feature_file(p3dfeat, folder, output):
+    ended = p3dfeat("extract", folder, "-o", output)
+    assert ended.code == 0
+    assert ended.stdout == ""
+    assert "3 stored, 0 skipped, 0 failed; 60 clips" in ended.stderr
+    with package.open_features(output) as features:
+        assert list(features) == ["archery/clip7", "left", "right"]
+        for video in features.values():
+            assert video["pool5"].shape == (20, 512)
+            assert np.allclose(video.pooled, video["pool5"].mean(0), atol=1e-5)
+            assert (np.diff(video["seconds"]) > 0.5).all()
+        assert features["left"].attributes["num_frames"] == 40
+        assert features["left"].attributes["padded_frames"] == 0
+        assert features.settings["model"] == "p3d-camera"
+    assert sorted(path.name for path in output.parent.iterdir()) == ["feats.h5"]
+
+
+def test_features_are_those_of_the_net_on_the_frames_themselves(p3dfeat, tmp_path, output):
+    """The whole line against PyAV's frames, the card's preprocessing and the net, put together by hand."""
+    import av
+    import torch
+
+    path = write_video(tmp_path / "v.mp4", panning_frames(40, pixels_a_frame=2))
+    p3dfeat("extract", path, "-o", output, "--stride", 16, "--tail", "drop", "--layers", "pool5,logits,res3a")
+    model = package.load_model()
+    with av.open(str(path)) as container:
+        frames = [
+            frame.reformat(64, 64, "gray", interpolation=2 | 0x40000).to_ndarray()
+            for frame in container.decode(video=0)
+        ]
+    clips = np.stack([np.stack(frames[0:16]), np.stack(frames[16:32])])[..., None]
+    with torch.no_grad():
+        expected = model.net(normalize(torch.from_numpy(clips), model.card.input), layers=("pool5", "logits", "res3a"))
+    with package.open_features(output) as features:
+        for layer, value in expected.items():
+            found = features["v"][layer]
+            assert found.shape == value.shape
+            assert np.linalg.norm(found - value.numpy()) < 0.02 * np.linalg.norm(value.numpy()), layer
+
+
+def test_running_again_does_only_what_is_missing(p3dfeat, folder, output, tmp_path):
+    videos = tmp_path / "videos"
+    shutil.copytree(folder, videos)
+    p3dfeat("extract", videos, "-o", output)
+    before = package.open_features(output)["left"]["pool5"]
+    write_video(videos / "new.mp4", panning_frames(20, pixels_a_frame=1))
+    ended = p3dfeat("extract", videos, "-o", output, "--json")
+    assert {(r["id"], r["status"]) for r in ended.records[:-1]} == {
+        ("archery/clip7", "skipped"),
+        ("left", "skipped"),
+        ("right", "skipped"),
+        ("new", "stored"),
+    }
+    with package.open_features(output) as features:
+        assert len(features) == 4
+        assert np.array_equal(features["left"]["pool5"], before)
+
+
+def test_json_is_all_there_is_on_stdout(p3dfeat, folder, output):
+    ended = p3dfeat("extract", folder, folder / "missing.mp4", "-o", output, "--json")
+    *videos, summary = ended.records
+    assert ended.code == 3
+    assert [v["status"] for v in videos] == ["failed", "stored", "stored", "stored"]
+    assert all(set(v) == {"event", "id", "source", "status", "clips", "error"} for v in videos)
+    assert videos[0]["error"] == "no such file or folder"
+    assert summary.pop("clips_per_second") > 0
+    assert summary == {
+        "event": "summary",
+        "stored": 3,
+        "skipped": 0,
+        "failed": 1,
+        "clips": 60,
+        "output": str(output),
+    }
+
+
+def test_paths_come_on_stdin(p3dfeat, folder, output, monkeypatch):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("left.mp4\narchery/clip7.mp4\n"))
+    assert p3dfeat("extract", "-", "-o", output, "--clips", 2).code == 0
+    assert list(package.open_features(output)) == ["archery/clip7", "left"]
+
+
+def test_segments_of_a_csv_are_videos_of_their_own(p3dfeat, numbered, output, tmp_path):
+    (tmp_path / "segments.csv").write_text(
+        f"path,start_seconds,end_seconds,id\n{numbered},0,1,first\n{numbered},2,3,second\n{numbered},50,60,beyond\n"
+    )
+    ended = p3dfeat("extract", tmp_path / "segments.csv", "-o", output, "--clips", 2)
+    assert ended.code == 3
+    assert "no frame from 50 to 60 s; the video runs from 0 to 6 s" in ended.stderr
+    with package.open_features(output) as features:
+        assert features["second"]["seconds"].tolist() == pytest.approx(np.array([[2.0, 2.64], [2.36, 3.0]]))
+        assert features["second"].attributes["segment_start_seconds"] == 2.0
+
+
+def test_a_broken_video_costs_itself_alone_and_is_in_the_ledger(p3dfeat, folder, output, tmp_path):
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    (bad / "empty.mp4").write_bytes(b"")
+    (bad / "text.mp4").write_text("no video" * 50)
+    write_audio(bad / "sound.mp4")
+    whole = numbered_video(bad / "cut.mp4", 50)
+    whole.write_bytes(whole.read_bytes()[:-3000])
+    ended = p3dfeat("extract", folder, bad, "-o", output)
+    assert ended.code == 3
+    assert "3 stored, 0 skipped, 4 failed" in ended.stderr
+    ledger = output.with_name("feats.h5.failed.jsonl")
+    reasons = {entry["id"]: entry["error"] for entry in map(json.loads, ledger.read_text().splitlines())}
+    assert set(reasons) == {"empty", "text", "sound", "cut"}
+    assert reasons["empty"] == "empty file, 0 bytes"
+    assert reasons["sound"] == "no video stream; is it an audio file?"
+    for line in ended.stderr.splitlines()[:4]:
+        assert line.startswith("failed: ")
+    numbered_video(bad / "cut.mp4", 50)
+    p3dfeat("extract", folder, bad, "-o", output)
+    assert len(ledger.read_text().splitlines()) == 3
+    for name in ("empty.mp4", "text.mp4", "sound.mp4"):
+        numbered_video(bad / name, 20)
+    assert p3dfeat("extract", folder, bad, "-o", output).code == 0
+    assert not ledger.exists()
+
+
+@pytest.mark.parametrize("name", ["missing.mp4", "empty_folder", "*.nothing"])
+def test_nothing_readable_is_exit_4(p3dfeat, tmp_path, output, name):
+    (tmp_path / "empty_folder").mkdir()
+    ended = p3dfeat("extract", tmp_path / name, "-o", output)
+    assert ended.code == 4
+    assert ended.stderr.splitlines()[-1] == "p3dfeat: no video could be read, 1 failed"
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--model", "nope"], 2, "model 'nope': unknown; known are p3d-camera"),
+        (["--model", "gone.safetensors"], 5, "gone.safetensors: no such file"),
+        (["--layers", "fc7"], 2, "layer 'fc7': not in this net; it has pool1"),
+        (["--layers", ","], 2, "layers: none given"),
+        (["--device", "tpu"], 2, "device 'tpu': unknown"),
+        (["--precision", "fp8"], 2, "precision 'fp8': unknown"),
+        (["--batch-size", "many"], 2, "batch size 'many'"),
+        (["--batch-size", "0"], 2, "batch size '0'"),
+        (["--clips", "0"], 2, "'--clips' / '-n'"),
+        (["--clips", "3", "--stride", "2"], 2, "either a number of clips or a stride"),
+        (["--fps", "-1"], 2, "fps is -1"),
+        (["--tail", "cut"], 2, "tail 'cut'"),
+        (["--frobnicate"], 2, "frobnicate"),
+    ],
+)
+def test_wrong_usage_is_one_clear_line(p3dfeat, folder, output, options, code, message):
+    ended = p3dfeat("extract", folder, "-o", output, *options)
+    assert ended.code == code
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("p3dfeat: ")
+    assert message in line
+    assert list(output.parent.iterdir()) == []
+
+
+def test_an_output_must_be_named(p3dfeat, folder):
+    ended = p3dfeat("extract", folder)
+    assert (ended.code, ended.stderr) == (2, "p3dfeat: output: none given; name the feature file with -o feats.h5\n")
+
+
+def test_an_output_that_is_not_ours_is_refused_and_kept(p3dfeat, folder, output):
+    output.write_text("my thesis")
+    ended = p3dfeat("extract", folder, "-o", output, "--overwrite")
+    assert ended.code == 2
+    assert "not a feature file" in ended.stderr
+    assert output.read_text() == "my thesis"
+
+
+@pytest.mark.skipif(not os.path.isdir("/sys/kernel"), reason="needs Linux's /sys")
+def test_an_output_that_cannot_be_written_is_refused(p3dfeat, folder):
+    ended = p3dfeat("extract", folder, "-o", "/sys/feats.h5")  # where not even root may write
+    assert ended.code == 2
+    assert ended.stderr.startswith("p3dfeat: /sys/feats.h5: cannot be written (")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_an_output_in_a_missing_folder_is_refused_before_any_work(p3dfeat, folder, tmp_path):
+    ended = p3dfeat("extract", folder, "-o", tmp_path / "no" / "feats.h5")
+    assert ended.code == 2
+    assert "does not exist" in ended.stderr
+
+
+def test_other_settings_are_refused_and_overwrite_helps(p3dfeat, folder, output):
+    p3dfeat("extract", folder, "-o", output, "--clips", 2)
+    refused = p3dfeat("extract", folder, "-o", output, "--clips", 3)
+    assert refused.code == 2
+    assert "sampling.clips is 2 there, 3 now" in refused.stderr
+    assert p3dfeat("extract", folder, "-o", output, "--clips", 3, "--overwrite").code == 0
+    assert package.open_features(output)["left"]["pool5"].shape == (3, 512)
+
+
+def test_limit_computes_so_many_and_the_next_run_goes_on(p3dfeat, folder, output):
+    assert "2 stored" in p3dfeat("extract", folder, "-o", output, "--limit", 2).stderr
+    assert "1 stored, 2 skipped" in p3dfeat("extract", folder, "-o", output, "--limit", 2).stderr
+
+
+def test_a_dry_run_says_what_would_come_and_touches_nothing(p3dfeat, folder, output):
+    plan = p3dfeat("extract", folder, "-o", output, "--dry-run", "--stride", 8, "--json")
+    assert list(output.parent.iterdir()) == []
+    p3dfeat("extract", folder, "-o", output, "--stride", 8)
+    with package.open_features(output) as features:
+        stored = {id: len(video["pool5"]) for id, video in features.items()}
+    *videos, summary = plan.records
+    assert {v["id"]: v["clips"] for v in videos} == stored
+    assert summary["clips"] == sum(stored.values())
+    assert summary["size_bytes"] == pytest.approx(output.stat().st_size, rel=0.25)
+    text = p3dfeat("extract", folder, "--dry-run")
+    assert "3 videos, 60 clips, about" in text.stdout
+
+
+def test_a_dry_run_lists_what_cannot_be_read(p3dfeat, folder, tmp_path):
+    (tmp_path / "bad.mp4").write_text("x")
+    ended = p3dfeat("extract", folder, tmp_path / "bad.mp4", "--dry-run")
+    assert ended.code == 3
+    assert "bad.mp4: not a video" in ended.stderr
+
+
+def test_quiet_is_silent_but_for_the_exit_code(p3dfeat, folder, output):
+    ended = p3dfeat("extract", folder, folder / "missing.mp4", "-o", output, "-q")
+    assert (ended.code, ended.stdout, ended.stderr) == (3, "", "")
+
+
+def test_short_videos_say_how_many_frames_are_padding(p3dfeat, tmp_path, output):
+    numbered_video(tmp_path / "short.mp4", 10)
+    p3dfeat("extract", tmp_path / "short.mp4", "-o", output, "--clips", 1)
+    assert package.open_features(output)["short"].attributes["padded_frames"] == 6
+
+
+def test_fps_step_and_precision_are_used_and_recorded(p3dfeat, numbered, output):
+    p3dfeat("extract", numbered, "-o", output, "--fps", 10, "--step", 2, "--clips", 1, "--precision", "bf16")
+    with package.open_features(output) as features:
+        assert features.settings["sampling"]["fps"] == 10.0
+        assert features.settings["sampling"]["step"] == 2
+        assert features.settings["precision"] == "bf16"
+        # 60 frames of a tenth of a second; the clip spans 31 of them, from the 14th.
+        assert features["numbered"]["seconds"][0] == pytest.approx([1.4, 4.44], abs=0.03)
+
+
+def test_all_real_videos_give_a_complete_file(p3dfeat, real_clips, output):
+    ended = p3dfeat("extract", real_clips, "-o", output, "--layers", "pool5,prob")
+    assert ended.code == 0
+    with package.open_features(output) as features:
+        assert len(features) == 8
+        for video in features.values():
+            assert video["pool5"].shape == (20, 512)
+            assert np.isfinite(video["pool5"]).all()
+            assert np.allclose(video["prob"].sum(1), 1, atol=1e-4)
+            assert (video["seconds"][:, 0] < video["seconds"][:, 1]).all()
+
+
+def start(*arguments: object, **options) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-m", "p3dfeat", *map(str, arguments)], text=True, **options)
+
+
+def long_videos(tmp_path, count: int = 12):
+    folder = tmp_path / "long"
+    folder.mkdir()
+    first = write_video(folder / "00.mp4", numbered_frames(400))
+    for number in range(1, count):
+        shutil.copyfile(first, folder / f"{number:02}.mp4")
+    return folder
+
+
+def test_an_interrupt_stores_what_was_finished_and_exits_130(tmp_path, output):
+    videos = long_videos(tmp_path)
+    process = start(
+        "extract", videos, "-o", output, "--stride", 4, "--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    first = json.loads(process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    with package.open_features(output) as features:
+        assert first["id"] in features
+        assert len(features) < 12
+
+
+def test_a_killed_run_loses_only_what_was_in_flight(p3dfeat, tmp_path, output):
+    videos = long_videos(tmp_path)
+    process = start("extract", videos, "-o", output, "--stride", 4, "--json", stdout=subprocess.PIPE)
+    done = [json.loads(process.stdout.readline())["id"] for _ in range(2)]
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert not output.exists()
+    ended = p3dfeat("extract", videos, "-o", output, "--stride", 4, "--json")
+    status = {record["id"]: record["status"] for record in ended.records[:-1]}
+    assert [status[id] for id in done] == ["skipped", "skipped"]
+    assert len(package.open_features(output)) == 12
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path, folder, output):
+    command = f"'{sys.executable}' -m p3dfeat extract '{folder}' -o '{output}' --json | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=120)
+    assert "Traceback" not in done.stderr
+    assert "Broken pipe" not in done.stderr
+
+
+def test_a_pipe_carries_json_and_nothing_else(folder, output):
+    command = f"find '{folder}' -name '*.mp4' | sort | '{sys.executable}' -m p3dfeat extract - -o '{output}' --json"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0
+    assert [json.loads(line)["event"] for line in done.stdout.splitlines()] == ["video", "video", "video", "summary"]
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
+def test_a_terminal_shows_one_bar_for_the_run(tmp_path, output):
+    videos = long_videos(tmp_path, 3)
+    (videos / "bad.mp4").write_text("x")
+    master, slave = os.openpty()
+    process = start("extract", videos, "-o", output, "--stride", 2, stdout=subprocess.PIPE, stderr=slave)
+    os.close(slave)
+    shown = b""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        try:
+            part = os.read(master, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        shown += part
+    process.communicate()
+    os.close(master)
+    text = shown.decode()
+    assert process.returncode == 3
+    assert "clips" in text
+    assert "/4 videos" in text
+    assert "1 failed" in text
+    assert "3 stored" in text

@@ -1,0 +1,157 @@
+"""p3dfeat info, doctor, --help and --version."""
+
+import json
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from p3dfeat import __version__, diagnosis
+from p3dfeat.cli import app as app_module
+
+
+@pytest.fixture
+def feats(p3dfeat, folder, tmp_path):
+    output = tmp_path / "feats.h5"
+    (tmp_path / "bad.mp4").write_text("x")
+    p3dfeat("extract", folder, tmp_path / "bad.mp4", "-o", output, "--clips", 2, "--layers", "pool5,prob")
+    return output
+
+
+def test_info_says_what_a_file_holds_and_how_it_was_made(p3dfeat, feats):
+    ended = p3dfeat("info", feats)
+    assert ended.code == 0
+    for words in (
+        "3 videos",
+        "p3d-camera",
+        "torch",
+        "fp32",
+        "clips 2",
+        "resize 64 64",
+        "pool5 2x512",
+        "prob 2x12",
+        "archery/clip7",
+        "1 videos, reasons in",
+    ):
+        assert words in ended.stdout
+
+
+def test_info_as_json_is_complete(p3dfeat, feats):
+    *videos, summary = p3dfeat("info", feats, "--json").records
+    assert [v["id"] for v in videos] == ["archery/clip7", "left", "right"]
+    assert videos[1]["arrays"] == {"pool5": [2, 512], "pooled": [512], "prob": [2, 12], "seconds": [2, 2]}
+    assert videos[1]["num_frames"] == 40
+    assert summary["videos"] == 3
+    assert summary["sampling"]["clips"] == 2
+
+
+def test_info_lists_twenty_videos_unless_asked_for_all(p3dfeat, feats, monkeypatch):
+    monkeypatch.setattr("p3dfeat.cli.info.SHOWN", 2)
+    assert "... and 1 more; --all lists them" in p3dfeat("info", feats).stdout
+    assert "more" not in p3dfeat("info", feats, "--all").stdout
+
+
+@pytest.mark.parametrize("name", ["missing.h5", "text.h5"])
+def test_info_on_something_else_is_one_line(p3dfeat, tmp_path, name):
+    (tmp_path / "text.h5").write_text("x")
+    ended = p3dfeat("info", tmp_path / name)
+    assert ended.code == 2
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_doctor_finds_this_installation_healthy(p3dfeat):
+    ended = p3dfeat("doctor")
+    assert ended.code == 0
+    for words in ("torch", "av", "h264", "hevc", "av1", "cpu", "p3d-camera", "passed"):
+        assert words in ended.stdout
+
+
+def test_doctor_as_json(p3dfeat):
+    (record,) = p3dfeat("doctor", "--json").records
+    assert record["self_test_passed"] is True
+    assert record["self_test_error"] < 1e-4
+    assert "h264" in record["decoders"]
+    assert "huggingface" in record["weights_cache"]
+    assert set(diagnosis.PACKAGES) == set(record["packages"])
+
+
+def test_doctor_notices_wrong_numbers(p3dfeat, monkeypatch):
+    right = diagnosis.self_test_logits
+    monkeypatch.setattr(diagnosis, "self_test_logits", lambda model: [1.1 * value for value in right(model)])
+    ended = p3dfeat("doctor")
+    assert ended.code == 5
+    assert "FAILED" in ended.stdout
+    assert "off by 1.0e-01" in ended.stderr
+
+
+def test_help_is_instant_and_loads_nothing_heavy():
+    code = (
+        "import sys\n"
+        "from p3dfeat.cli.app import run\n"
+        "assert run(['--help']) == 0\n"
+        "heavy = {'torch', 'av', 'h5py', 'numpy', 'huggingface_hub', 'safetensors'} & set(sys.modules)\n"
+        "print(sorted(heavy), file=sys.stderr)\n"
+    )
+    seconds = []
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        assert done.stderr.strip() == "[]"
+        assert "extract" in done.stdout
+    assert sorted(seconds)[2] < 0.3  # processor time: what it takes on a machine that is not busy
+
+
+@pytest.mark.parametrize("command", ["extract", "classify", "info", "doctor"])
+def test_every_command_explains_itself_and_all_its_options(p3dfeat, command):
+    ended = p3dfeat(command, "--help")
+    assert ended.code == 0
+    assert "Usage: p3dfeat" in ended.stdout
+
+
+def test_version(p3dfeat):
+    assert p3dfeat("--version").stdout == f"p3dfeat {__version__}\n"
+
+
+def test_importing_the_package_is_cheap():
+    code = "import sys, p3dfeat; p3dfeat.extract; print('torch' in sys.modules)"
+    before = "import sys, p3dfeat; print('torch' in sys.modules, 'av' in sys.modules, 'h5py' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", before], text=True).split() == ["False"] * 3
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "True"
+
+
+def test_every_public_name_is_there():
+    import p3dfeat
+
+    for name in p3dfeat.__all__:
+        assert getattr(p3dfeat, name) is not None
+    assert set(p3dfeat.__all__) <= set(dir(p3dfeat))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = p3dfeat.nothing
+
+
+def test_a_bug_is_a_traceback_and_exit_1(monkeypatch, capfd, tmp_path):
+    monkeypatch.setattr("p3dfeat.store.open_features", lambda path: 1 / 0)
+    assert app_module.run(["info", str(tmp_path)]) == 1
+    errors = capfd.readouterr().err
+    assert "ZeroDivisionError" in errors
+    assert "a bug in p3dfeat" in errors
+
+
+def test_debug_shows_where_an_error_comes_from(capfd, tmp_path):
+    assert app_module.run(["info", str(tmp_path / "x.h5"), "--debug"]) == 2
+    assert "Traceback" in capfd.readouterr().err
+
+
+def test_names_that_are_not_text_are_shown_escaped(tmp_path):
+    name = b"b\xff.mp4"
+    (tmp_path / "x").mkdir()
+    with open(bytes(tmp_path / "x") + b"/" + name, "wb"):
+        pass
+    command = [sys.executable, "-m", "p3dfeat", "extract", str(tmp_path / "x"), "-o", str(tmp_path / "f.h5"), "--json"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == 4
+    assert json.loads(done.stdout.splitlines()[0])["status"] == "failed"
+    assert b"Traceback" not in done.stderr

@@ -1,0 +1,128 @@
+"""Batches fill across videos, order does not depend on timing, a broken video costs itself alone."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from p3dfeat import pipeline
+from p3dfeat.config import InputSpec, Sampling
+from p3dfeat.errors import VideoError
+from p3dfeat.types import Batch, Clip, Video
+from p3dfeat.video import VideoEnd, VideoStart
+from tests.videos import numbered_video
+
+SPEC = InputSpec(channels="luma", resize=(16, 16), length=2)
+SAMPLING = Sampling(clips=3, length=2)
+
+
+class Recorder:
+    """An engine that remembers its batches and returns each clip's first pixel."""
+
+    batch_size = 4
+
+    def __init__(self):
+        self.sizes = []
+
+    def run(self, batch: Batch):
+        self.sizes.append(len(batch.frames))
+        return {"pool5": batch.frames[:, 0, 0, 0, :1].astype(np.float32)}
+
+
+def made(monkeypatch, contents):
+    """Let ``read_clips`` yield what {id: (number of clips, exception at the end, seconds a clip)} says."""
+
+    def read_clips(video, spec, sampling):
+        count, failure, delay = contents[video.id]
+        yield VideoStart(count)
+        for number in range(count):
+            time.sleep(delay)
+            value = 10 * int(video.id[1:]) + number
+            yield Clip(np.full((2, 16, 16, 1), value, np.uint8), float(number), number + 1.0, 0)
+        if failure:
+            raise failure
+        yield VideoEnd(None, count)
+
+    monkeypatch.setattr(pipeline, "read_clips", read_clips)
+    return [Video(id, id, id) for id in contents]
+
+
+def run(videos, engine=None, **settings):
+    return list(pipeline.describe(videos, engine=engine or Recorder(), spec=SPEC, sampling=SAMPLING, **settings))
+
+
+def rows(events):
+    found = {}
+    for event in events:
+        if isinstance(event, pipeline.Described):
+            found.setdefault(event.video.id, []).extend(event.features.layers["pool5"][:, 0].tolist())
+    return found
+
+
+def test_batches_fill_across_videos(monkeypatch):
+    engine = Recorder()
+    events = run(made(monkeypatch, {f"v{n}": (3, None, 0) for n in range(5)}), engine)
+    assert engine.sizes == [4, 4, 4, 3]
+    assert rows(events) == {f"v{n}": [10 * n, 10 * n + 1, 10 * n + 2] for n in range(5)}
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_the_order_of_events_does_not_depend_on_timing(monkeypatch, workers):
+    contents = {"v1": (3, None, 0.02), "v2": (2, None, 0.0), "v3": (4, None, 0.005), "v4": (1, None, 0)}
+    events = run(made(monkeypatch, contents), workers=workers)
+    kinds = [(type(event).__name__, event.video.id) for event in events if not isinstance(event, pipeline.Started)]
+    assert kinds == [
+        ("Described", "v1"),
+        ("Finished", "v1"),
+        ("Described", "v2"),
+        ("Described", "v2"),
+        ("Finished", "v2"),
+        ("Described", "v3"),
+        ("Described", "v3"),
+        ("Finished", "v3"),
+        ("Described", "v4"),
+        ("Finished", "v4"),
+    ]
+
+
+def test_a_video_that_breaks_costs_itself_alone(monkeypatch):
+    contents = {"v1": (2, None, 0), "v2": (3, VideoError("damaged"), 0), "v3": (2, None, 0)}
+    engine = Recorder()
+    events = run(made(monkeypatch, contents), engine)
+    ends = [(type(e).__name__, e.video.id) for e in events if isinstance(e, pipeline.Finished | pipeline.Failed)]
+    assert sorted(ends) == [("Failed", "v2"), ("Finished", "v1"), ("Finished", "v3")]
+    found = rows(events)
+    assert (found["v1"], found["v3"]) == ([10, 11], [30, 31])
+    (failed,) = [e for e in events if isinstance(e, pipeline.Failed)]
+    assert str(failed.failure.error) == "damaged"
+    assert sum(engine.sizes) <= 6  # its last clip was waiting and was not run for nothing
+
+
+def test_a_bug_in_a_decoder_ends_the_run(monkeypatch):
+    with pytest.raises(ZeroDivisionError):
+        run(made(monkeypatch, {"v1": (1, None, 0), "v2": (1, ZeroDivisionError(), 0)}))
+
+
+def test_decoders_stop_when_nobody_listens(monkeypatch):
+    videos = made(monkeypatch, {f"v{n}": (500, None, 0) for n in range(20)})
+    events = pipeline.describe(videos, engine=Recorder(), spec=SPEC, sampling=SAMPLING, workers=3)
+    next(events)
+    events.close()
+    deadline = time.monotonic() + 5
+    while any(t.name.startswith("decode") for t in threading.enumerate()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [t for t in threading.enumerate() if t.name.startswith("decode")]
+
+
+def test_no_videos_no_events():
+    assert run([]) == []
+
+
+def test_real_decoding_and_batching_agree_with_one_video_at_a_time(tmp_path):
+    videos = [Video(f"v{n}", str(numbered_video(tmp_path / f"{n}.mp4", 20 + n)), "") for n in range(4)]
+    together = rows(run(videos))
+    alone = {}
+    for video in videos:
+        alone |= rows(run([video], batch_size=1))
+    assert together == alone

@@ -1,0 +1,146 @@
+"""Cards are checked field by field; weights are accounted for tensor by tensor."""
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import p3dfeat
+from p3dfeat.errors import UsageError, WeightsError
+from p3dfeat.nets import P3D, Architecture
+from p3dfeat.zoo import card_names, find_card, load_card, load_model, weights_folder
+
+CARD = """
+name = "tiny"
+title = "A tiny net"
+licence = "MIT"
+weights = "tiny.safetensors"
+labels = ["a", "b", "c"]
+
+[net]
+family = "authors"
+stages = [1, 1, 1, 1]
+kinds = "ABC"
+base_width = 4
+channels = 3
+classes = 3
+
+[input]
+channels = "bgr"
+resize = [182, 242]
+crop = [160, 160]
+mean = [104, 117, 123]
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A card and random weights, as a user would keep them."""
+    net = P3D(Architecture((1, 1, 1, 1), classes=3, base_width=4))
+    weights = {n: v.contiguous() for n, v in net.state_dict().items() if v.dtype.is_floating_point}
+    save_file(weights, tmp_path / "tiny.safetensors")
+    (tmp_path / "tiny.toml").write_text(CARD)
+    return tmp_path / "tiny.toml"
+
+
+def test_the_embedded_model_is_small_and_complete():
+    card = find_card("p3d-camera")
+    assert "p3d-camera" in card_names()
+    assert card.weights.stat().st_size < 3_000_000
+    assert len(card.labels) == 12
+    assert set(card.architecture.block_kinds().values()) == {"A", "B", "C"}
+    assert card.architecture.family == "authors"
+    assert card.sha256 is not None
+    assert card.metrics["accuracy_on_fresh_drawn_scenes"] >= 0.96
+    assert card.metrics["accuracy_on_moves_over_real_stills"] >= 0.94
+
+
+def test_a_model_is_a_net_and_its_card():
+    model = p3dfeat.load_model("p3d-camera")
+    found = model.net(torch.zeros(2, 1, 16, 64, 64), layers=("pool5", "logits"))
+    assert {name: tuple(v.shape) for name, v in found.items()} == {"pool5": (2, 512), "logits": (2, 12)}
+    assert not model.net.training
+    assert model.name == "p3d-camera"
+
+
+@pytest.mark.parametrize("suffix", [".toml", ".safetensors"])
+def test_a_model_of_the_users_own_loads_by_path(tiny, suffix):
+    model = load_model(tiny.with_suffix(suffix))
+    assert model.card.input.mean == (104, 117, 123)
+    stored = load_file(tiny.with_suffix(".safetensors"))
+    assert torch.equal(model.net.state_dict()["res3a.conv_temporal.weight"], stored["res3a.conv_temporal.weight"])
+    assert len(model.weights_sha256) == 64
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "message"),
+    [
+        ('title = "A tiny net"', "", "title: missing"),
+        ('title = "A tiny net"', "title = 3", "title: must be a str, not 3"),
+        ('title = "A tiny net"', 'title = "x"\ntypo = 1', "typo: unknown field"),
+        ('kinds = "ABC"', 'kinds = "ABX"', "kinds 'ABX'"),
+        ('kinds = "ABC"', 'kinds = "ABC"\nwidth = 4', "net.width: unknown field"),
+        ("base_width = 4", "", "net.base_width: missing"),
+        ("base_width = 4", "base_width = true", "net.base_width: must be a int, not True"),
+        ("mean = [104, 117, 123]", "means = [1]", "input.means: unknown field; known are"),
+        ("mean = [104, 117, 123]", 'mean = "x"\nlength = "y"', "input: a value of the wrong type"),
+        ('channels = "bgr"', 'channels = "luma"\n#', "input"),
+        ('labels = ["a", "b", "c"]', 'labels = ["a"]', "labels: 1 names for 3 classes"),
+        ("crop = [160, 160]", "crop = [160, 160]\nlength = 32", "clip of 32 frames"),
+        ("[net]", "[net", "not a readable card"),
+    ],
+)
+def test_a_mistake_in_a_card_is_named(tiny, line, instead, message):
+    assert line in CARD
+    tiny.write_text(CARD.replace(line, instead))
+    with pytest.raises(WeightsError) as caught:
+        load_card(tiny)
+    assert str(caught.value).startswith("tiny.toml: ")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: w.pop("fc.bias"), "tensor fc.bias is missing"),
+        (lambda w: w.update({"extra": torch.zeros(1)}), "tensor extra belongs to no layer"),
+        (lambda w: w.update({"fc.bias": torch.zeros(5)}), r"tensor fc.bias is \(5,\), the card's net wants \(3,\)"),
+    ],
+)
+def test_every_tensor_is_accounted_for(tiny, change, message):
+    path = tiny.with_suffix(".safetensors")
+    weights = load_file(path)
+    change(weights)
+    save_file(weights, path)
+    with pytest.raises(WeightsError, match=message):
+        load_model(tiny)
+
+
+def test_damaged_weights_are_refused(tiny):
+    path = tiny.with_suffix(".safetensors")
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(WeightsError, match="not a readable safetensors file"):
+        load_model(tiny)
+    path.unlink()
+    with pytest.raises(WeightsError, match=r"not readable \(No such file"):
+        load_model(tiny)
+
+
+def test_weights_other_than_the_cards_are_refused(tiny):
+    tiny.write_text('sha256 = "0123456789abcdef"\n' + CARD)
+    with pytest.raises(WeightsError, match=r"the card says 0123456789ab"):
+        load_model(tiny)
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(UsageError, match=r"model 'resnet': unknown; known are p3d-camera"):
+        load_model("resnet")
+
+
+def test_weights_without_a_card_say_what_is_needed(tiny):
+    tiny.unlink()
+    with pytest.raises(WeightsError, match=r"no card beside it; write tiny.toml"):
+        load_model(tiny.with_suffix(".safetensors"))
+
+
+def test_the_cards_are_those_of_the_repository():
+    assert weights_folder().joinpath("p3d-camera.safetensors").is_file()
