@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from p3dfeat import pipeline
-from p3dfeat.config import Sampling
+from p3dfeat.config import DEFAULT_MODEL, Sampling
 from p3dfeat.engines.torch_engine import TorchEngine
 from p3dfeat.sources import as_texts, find_videos
 from p3dfeat.types import Classification, Failure, Features, Prediction, Span, Video
-from p3dfeat.zoo import DEFAULT_MODEL, Model, load_model
+from p3dfeat.zoo import Model, load_model
 
 
 def classify(
@@ -61,10 +61,10 @@ def classify(
 def classify_sampling(
     model: Model, *, timeline: bool, clips: int | None, stride: int | None, step: int | None, fps: float | None
 ) -> Sampling:
-    """20 clips a video; for a timeline, clip after clip without gaps."""
+    """20 clips a video; for a timeline, clip after clip without gaps. Nothing is padded that need not be."""
     if timeline and clips is None and stride is None:
         stride = model.sampling(clips=1, step=step).span
-    return model.sampling(clips=clips, stride=stride, step=step, fps=fps)
+    return model.sampling(clips=clips, stride=stride, step=step, fps=fps, tail="align")
 
 
 def classify_videos(
@@ -114,10 +114,16 @@ class _Tally:
 
 
 def timeline_of(probabilities: np.ndarray, seconds: np.ndarray, labels: Sequence[str]) -> tuple[Span, ...]:
-    """Neighbouring clips with the same best class, joined: (clips, classes) and (clips, 2) -> spans in time order."""
+    """Neighbouring clips with the same best class, joined: (clips, classes) and (clips, 2) -> spans in time order.
+
+    Where clips overlap, the border lies in the middle of what they share.
+    """
     spans = []
+    borders = np.minimum((seconds[1:, 0] + seconds[:-1, 1]) / 2, seconds[:-1, 1])
+    starts = np.maximum(seconds[:, 0], np.append(seconds[:1, 0], borders))
+    ends = np.append(borders, seconds[-1:, 1])
     for best, group in groupby(range(len(seconds)), key=lambda i: int(probabilities[i].argmax())):
         clips = list(group)
         probability = float(probabilities[clips, best].mean())
-        spans.append(Span(float(seconds[clips[0], 0]), float(seconds[clips[-1], 1]), labels[best], probability))
+        spans.append(Span(float(starts[clips[0]]), float(ends[clips[-1]]), labels[best], probability))
     return tuple(spans)

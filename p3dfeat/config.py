@@ -5,7 +5,11 @@ from typing import Final
 
 from p3dfeat.errors import UsageError
 
+DEFAULT_MODEL: Final = "p3d-camera"  # embedded, so that it is there without a network
+
 CHANNELS: Final = {"rgb": 3, "bgr": 3, "luma": 1}
+# A clip that repeats the last frame; none; a clip of whole frames that ends with the last, overlapping the one before.
+TAILS: Final = ("pad", "drop", "align")
 INTERPOLATIONS: Final = ("nearest", "bilinear", "bicubic", "area", "lanczos")
 
 
@@ -76,7 +80,7 @@ class Sampling:
     step: int = 1  # from one frame of a clip to the next
     length: int = 16  # frames a clip
     fps: float | None = None  # resample to this rate first, by timestamps; None: every frame
-    tail: str = "pad"  # the last, incomplete clip of a dense sampling: "pad" or "drop"
+    tail: str = "pad"  # what dense sampling makes of the frames after its last whole clip: one of TAILS
 
     def __post_init__(self) -> None:
         if (self.clips is None) == (self.stride is None):
@@ -87,8 +91,8 @@ class Sampling:
                 raise UsageError(f"sampling: {name} is {value}; must be at least 1")
         if self.fps is not None and not 0 < self.fps <= 1000:
             raise UsageError(f"sampling: fps is {self.fps:g}; must be above 0 and at most 1000")
-        if self.tail not in ("pad", "drop"):
-            raise UsageError(f"sampling: tail {self.tail!r}; must be pad or drop")
+        if self.tail not in TAILS:
+            raise UsageError(f"sampling: tail {self.tail!r}; must be {', '.join(TAILS)}")
 
     @property
     def span(self) -> int:

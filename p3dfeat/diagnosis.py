@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from p3dfeat._version import __version__
-from p3dfeat.config import InputSpec
+from p3dfeat.config import DEFAULT_MODEL, InputSpec
 from p3dfeat.engines.normalize import normalize
 from p3dfeat.errors import WeightsError
 from p3dfeat.types import UInt8Array
 from p3dfeat.video.codecs import available_decoders, ffmpeg_version
-from p3dfeat.zoo import DEFAULT_MODEL, Model, card_names, load_model, weights_folder
+from p3dfeat.zoo import Model, card_names, load_model, weights_folder
 
 PACKAGES: Final = ("torch", "av", "h5py", "numpy", "huggingface-hub", "safetensors", "typer", "rich")
 TOLERANCE: Final = (

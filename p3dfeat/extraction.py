@@ -11,7 +11,7 @@ import torch
 
 from p3dfeat import pipeline
 from p3dfeat._version import __version__
-from p3dfeat.config import Sampling
+from p3dfeat.config import DEFAULT_MODEL, Sampling
 from p3dfeat.engines.torch_engine import TorchEngine
 from p3dfeat.errors import VideoError
 from p3dfeat.nets import P3D, Architecture
@@ -19,7 +19,7 @@ from p3dfeat.sources import as_texts, find_videos
 from p3dfeat.store import FeatureWriter, Ledger, Settings
 from p3dfeat.types import Failure, Video, VideoInfo
 from p3dfeat.video import index_video, plan
-from p3dfeat.zoo import DEFAULT_MODEL, Model, load_model
+from p3dfeat.zoo import Model, load_model
 
 VIDEO_OVERHEAD_BYTES: Final = 6000  # of HDF5, a video: its group, attributes and headers; measured
 
@@ -172,7 +172,6 @@ class _Run:
     def failed(self, failure: Failure) -> None:
         self._failures.append(failure)
         self.ledger.record(failure.id, failure.source, str(failure.error))
-        self.ledger.save()
         self._done(VideoDone(failure.id, failure.source, "failed", error=str(failure.error)))
 
     def _done(self, event: VideoDone) -> None:

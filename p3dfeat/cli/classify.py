@@ -11,6 +11,7 @@ import typer
 
 from p3dfeat.cli import options
 from p3dfeat.cli.output import out
+from p3dfeat.config import DEFAULT_MODEL
 from p3dfeat.errors import NothingReadError, UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ Timeline = Annotated[bool, typer.Option("--timeline", help="Show how the top lab
 
 def classify(
     inputs: Inputs,
-    model: options.Model = "p3d-camera",
+    model: options.Model = DEFAULT_MODEL,
     top_k: TopK = 5,
     timeline: Timeline = False,
     clips: options.Clips = None,
@@ -104,7 +105,7 @@ def _print(result: "Classification", *, timeline: bool, json: bool, several: boo
 
     if several:
         out.show(Text(("" if first else "\n") + result.source, style="bold"))
-    table = Table("label", "probability", "", box=None, pad_edge=False, show_header=not several or first)
+    table = Table("label", "probability", "", box=None, pad_edge=False)
     for prediction in result.predictions:
         bar = "█" * round(30 * prediction.probability)
         table.add_row(prediction.label, f"{prediction.probability:.3f}", Text(bar, style="cyan"))

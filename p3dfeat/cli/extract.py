@@ -6,6 +6,7 @@ import typer
 
 from p3dfeat.cli import options
 from p3dfeat.cli.output import out
+from p3dfeat.config import DEFAULT_MODEL
 from p3dfeat.errors import NothingReadError, UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ Inputs = Annotated[
 ]
 OutputFile = Annotated[str, typer.Option("--output", "-o", metavar="FILE.h5", help="Feature file to make or add to.")]
 Layers = Annotated[str, typer.Option(metavar="NAME,...", help="Layers to store: pool5, prob, logits, res5c ...")]
-Tail = Annotated[str, typer.Option(metavar="pad|drop", help="With --stride: the last, incomplete clip.")]
+Tail = Annotated[str, typer.Option(metavar="pad|drop|align", help="With --stride: the frames after the last clip.")]
 Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Compute at most N videos.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what FILE.h5 holds.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")]
@@ -25,7 +26,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be don
 def extract(
     inputs: Inputs,
     output: OutputFile = "",
-    model: options.Model = "p3d-camera",
+    model: options.Model = DEFAULT_MODEL,
     layers: Layers = "pool5",
     clips: options.Clips = None,
     stride: options.Stride = None,

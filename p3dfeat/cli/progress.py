@@ -19,13 +19,13 @@ def progress_bar() -> Iterator[Callable[[ExtractEvent], None]]:
     if out.quiet or not sys.stderr.isatty():
         yield lambda event: None
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
         TextColumn("{task.fields[videos]}"),
         BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TextColumn("clips  {task.fields[rate]}"),
+        TextColumn("{task.fields[clips]}"),
+        TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
         TextColumn("[red]{task.fields[failures]}"),
     )
@@ -38,7 +38,7 @@ class _Bar:
 
     def __init__(self, progress: "Progress"):
         self._progress = progress
-        self._task = progress.add_task("", total=None, videos="opening", rate="", failures="")
+        self._task = progress.add_task("", total=None, videos="opening", clips="", rate="", failures="")
         self._num_videos = self._done = self._failed = self._opened = self._planned = self._clips = 0
 
     def __call__(self, event: ExtractEvent) -> None:
@@ -54,10 +54,12 @@ class _Bar:
             self._failed += event.status == "failed"
         expected = self._planned + (self._num_videos - self._opened) * self._planned / max(1, self._opened)
         speed = self._progress.tasks[0].speed
+        total = max(round(expected), self._clips)
         self._progress.update(
             self._task,
             completed=self._clips,
-            total=max(round(expected), self._clips) or None,
+            total=total or None,
+            clips=f"{self._clips}/{total} clips",
             videos=f"{self._done}/{self._num_videos} videos",
             rate=f"{speed:.1f}/s" if speed else "",
             failures=f"{self._failed} failed" if self._failed else "",

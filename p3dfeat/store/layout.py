@@ -22,6 +22,10 @@ VIDEO_MARK: Final = "source"  # the attribute that makes a group a video
 # What may differ between runs that add to one file: it does not change the numbers beyond rounding.
 INCIDENTAL: Final = frozenset({"p3dfeat_version", "device"})
 NESTED: Final = ("preprocessing", "sampling", "layers", "architecture")
+ORDER: Final = (  # in which they are shown; HDF5 keeps none
+    *("format", "format_version", "model", "weights_sha256", "architecture", "layers", "sampling", "preprocessing"),
+    *("engine", "precision", "device", "p3dfeat_version"),
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,8 @@ def read_attributes(file: h5py.File, path: Path) -> dict[str, Any]:
     version = int(file.attrs["format_version"])
     if version > FORMAT_VERSION:
         raise FeatureFileError(f"{path}: written by a newer p3dfeat (format {version}); update p3dfeat to read it")
-    found = {name: _plain(value) for name, value in file.attrs.items()}
+    names = sorted(file.attrs, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+    found = {name: _plain(file.attrs[name]) for name in names}
     return {name: json.loads(value) if name in NESTED else value for name, value in found.items()}
 
 

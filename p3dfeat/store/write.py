@@ -39,6 +39,7 @@ class FeatureWriter:
     def __init__(self, output: str | Path, settings: Settings, *, overwrite: bool = False):
         self.output = Path(output)
         self.parts = self.output.with_name(self.output.name + ".parts")
+        self._joining = self.output.with_name(self.output.name + ".joining")
         self._attributes = settings.as_attributes()
         self._open: dict[str, _Part] = {}
         self._overwrite = overwrite
@@ -70,8 +71,8 @@ class FeatureWriter:
         if not self.output.parent.is_dir():
             raise OutputError(f"{self.output}: its folder {self.output.parent} does not exist")
         self.parts.mkdir(exist_ok=True)
-        for unfinished in self.parts.glob("*.writing"):
-            unfinished.unlink()
+        for unfinished in (*self.parts.glob("*.writing"), self._joining):
+            unfinished.unlink(missing_ok=True)
         for part in self.parts.glob("*.h5"):
             with open_hdf5(part) as file:
                 self._check(read_attributes(file, part), self.parts)
@@ -108,13 +109,12 @@ class FeatureWriter:
     def commit(self) -> None:
         """Join all finished parts into the output. Raises OutputError; the parts then stay where they are."""
         finished = sorted(self.parts.glob("*.h5"))
-        fresh = self.output.with_name(self.output.name + ".joining")
         if finished or self._overwrite or not self.output.exists():
             with _writing(self.output):
                 try:
-                    self._join(finished, fresh)
+                    self._join(finished, self._joining)
                 finally:
-                    fresh.unlink(missing_ok=True)
+                    self._joining.unlink(missing_ok=True)
         shutil.rmtree(self.parts, ignore_errors=True)
 
     def _join(self, finished: list[Path], fresh: Path) -> None:
@@ -234,22 +234,29 @@ class Ledger:
         self._entries.clear()
 
     def record(self, id: str, source: str, error: str) -> None:
-        self._entries[id] = {"id": id, "source": source, "error": error}
+        """Add a failure, on disk at once. Raises OutputError."""
+        entry = self._entries[id] = {"id": id, "source": source, "error": error}
+        with _writing(self.path), open(self.path, "a", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(_json_line(entry))
 
     def forget(self, id: str) -> None:
         """The video was stored after all."""
         self._entries.pop(id, None)
 
     def save(self) -> None:
-        """Write the list whole, or remove it where nothing failed. Raises OutputError."""
+        """Write the list anew without what was mended, or remove it where nothing failed. Raises OutputError."""
         with _writing(self.path):
             if not self._entries:
                 self.path.unlink(missing_ok=True)
                 return
             fresh = self.path.with_name(self.path.name + ".writing")
-            lines = [json.dumps(entry, ensure_ascii=False) + "\n" for entry in self._entries.values()]
+            lines = map(_json_line, self._entries.values())
             fresh.write_text("".join(lines), encoding="utf-8", errors="surrogateescape")
             os.replace(fresh, self.path)
+
+
+def _json_line(entry: dict[str, str]) -> str:
+    return json.dumps(entry, ensure_ascii=False) + "\n"
 
 
 @contextmanager

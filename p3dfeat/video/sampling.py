@@ -89,6 +89,6 @@ def clip_starts(num_frames: int, sampling: Sampling) -> Int64Array:
     starts = np.arange(0, room + 1, sampling.stride)
     following = starts[-1] + sampling.stride
     covered = starts[-1] + sampling.span >= num_frames
-    if sampling.tail == "pad" and not covered and following < num_frames:
-        starts = np.append(starts, following)
-    return starts
+    if covered or following >= num_frames or sampling.tail == "drop":
+        return starts
+    return np.append(starts, following if sampling.tail == "pad" else room)

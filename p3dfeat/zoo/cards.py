@@ -4,13 +4,11 @@ import tomllib
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from p3dfeat.config import InputSpec
 from p3dfeat.errors import P3DFeatError, UsageError, WeightsError
 from p3dfeat.nets.architecture import Architecture
-
-DEFAULT_MODEL: Final = "p3d-camera"
 
 
 @dataclass(frozen=True)

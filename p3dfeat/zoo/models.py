@@ -9,10 +9,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from p3dfeat.config import Sampling
+from p3dfeat.config import DEFAULT_MODEL, Sampling
 from p3dfeat.errors import WeightsError
 from p3dfeat.nets import P3D
-from p3dfeat.zoo.cards import DEFAULT_MODEL, Card, find_card
+from p3dfeat.zoo.cards import Card, find_card
 
 
 @dataclass(frozen=True)

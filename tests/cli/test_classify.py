@@ -104,6 +104,18 @@ def test_neighbouring_clips_of_one_label_are_one_span():
     assert [s.probability for s in spans] == pytest.approx([0.8, 0.8, 0.6])
 
 
+def test_borders_of_overlapping_clips_lie_in_the_middle():
+    rows = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], np.float32)
+    overlapping = timeline_of(rows, np.array([[0, 4], [2, 6], [8, 9]], np.float64), ("a", "b"))
+    assert [(s.start_seconds, s.end_seconds) for s in overlapping] == [(0, 3), (3, 6), (8, 9)]
+
+
+def test_the_end_of_a_video_is_not_padded_into_stillness(p3dfeat, tmp_path):
+    path = film(tmp_path / "pan.mp4", "pan left", frames=50)
+    (record,) = p3dfeat("classify", path, "--json", "--timeline").records
+    assert [(s["label"], s["end_seconds"]) for s in record["timeline"]] == [("pan left", pytest.approx(2.0))]
+
+
 def test_the_video_itself_comes_on_stdin(moves, tmp_path):
     with open(moves["tilt down"], "rb") as file:
         done = subprocess.run(

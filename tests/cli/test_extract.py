@@ -280,6 +280,8 @@ def test_all_real_videos_give_a_complete_file(p3dfeat, real_clips, output):
 
 
 def start(*arguments: object, **options) -> subprocess.Popen:
+    # A shell's background jobs ignore SIGINT, and their children with them; a user's foreground command does not.
+    options["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     return subprocess.Popen([sys.executable, "-m", "p3dfeat", *map(str, arguments)], text=True, **options)
 
 

@@ -80,7 +80,7 @@ def on_stills(model: p3dfeat.Model, folder: FilePath, *, seed: int) -> np.ndarra
 
 def _film(label: str, picture: Tensor, second: Tensor, rng: np.random.Generator) -> Tensor:
     """A clip of class ``label`` over real stills: (16, HEIGHT, WIDTH, 3) uint8."""
-    path = draw_path(label, rng)
+    path = draw_path(label, rng, aspect=HEIGHT / WIDTH)
     # The middle of the way at the middle of the still: mirrored borders, which no camera sees, stay out of view.
     path = replace(path, x=path.x - (path.x[0] + path.x[-1]) / 2, y=path.y - (path.y[0] + path.y[-1]) / 2)
     frames = render(picture, path, height=HEIGHT, width=WIDTH, scene_width=SCENE_WIDTH)

@@ -63,8 +63,11 @@ class Path:
     fade: NDArray[np.float64]
 
 
-def draw_path(label: str, rng: np.random.Generator, *, frames: int = 16) -> Path:
-    """A random camera path of class ``label``. Static and shake are kept well apart: nothing lies between them."""
+def draw_path(label: str, rng: np.random.Generator, *, frames: int = 16, aspect: float = 1.0) -> Path:
+    """A random camera path of class ``label``. Static and shake are kept well apart: nothing lies between them.
+
+    aspect: height over width of the picture; vertical moves are drawn as shares of its height.
+    """
     zero = np.zeros(frames)
     x, y, log_zoom, roll, fade = (zero.copy() for _ in range(5))
     progress = _progress(rng, frames)
@@ -99,7 +102,7 @@ def draw_path(label: str, rng: np.random.Generator, *, frames: int = 16) -> Path
     if label != "shake" and rng.random() < 0.5:  # sensor and hand tremor, far below what counts as shake
         tremor = rng.uniform(0, 0.0015)
         x, y = x + tremor * _jitter(rng, frames), y + tremor * _jitter(rng, frames)
-    return Path(x, y, rng.uniform(0.75, 1.3) * np.exp(log_zoom), roll, fade)
+    return Path(x, y * aspect, rng.uniform(0.75, 1.3) * np.exp(log_zoom), roll, fade)
 
 
 def _progress(rng: np.random.Generator, frames: int) -> NDArray[np.float64]:
