@@ -63,7 +63,8 @@ def run(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
     except Exception as error:
         if hasattr(error, "format_message"):  # Typer's own: a wrong option or argument
-            out.error(f"{error.format_message().rstrip('.')}; see p3dfeat --help")
+            if message := error.format_message().rstrip("."):  # without one, it has shown the help
+                out.error(f"{message}; see p3dfeat --help")
             return 2
         traceback.print_exc()
         out.error(f"a bug in p3dfeat: {type(error).__name__}: {error}; please report it with the lines above")

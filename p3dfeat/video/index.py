@@ -1,23 +1,27 @@
 """Opening a video and listing its frames from its packets, without decoding any."""
 
 import os
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Final
 
 import av
 import numpy as np
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from p3dfeat.errors import VideoError
 from p3dfeat.types import Int64Array, SecondsArray, VideoInfo
 from p3dfeat.video.truncation import check_whole
 
 # Containers that store no presentation times; what FFmpeg makes up for B-frames there is out of order.
-CONTAINERS_WITHOUT_PTS = frozenset({"avi", "h264", "hevc", "m4v", "mjpeg", "mpegvideo", "obu"})
+CONTAINERS_WITHOUT_PTS: Final = frozenset({"avi", "h264", "hevc", "m4v", "mjpeg", "mpegvideo", "obu"})
+NO_TIME: Final = -(2**63)  # FFmpeg's AV_NOPTS_VALUE
 
 
 @dataclass(frozen=True)
@@ -83,57 +87,88 @@ def index_video(path: str) -> VideoIndex:
         return _index(container, stream, path)
 
 
-def _index(container: InputContainer, stream: VideoStream, path: str) -> VideoIndex:
-    presented: list[int | None] = []
-    decoded: list[int | None] = []
-    keys: list[bool] = []
-    last_duration = hidden = 0
+@dataclass(frozen=True)
+class _Packets:
+    """What the packets of a stream say, in the file's order; times in ticks, NO_TIME where there is none."""
+
+    presented: Int64Array
+    decoded: Int64Array
+    durations: Int64Array
+    keys: NDArray[np.bool_]
+    shown: NDArray[np.bool_]  # not cut away by an edit list
+
+    def decodable(self) -> "_Packets":
+        """Less what comes before the first keyframe: of a recording cut anywhere it refers to what is lost."""
+        first = int(self.keys.argmax()) if self.keys.any() else 0
+        kept = np.arange(len(self.keys)) >= first
+        if self.presented[first] != NO_TIME:
+            kept &= (self.presented >= self.presented[first]) | (self.presented == NO_TIME)
+        presented, decoded, durations = self.presented[kept], self.decoded[kept], self.durations[kept]
+        return _Packets(presented, decoded, durations, self.keys[kept], self.shown[kept])
+
+
+def _read_packets(container: InputContainer, stream: VideoStream) -> _Packets:
+    presented, decoded, durations = array("q"), array("q"), array("q")  # 26 bytes a frame, however long the video
+    keys, shown = bytearray(), bytearray()
     try:
         for packet in container.demux(stream):
-            if packet.size == 0 or packet.is_discard:  # the end, or cut away by an edit list
-                hidden += packet.is_discard
+            if packet.size == 0:  # the end
                 continue
             if packet.is_corrupt:
-                raise VideoError(f"damaged or cut off: packet {len(presented)} of its video stream is incomplete")
-            presented.append(packet.pts)
-            decoded.append(packet.dts)
+                raise VideoError(f"damaged or cut off: packet {len(keys)} of its video stream is incomplete")
+            presented.append(NO_TIME if packet.pts is None else packet.pts)
+            decoded.append(NO_TIME if packet.dts is None else packet.dts)
+            durations.append(packet.duration or 0)
             keys.append(packet.is_keyframe)
-            last_duration = packet.duration or 0
+            shown.append(not packet.is_discard)
     except av.FFmpegError as error:
-        raise VideoError(f"unreadable after {len(presented)} frames ({_reason(error)})") from None
-    if not presented:
-        raise VideoError("no frames in its video stream")
+        raise VideoError(f"unreadable after {len(keys)} frames ({_reason(error)})") from None
+    return _Packets(
+        np.array(presented, np.int64),
+        np.array(decoded, np.int64),
+        np.array(durations, np.int64),
+        np.array(keys, np.bool_),
+        np.array(shown, np.bool_),
+    )
 
+
+def _index(container: InputContainer, stream: VideoStream, path: str) -> VideoIndex:
+    packets = _read_packets(container, stream)
+    num_packets = len(packets.keys)
+    packets = packets.decodable()
+    if not packets.shown.any():
+        raise VideoError("no frames in its video stream")
     tick = float(stream.time_base or 0)
-    keyframes = np.flatnonzero(keys)
-    timestamps = _presentation_times(container.format.name, presented, int(keyframes[0]) if len(keyframes) else 0)
+    timestamps = _presentation_times(container.format.name, packets)
     if timestamps is None:
-        seconds = _counted_times(decoded, stream, tick)
-        numbers = np.zeros(1, np.int64)
+        seconds, keyframes = _counted_times(packets, stream, tick), np.zeros(1, np.int64)
+        last_ticks = 0
     else:
         seconds = np.asarray(timestamps * tick, np.float64)
-        key_times = np.array([presented[i] for i in keyframes], np.int64)
-        numbers = np.unique(np.searchsorted(timestamps, key_times)) if len(key_times) else np.zeros(1, np.int64)
-        if numbers[0] != 0:
-            numbers = np.insert(numbers, 0, 0)
+        key_times = packets.presented[packets.keys & packets.shown]
+        keyframes = np.union1d([0], np.searchsorted(timestamps, key_times))
+        last_ticks = int(packets.durations[packets.presented.argmax()])
     typical = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
-    last = typical or last_duration * tick or (1 / float(stream.average_rate) if stream.average_rate else 0.0)
-    end = float(seconds[-1]) + (last_duration * tick if timestamps is not None and last_duration else last)
-    _check_end(container, stream, num_packets=len(presented) + hidden, last_dts=decoded[-1], end_seconds=end)
+    usual = typical or float(packets.durations[-1]) * tick or 1 / float(stream.average_rate or 25)
+    end = float(seconds[-1]) + (last_ticks * tick or usual)
+    last_decoded = int(packets.decoded[-1])
+    _check_end(container, stream, num_packets=num_packets, last_decoded=last_decoded, end_seconds=end)
     info = _info(stream, path, num_frames=len(seconds), duration=end - float(seconds[0]))
-    return VideoIndex(seconds, end, timestamps, numbers, tick, info)
+    return VideoIndex(seconds, end, timestamps, keyframes, tick, info)
 
 
 def _check_end(
-    container: InputContainer, stream: VideoStream, *, num_packets: int, last_dts: int | None, end_seconds: float
+    container: InputContainer, stream: VideoStream, *, num_packets: int, last_decoded: int, end_seconds: float
 ) -> None:
     """Raise VideoError where the packets stop well before the header says: FFmpeg takes damage for the end."""
     kind, listed = container.format.name, stream.frames
-    if "mp4" in kind and num_packets < listed:
-        raise VideoError(f"cut off: its header lists {listed} frames, the file holds {num_packets}")
+    # MP4's index, less what an edit list cuts away, is read before its packets are.
+    if "mp4" in kind and num_packets < len(stream.index_entries):
+        entries = len(stream.index_entries)
+        raise VideoError(f"damaged or cut off: its index lists {entries} frames, only {num_packets} can be read")
     # AVI counts its dropped frames, which are no packets, in its time stamps.
-    if kind == "avi" and last_dts is not None and last_dts + 1 < listed - max(2, listed // 100):
-        raise VideoError(f"damaged or cut off: its header lists {listed} frames, only {last_dts + 1} can be found")
+    if kind == "avi" and last_decoded + 1 < listed - max(2, listed // 100):
+        raise VideoError(f"damaged or cut off: its header lists {listed} frames, only {last_decoded + 1} can be found")
     if "matroska" in kind and container.duration is not None:
         announced = container.duration / 1_000_000
         slack = max(0.5, 0.02 * announced)
@@ -144,32 +179,28 @@ def _check_end(
 def _last_end(container: InputContainer) -> float:
     """When the last packet of any stream ends, in seconds; sound may go on after the picture."""
     container.seek(0)
-    ends = [
-        float((packet.pts + (packet.duration or 0)) * packet.time_base)
-        for packet in container.demux()
-        if packet.pts is not None
-    ]
-    return max(ends, default=0.0)
+    end = 0.0
+    for packet in container.demux():
+        if packet.pts is not None:
+            end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+    return end
 
 
-def _presentation_times(container: str, presented: list[int | None], first_key: int) -> Int64Array | None:
-    """The packets' presentation times in order, or None where they do not tell the frames apart."""
-    if not CONTAINERS_WITHOUT_PTS.isdisjoint(container.split(",")) or None in presented:
+def _presentation_times(container: str, packets: _Packets) -> Int64Array | None:
+    """The frames' presentation times in order, or None where they do not tell the frames apart."""
+    times = packets.presented[packets.shown]
+    if not CONTAINERS_WITHOUT_PTS.isdisjoint(container.split(",")) or NO_TIME in times:
         return None
-    times = np.array(presented, np.int64)
-    # Before the first keyframe, in the file or on screen, nothing can be decoded.
-    times = np.sort(times[first_key:][times[first_key:] >= times[first_key]])
+    times = np.sort(times)
     return times if np.all(np.diff(times) > 0) else None
 
 
-def _counted_times(decoded: list[int | None], stream: VideoStream, tick: float) -> SecondsArray:
+def _counted_times(packets: _Packets, stream: VideoStream, tick: float) -> SecondsArray:
     """When frames are shown in a file without presentation times: its decoding times in order, else its rate."""
-    if None not in decoded:
-        times = np.array(decoded, np.int64)
-        if np.all(np.diff(times) > 0):
-            return np.asarray(times * tick)
-    rate = float(stream.average_rate or stream.guessed_rate or 25)
-    return np.arange(len(decoded)) / rate
+    times = packets.decoded[packets.shown]
+    if NO_TIME not in times and np.all(np.diff(times) > 0):
+        return np.asarray(times * tick, np.float64)
+    return np.arange(len(times)) / float(stream.average_rate or stream.guessed_rate or 25)
 
 
 def _info(stream: VideoStream, path: str, *, num_frames: int, duration: float) -> VideoInfo:

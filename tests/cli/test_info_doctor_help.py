@@ -111,6 +111,13 @@ def test_every_command_explains_itself_and_all_its_options(p3dfeat, command):
     assert "Usage: p3dfeat" in ended.stdout
 
 
+def test_without_a_command_there_is_help(p3dfeat):
+    ended = p3dfeat()
+    assert ended.code == 2
+    assert "Usage: p3dfeat" in ended.stdout
+    assert ended.stderr == ""
+
+
 def test_version(p3dfeat):
     assert p3dfeat("--version").stdout == f"p3dfeat {__version__}\n"
 

@@ -5,6 +5,7 @@ import tracemalloc
 from contextlib import nullcontext
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 
@@ -158,6 +159,51 @@ def test_a_seek_that_overshoots_is_made_good(tmp_path, monkeypatch):
         reader = decode_module.FrameReader(Overshooting(), stream, index)
         found = [number_of(frame.to_ndarray(format="rgb24")) for _, frame in reader.read([100, 101, 230, 299])]
     assert found == [100, 101, 230, 299]
+
+
+def cut_without_reencoding(source, target, *, first: int, shown_from: int) -> None:
+    """Packets of ``source`` from decoding time ``first``, on a clock that is 0 at frame ``shown_from``."""
+    with av.open(str(source)) as whole, av.open(str(target), "w") as part:
+        stream = part.add_stream_from_template(whole.streams.video[0])
+        for packet in whole.demux(video=0):
+            if packet.dts is not None and packet.dts >= 512 * first:
+                packet.stream = stream
+                packet.pts -= 512 * shown_from
+                packet.dts -= 512 * shown_from
+                part.mux(packet)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".ts"])
+def test_a_recording_cut_anywhere_gives_the_frames_that_players_show(tmp_path, suffix):
+    """Cut mid-GOP: in MP4 with an edit list that hides frames, elsewhere with frames that cannot be decoded."""
+    source = numbered_video(tmp_path / "whole.mp4", 120, coding=CODINGS["h264 with B-frames"])
+    target = tmp_path / f"cut{suffix}"
+    cut_without_reencoding(source, target, first=30, shown_from=45)
+    with av.open(str(target)) as container:
+        shown = [number_of(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+    shown = [n for n in shown if n >= 36] if suffix != ".mp4" else shown
+    clips = read(target, Sampling(clips=None, stride=16, tail="drop"))
+    found = [n for clip in clips for n in numbers(clip)]
+    assert found == shown[: len(found)]
+    assert len(found) >= 64
+    assert [numbers(clip) for clip in read(target, Sampling(clips=3, length=2))][-1] == shown[-2:]
+
+
+def test_a_video_with_sound_is_read_to_its_end(tmp_path):
+    path = tmp_path / "v.mkv"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 128, 96, "yuv420p"
+        sound = container.add_stream("aac", rate=44100, layout="mono")
+        for pixels in numbered_frames(30):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        for second in range(5):  # the sound goes on when the picture has gone
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 44100), np.float32), format="fltp", layout="mono")
+            frame.rate, frame.pts = 44100, second * 44100
+            container.mux(sound.encode(frame))
+        container.mux(video.encode())
+        container.mux(sound.encode())
+    assert [numbers(c) for c in read(path, Sampling(clips=1, length=30))] == [list(range(30))]
 
 
 def broken(tmp_path, kind: str):
