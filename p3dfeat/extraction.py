@@ -4,6 +4,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -21,7 +22,9 @@ from p3dfeat.types import Failure, Video, VideoInfo
 from p3dfeat.video import index_video, plan
 from p3dfeat.zoo import Model, load_model
 
-VIDEO_OVERHEAD_BYTES: Final = 6000  # of HDF5, a video: its group, attributes and headers; measured
+# What HDF5 takes for attributes, groups and headers, measured.
+FILE_OVERHEAD_BYTES: Final = 6000
+VIDEO_OVERHEAD_BYTES: Final = 2700
 
 
 @dataclass(frozen=True)
@@ -221,7 +224,8 @@ class ExtractPlan:
 
     videos: tuple[PlannedVideo, ...]
     failures: tuple[Failure, ...]
-    row_bytes: int  # of one clip's features
+    clip_bytes: int  # of one clip's features
+    video_bytes: int  # of what else is stored of a video
 
     @property
     def clips(self) -> int:
@@ -230,7 +234,7 @@ class ExtractPlan:
     @property
     def size_bytes(self) -> int:
         """Of the feature file it would make, within a few per cent."""
-        return self.clips * self.row_bytes + len(self.videos) * VIDEO_OVERHEAD_BYTES
+        return FILE_OVERHEAD_BYTES + self.clips * self.clip_bytes + len(self.videos) * self.video_bytes
 
 
 def plan_extraction(
@@ -252,9 +256,9 @@ def plan_extraction(
         except VideoError as error:
             failures.append(Failure(video.id, video.source, error))
     shapes = layer_shapes(model.card.architecture, layers, model.card.input.length, model.card.input.size)
-    values = sum(torch.Size(shape).numel() for shape in shapes.values())
-    seconds_bytes, pooled_share = 16, 0
-    return ExtractPlan(tuple(planned), tuple(failures), 4 * values + seconds_bytes + pooled_share)
+    clip_bytes = sum(4 * prod(shape) for shape in shapes.values()) + 16  # float32, and two float64 of seconds
+    pooled_bytes = 4 * prod(shapes["pool5"]) if "pool5" in shapes else 0
+    return ExtractPlan(tuple(planned), tuple(failures), clip_bytes, VIDEO_OVERHEAD_BYTES + pooled_bytes)
 
 
 def layer_shapes(

@@ -1,6 +1,7 @@
 """Decoding exactly the frames asked for, each at most once, seeking only where that saves decoding."""
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Final
 
 import av
@@ -31,13 +32,14 @@ class FrameReader:
         stream.thread_type = "AUTO"
         self.decoded = 0
         self._next = 0
+        self._seeks_forward = True
         self._frames = self._decode(0)
 
     def read(self, numbers: Iterable[int]) -> Iterator[tuple[int, VideoFrame]]:
         """Yield (number, frame) for ``numbers``, which rise strictly. Raises VideoError, IrregularTimestampsError."""
         for wanted in numbers:
             keyframe = self._index.keyframe_before(wanted)
-            if keyframe > self._next + SEEK_GAIN:
+            if self._seeks_forward and keyframe > self._next + SEEK_GAIN:
                 self._seek(keyframe)
             yield wanted, self._advance_to(wanted)
 
@@ -54,19 +56,20 @@ class FrameReader:
     def _seek(self, keyframe: int) -> None:
         """Go where decoding reaches ``keyframe``; to an earlier one where the container overshoots."""
         assert self._index.timestamps is not None
-        earlier = self._index.keyframes[self._index.keyframes <= keyframe]
-        for candidate in earlier[::-1][:3]:
-            if candidate <= self._next:
-                break
+        position = self._next
+        candidates = self._index.keyframes[(self._index.keyframes > position) & (self._index.keyframes <= keyframe)]
+        for candidate in candidates[::-1][:3]:
             self._container.seek(int(self._index.timestamps[candidate]), stream=self._stream)
             frames = self._decode(int(candidate))
             first = next(frames, None)
             if first is not None and first[0] <= keyframe:
-                self._frames = _chain(first, frames)
+                self._frames = chain([first], frames)
+                self._seeks_forward = first[0] >= position  # if not, seeking here costs more than it saves
                 return
         # Below every timestamp: containers that index by decoding time start before the first frame shown.
         self._container.seek(min(0, int(self._index.timestamps[0])), stream=self._stream)
         self._frames = self._decode(0)
+        self._seeks_forward = False
 
     def _decode(self, keyframe: int) -> Iterator[tuple[int, VideoFrame]]:
         """Number and frame of everything decoded from here on, in the order shown.
@@ -105,8 +108,3 @@ class FrameReader:
 
     def _seconds(self, number: int) -> str:
         return f"{self._index.seconds[min(number, len(self._index) - 1)]:.2f} s"
-
-
-def _chain(first: tuple[int, VideoFrame], rest: Iterator[tuple[int, VideoFrame]]) -> Iterator[tuple[int, VideoFrame]]:
-    yield first
-    yield from rest

@@ -135,7 +135,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=FilePath, default=FilePath("weights/p3d-camera.safetensors"))
     parser.add_argument("--clips", type=int, default=36_000, help="clips drawn, each used many times")
-    parser.add_argument("--samples", type=int, default=160_000, help="augmented clips trained on")
+    parser.add_argument("--samples", type=int, default=220_000, help="augmented clips trained on")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()
