@@ -1,6 +1,7 @@
 """Naming what videos show: the classes of a model, best first, and how they change over time."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -76,20 +77,21 @@ def classify_videos(
     device: str = "auto",
     precision: str = "auto",
     batch_size: int | None = None,
-) -> Iterator[Classification | Failure]:
+) -> Generator[Classification | Failure, None, None]:
     """A Classification or a Failure for each video, in order, as they come."""
     spec = model.card.input
     engine = TorchEngine(model.net, spec, layers=("prob",), device=device, precision=precision)
     open_videos: dict[str, _Tally] = {}
     events = pipeline.describe(videos, engine=engine, spec=spec, sampling=sampling, batch_size=batch_size)
-    for event in events:
-        if isinstance(event, pipeline.Described):
-            open_videos.setdefault(event.video.id, _Tally()).add(event.features)
-        elif isinstance(event, pipeline.Finished):
-            yield open_videos.pop(event.video.id).classification(event.video, model.card.labels, top_k)
-        elif isinstance(event, pipeline.Failed):
-            open_videos.pop(event.video.id, None)
-            yield event.failure
+    with closing(events):  # ends the decoders, however this ends
+        for event in events:
+            if isinstance(event, pipeline.Described):
+                open_videos.setdefault(event.video.id, _Tally()).add(event.features)
+            elif isinstance(event, pipeline.Finished):
+                yield open_videos.pop(event.video.id).classification(event.video, model.card.labels, top_k)
+            elif isinstance(event, pipeline.Failed):
+                open_videos.pop(event.video.id, None)
+                yield event.failure
 
 
 @dataclass

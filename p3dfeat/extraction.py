@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -113,17 +114,18 @@ def extract(
     videos, failures = find_videos(as_texts(inputs), stdin=stdin)
     settings = _settings(loaded, engine, sampling)
     run = _Run(Path(output), on_event)
-    with FeatureWriter(output, settings, overwrite=overwrite) as writer:
-        run.ledger.clear() if overwrite else None
+    with FeatureWriter(output, settings, overwrite=overwrite) as writer, run.ledger:
+        if overwrite:
+            run.ledger.clear()
         for failure in failures:
             run.failed(failure)
         missing = list(run.not_stored(videos, writer))[:limit]
         on_event(ToDo(len(missing)))
         run.begin()
         events = pipeline.describe(missing, engine=engine, spec=spec, sampling=sampling, batch_size=batch_size)
-        for event in events:
-            run.handle(event, writer)
-    run.ledger.save()
+        with closing(events):  # ends the decoders, however this ends
+            for event in events:
+                run.handle(event, writer)
     return run.summary()
 
 

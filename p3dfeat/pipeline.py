@@ -4,8 +4,9 @@ import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -72,7 +73,7 @@ def describe(
     sampling: Sampling,
     batch_size: int | None = None,
     workers: int | None = None,
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Run ``engine`` over all clips of all videos; yield events in the order of ``videos``, whatever the timing.
 
     A video that cannot be read costs only itself. Memory is bounded by the settings, not by the videos.
@@ -80,19 +81,20 @@ def describe(
     batch_size = batch_size or engine.batch_size
     waiting: list[tuple[Video, Clip | VideoEnd]] = []
     num_clips = 0
-    for video, item in _decoded_ahead(videos, spec, sampling, workers or default_workers()):
-        if isinstance(item, VideoStart):
-            yield Started(video, item.num_clips)
-        elif isinstance(item, VideoError):
-            waiting = [entry for entry in waiting if entry[0].id != video.id]
-            num_clips = sum(isinstance(entry[1], Clip) for entry in waiting)
-            yield Failed(video, Failure(video.id, video.source, item))
-        else:
-            waiting.append((video, item))
-            num_clips += isinstance(item, Clip)
-            if num_clips == batch_size:
-                yield from _described(waiting, engine)
-                waiting, num_clips = [], 0
+    with closing(_decoded_ahead(videos, spec, sampling, workers or default_workers())) as decoded:
+        for video, item in decoded:
+            if isinstance(item, VideoStart):
+                yield Started(video, item.num_clips)
+            elif isinstance(item, VideoError):
+                waiting = [entry for entry in waiting if entry[0].id != video.id]
+                num_clips = sum(isinstance(entry[1], Clip) for entry in waiting)
+                yield Failed(video, Failure(video.id, video.source, item))
+            else:
+                waiting.append((video, item))
+                num_clips += isinstance(item, Clip)
+                if num_clips == batch_size:
+                    yield from _described(waiting, engine)
+                    waiting, num_clips = [], 0
     yield from _described(waiting, engine)
 
 
@@ -125,7 +127,7 @@ def _described(waiting: list[tuple[Video, Clip | VideoEnd]], engine: Engine) -> 
 
 def _decoded_ahead(
     videos: Sequence[Video], spec: InputSpec, sampling: Sampling, workers: int
-) -> Iterator[tuple[Video, _Read]]:
+) -> Generator[tuple[Video, _Read], None, None]:
     """What ``read_clips`` yields for each video in turn, while the next ``workers`` are already being decoded."""
     stop = threading.Event()
     ahead: deque[tuple[Video, queue.Queue[_Read | BaseException | None]]] = deque()

@@ -4,7 +4,8 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -53,7 +54,7 @@ def classify(
         loaded, timeline=timeline, clips=clips, stride=stride, step=step, fps=fps
     )
     done = failed = 0
-    with _named_videos(inputs) as (videos, failures), ExitStack() as stack:
+    with _named_videos(inputs) as (videos, failures):
         results = classification.classify_videos(
             videos,
             model=loaded,
@@ -63,14 +64,14 @@ def classify(
             precision=precision,
             batch_size=size,
         )
-        stack.callback(results.close)  # type: ignore[attr-defined]  # a generator; ends its decoders
-        for result in (item for source in (failures, results) for item in source):
-            if isinstance(result, Classification):
-                done += 1
-                _print(result, timeline=timeline, json=json, several=len(videos) > 1, first=done == 1)
-            else:
-                failed += 1
-                out.error(f"{result.source}: {result.error}")
+        with closing(results):
+            for result in chain(failures, results):
+                if isinstance(result, Classification):
+                    done += 1
+                    _print(result, timeline=timeline, json=json, several=len(videos) > 1, first=done == 1)
+                else:
+                    failed += 1
+                    out.error(f"{result.source}: {result.error}")
     if not done:
         raise NothingReadError(f"no video could be read, {failed} failed" if failed else "no videos given")
     if failed:

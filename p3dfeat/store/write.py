@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import h5py
 import numpy as np
@@ -133,7 +133,7 @@ class FeatureWriter:
             os.fsync(raw.fileno())
         os.replace(fresh, self.output)
 
-    def __enter__(self) -> "FeatureWriter":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -213,7 +213,10 @@ class _Part:
 
 
 class Ledger:
-    """``<output>.failed.jsonl``: a line for each video that could not be read, with the reason."""
+    """``<output>.failed.jsonl``: a line for each video that could not be read, with the reason.
+
+    Use in a with statement, whose end drops the lines of videos that were stored after all.
+    """
 
     def __init__(self, output: str | Path):
         self.path = Path(f"{output}.failed.jsonl")
@@ -242,6 +245,12 @@ class Ledger:
     def forget(self, id: str) -> None:
         """The video was stored after all."""
         self._entries.pop(id, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.save()
 
     def save(self) -> None:
         """Write the list anew without what was mended, or remove it where nothing failed. Raises OutputError."""

@@ -6,8 +6,8 @@ import av
 from av.codec import Codec, codecs_available
 
 COMMON: Final = (
-    *("h264", "hevc", "vp8", "vp9", "av1", "mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v3", "mjpeg", "prores"),
-    *("theora", "wmv2", "wmv3", "vc1", "flv1", "h263", "dvvideo", "ffv1", "gif", "rawvideo"),
+    *("h264", "hevc", "vp8", "vp9", "av1", "mpeg1video", "mpeg2video", "mpeg4", "msmpeg4", "mjpeg", "prores"),
+    *("theora", "wmv2", "wmv3", "vc1", "flv", "h263", "dvvideo", "ffv1", "gif", "rawvideo"),
 )
 
 
