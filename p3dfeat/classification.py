@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from p3dfeat import pipeline
 from p3dfeat.config import DEFAULT_MODEL, Sampling
 from p3dfeat.engines.torch_engine import TorchEngine
+from p3dfeat.errors import UsageError
 from p3dfeat.sources import as_texts, find_videos
 from p3dfeat.types import Classification, Failure, Features, Prediction, Span, Video
 from p3dfeat.zoo import Model, load_model
@@ -49,7 +50,7 @@ def classify(
         batch_size=batch_size,
     )
     found = []
-    for result in (*failures, *results):
+    for result in chain(failures, results):
         if isinstance(result, Classification):
             found.append(result)
         elif on_failure is None:
@@ -79,6 +80,8 @@ def classify_videos(
     batch_size: int | None = None,
 ) -> Generator[Classification | Failure, None, None]:
     """A Classification or a Failure for each video, in order, as they come."""
+    if top_k < 1:
+        raise UsageError(f"top_k {top_k}: must be at least 1")
     spec = model.card.input
     engine = TorchEngine(model.net, spec, layers=("prob",), device=device, precision=precision)
     open_videos: dict[str, _Tally] = {}
@@ -118,12 +121,11 @@ class _Tally:
 def timeline_of(probabilities: np.ndarray, seconds: np.ndarray, labels: Sequence[str]) -> tuple[Span, ...]:
     """Neighbouring clips with the same best class, joined: (clips, classes) and (clips, 2) -> spans in time order.
 
-    Where clips overlap, the border lies in the middle of what they share.
+    Where clips overlap or leave a gap, the border lies in the middle of it: the timeline has neither.
     """
     spans = []
-    borders = np.minimum((seconds[1:, 0] + seconds[:-1, 1]) / 2, seconds[:-1, 1])
-    starts = np.maximum(seconds[:, 0], np.append(seconds[:1, 0], borders))
-    ends = np.append(borders, seconds[-1:, 1])
+    borders = (seconds[1:, 0] + seconds[:-1, 1]) / 2
+    starts, ends = np.append(seconds[:1, 0], borders), np.append(borders, seconds[-1:, 1])
     for best, group in groupby(range(len(seconds)), key=lambda i: int(probabilities[i].argmax())):
         clips = list(group)
         probability = float(probabilities[clips, best].mean())

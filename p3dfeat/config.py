@@ -55,6 +55,8 @@ class InputSpec:
         for name in ("mean", "std"):
             if len(getattr(self, name)) not in (1, self.num_channels):
                 raise UsageError(f"input {name}: needs one value, or one for each of {self.num_channels} channels")
+            if not all(isinstance(value, int | float) for value in getattr(self, name)):
+                raise UsageError(f"input {name}: must be numbers")
         if 0 in self.std:
             raise UsageError("input std: must not be 0")
 

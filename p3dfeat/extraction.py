@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from math import prod
@@ -15,7 +15,7 @@ from p3dfeat import pipeline
 from p3dfeat._version import __version__
 from p3dfeat.config import DEFAULT_MODEL, Sampling
 from p3dfeat.engines.torch_engine import TorchEngine
-from p3dfeat.errors import VideoError
+from p3dfeat.errors import UsageError, VideoError
 from p3dfeat.nets import P3D, Architecture
 from p3dfeat.sources import as_texts, find_videos
 from p3dfeat.store import FeatureWriter, Ledger, Settings
@@ -83,7 +83,7 @@ def extract(
     output: str | Path,
     *,
     model: str | Path | Model = DEFAULT_MODEL,
-    layers: Sequence[str] = ("pool5",),
+    layers: str | Sequence[str] = ("pool5",),
     clips: int | None = None,
     stride: int | None = None,
     step: int | None = None,
@@ -107,6 +107,10 @@ def extract(
     A video that cannot be read is listed in the summary and in ``<output>.failed.jsonl``; the others are stored.
     Raises UsageError, WeightsError, FeatureFileError or OutputError where nothing can be done at all.
     """
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit {limit}: must be at least 1")
+    if isinstance(layers, str):
+        layers = (layers,)
     loaded = model if isinstance(model, Model) else load_model(model)
     sampling = loaded.sampling(clips=clips, stride=stride, step=step, fps=fps, tail=tail)
     spec = loaded.card.input
@@ -121,7 +125,6 @@ def extract(
             run.failed(failure)
         missing = list(run.not_stored(videos, writer))[:limit]
         on_event(ToDo(len(missing)))
-        run.begin()
         events = pipeline.describe(missing, engine=engine, spec=spec, sampling=sampling, batch_size=batch_size)
         with closing(events):  # ends the decoders, however this ends
             for event in events:
@@ -139,21 +142,18 @@ class _Run:
         self._clips: dict[str, int] = {}
         self._stored_clips = 0
         self._failures: list[Failure] = []
-        self.begin()
-
-    def begin(self) -> None:
         self._started = time.monotonic()
 
     def not_stored(self, videos: Sequence[Video], writer: FeatureWriter) -> Iterator[Video]:
         """The videos still to compute; reports the others."""
         for video in videos:
-            if video.id in writer.stored:
-                self._done(VideoDone(video.id, video.source, "skipped"))
-                continue
             try:
-                writer.check_id(video.id)
+                stored = writer.is_stored(video)
             except VideoError as error:
                 self.failed(Failure(video.id, video.source, error))
+                continue
+            if stored:
+                self._done(VideoDone(video.id, video.source, "skipped"))
             else:
                 yield video
 
@@ -226,6 +226,7 @@ class ExtractPlan:
 
     videos: tuple[PlannedVideo, ...]
     failures: tuple[Failure, ...]
+    skipped: int  # stored already
     clip_bytes: int  # of one clip's features
     video_bytes: int  # of what else is stored of a video
 
@@ -235,7 +236,7 @@ class ExtractPlan:
 
     @property
     def size_bytes(self) -> int:
-        """Of the feature file it would make, within a few per cent."""
+        """Of what it would add to the feature file, within a few per cent."""
         return FILE_OVERHEAD_BYTES + self.clips * self.clip_bytes + len(self.videos) * self.video_bytes
 
 
@@ -245,13 +246,15 @@ def plan_extraction(
     model: Model,
     layers: Sequence[str],
     sampling: Sampling,
+    stored: Container[str] = (),
     limit: int | None = None,
     stdin: TextIO | None = None,
 ) -> ExtractPlan:
-    """Read the videos' packets, not their pictures, and say what ``extract`` would make of them from nothing."""
+    """Read the videos' packets, not their pictures, and say what ``extract`` would add to ``stored`` ids."""
     videos, failures = find_videos(as_texts(inputs), stdin=stdin)
+    missing = [video for video in videos if video.id not in stored]
     planned = []
-    for video in videos[:limit]:
+    for video in missing[:limit]:
         try:
             index = index_video(video.path)
             planned.append(PlannedVideo(video.id, video.source, len(plan(index, video, sampling)), index.info))
@@ -260,7 +263,8 @@ def plan_extraction(
     shapes = layer_shapes(model.card.architecture, layers, model.card.input.length, model.card.input.size)
     clip_bytes = sum(4 * prod(shape) for shape in shapes.values()) + 16  # float32, and two float64 of seconds
     pooled_bytes = 4 * prod(shapes["pool5"]) if "pool5" in shapes else 0
-    return ExtractPlan(tuple(planned), tuple(failures), clip_bytes, VIDEO_OVERHEAD_BYTES + pooled_bytes)
+    skipped = len(videos) - len(missing)
+    return ExtractPlan(tuple(planned), tuple(failures), skipped, clip_bytes, VIDEO_OVERHEAD_BYTES + pooled_bytes)
 
 
 def layer_shapes(

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from p3dfeat.config import InputSpec, Sampling
-from p3dfeat.errors import P3DFeatError, VideoError
+from p3dfeat.errors import UsageError, VideoError
 from p3dfeat.types import Batch, Clip, Failure, Features, FloatArray, Video, VideoInfo
 from p3dfeat.video import VideoEnd, VideoStart, read_clips
 
@@ -78,23 +78,22 @@ def describe(
 
     A video that cannot be read costs only itself. Memory is bounded by the settings, not by the videos.
     """
-    batch_size = batch_size or engine.batch_size
-    waiting: list[tuple[Video, Clip | VideoEnd]] = []
-    num_clips = 0
+    batch_size = engine.batch_size if batch_size is None else batch_size
+    if batch_size < 1:
+        raise UsageError(f"batch size {batch_size}: must be at least 1")
+    waiting: list[tuple[Video, Clip | VideoEnd | VideoError]] = []
     with closing(_decoded_ahead(videos, spec, sampling, workers or default_workers())) as decoded:
         for video, item in decoded:
             if isinstance(item, VideoStart):
                 yield Started(video, item.num_clips)
-            elif isinstance(item, VideoError):
+                continue
+            if isinstance(item, VideoError):  # what waits of this video need not be run any more
                 waiting = [entry for entry in waiting if entry[0].id != video.id]
-                num_clips = sum(isinstance(entry[1], Clip) for entry in waiting)
-                yield Failed(video, Failure(video.id, video.source, item))
-            else:
-                waiting.append((video, item))
-                num_clips += isinstance(item, Clip)
-                if num_clips == batch_size:
-                    yield from _described(waiting, engine)
-                    waiting, num_clips = [], 0
+            waiting.append((video, item))
+            num_clips = sum(isinstance(entry[1], Clip) for entry in waiting)
+            if num_clips >= batch_size or not num_clips:
+                yield from _described(waiting, engine)
+                waiting = []
     yield from _described(waiting, engine)
 
 
@@ -103,7 +102,7 @@ def default_workers() -> int:
     return max(1, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
 
 
-def _described(waiting: list[tuple[Video, Clip | VideoEnd]], engine: Engine) -> Iterator[Event]:
+def _described(waiting: list[tuple[Video, Clip | VideoEnd | VideoError]], engine: Engine) -> Iterator[Event]:
     """Run the clips that wait as one batch; yield their features, a video at a time, and the videos' ends."""
     clips = [item for _, item in waiting if isinstance(item, Clip)]
     rows = engine.run(Batch(np.stack([clip.frames for clip in clips]))) if clips else {}
@@ -113,6 +112,10 @@ def _described(waiting: list[tuple[Video, Clip | VideoEnd]], engine: Engine) -> 
         if isinstance(item, VideoEnd):
             waiting.pop(0)
             yield Finished(video, item.info)
+            continue
+        if isinstance(item, VideoError):
+            waiting.pop(0)
+            yield Failed(video, Failure(video.id, video.source, item))
             continue
         count = 0
         while count < len(waiting) and waiting[count][0].id == video.id and isinstance(waiting[count][1], Clip):
@@ -181,8 +184,6 @@ def _decode_into(
                 return
     except VideoError as error:
         put(error)
-    except P3DFeatError as error:
-        put(VideoError(str(error)))
     except BaseException as error:  # a bug: it must end the run, not this thread alone
         put(error)
     put(None)

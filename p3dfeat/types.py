@@ -15,6 +15,11 @@ FloatArray = NDArray[np.float32]
 SecondsArray = NDArray[np.float64]
 
 
+def is_id(text: str) -> bool:
+    """Whether ``text`` can name a group: parts joined by single slashes, none of them "." or ".."."""
+    return "\0" not in text and all(part not in ("", ".", "..") for part in text.split("/"))
+
+
 @dataclass(frozen=True)
 class Video:
     """A video, or a segment of one, that the user asked for."""
@@ -26,6 +31,8 @@ class Video:
     end_seconds: float | None = None  # ... and before this
 
     def __post_init__(self) -> None:
+        if not is_id(self.id):
+            raise UsageError(f"{self.source}: id {self.id!r}; must be names joined by single slashes")
         start, end = self.start_seconds or 0.0, self.end_seconds
         if end is not None and not start < end:
             raise UsageError(f"{self.source}: segment from {start:g} to {end:g} s is empty; the end must come later")

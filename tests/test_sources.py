@@ -1,11 +1,13 @@
 """From what the user names to videos with stable, unique ids."""
 
 import io
+import os
 
 import pytest
 
 from p3dfeat.errors import UsageError
 from p3dfeat.sources import find_videos
+from tests.users import as_ordinary_user
 
 
 @pytest.fixture
@@ -75,8 +77,25 @@ def test_a_list_is_read_from_its_own_folder_and_from_here(tree):
 
 @pytest.mark.parametrize("separator", ["\n", "\0"])
 def test_paths_come_on_stdin(tree, separator):
-    absolute = str(tree / "more" / "a.mp4")
-    assert ids("-", stdin=separator.join(["videos/z.mp4", absolute, ""])) == ["videos/z", "a"]
+    assert ids("-", stdin=separator.join(["videos/z.mp4", "more/a.mp4", ""])) == ["videos/z", "more/a"]
+
+
+def test_an_absolute_path_in_a_list_is_an_id_of_its_own(tree):
+    """Lists are split and joined; what the id of a file is must not depend on what else is in its list."""
+    absolute = tree / "more" / "a.mp4"
+    expected = absolute.with_suffix("").as_posix().lstrip("/")
+    assert ids("-", stdin=str(absolute)) == [expected]
+    assert ids("-", stdin=f"{absolute}\n{tree}/videos/a.mp4") == [expected, expected.replace("more", "videos")]
+
+
+def test_stdin_may_hold_names_that_are_not_text(tree):
+    with open(b"odd/\xff.mp4", "wb"):
+        pass
+    stdin = io.TextIOWrapper(io.BytesIO(b"odd/\xff.mp4\n"), encoding="utf-8")
+    (video,), failures = find_videos(["-"], stdin=stdin)
+    assert not failures
+    assert (video.id, video.source) == ("odd/\\xff", "odd/\\xff.mp4")
+    assert os.path.exists(video.path)
 
 
 def test_two_files_of_one_name_keep_their_extensions_whatever_the_order(tree):
@@ -124,34 +143,71 @@ def test_segments_come_from_a_csv(tree):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("row", "message"),
     [
-        ("", "no column path"),
-        ("path,start_seconds\nx,1\n", "no column end_seconds"),
-        ("path,start_seconds,end_seconds\nvideos/z.mp4,one,2\n", "line 2: start_seconds is 'one'"),
-        ("path,start_seconds,end_seconds\nvideos/z.mp4,nan,2\n", "line 2: start_seconds is 'nan'"),
-        ("path,start_seconds,end_seconds\nvideos/z.mp4,3,2\n", "line 2: segment 3 to 2"),
-        ("path,start_seconds,end_seconds\nvideos/z.mp4,-1,2\n", "line 2: segment -1 to 2"),
-        ("path,start_seconds,end_seconds,id\nvideos/z.mp4,0,1,../x\n", "line 2: id '../x'"),
-        ("path,start_seconds,end_seconds,id\nvideos/z.mp4,0,1,x\nvideos/a.mp4,0,1,x\n", "id 'x' is given twice"),
+        ("videos/z.mp4,one,2,", "start_seconds is 'one'"),
+        ("videos/z.mp4,nan,2,", "start_seconds is 'nan'"),
+        ("videos/z.mp4,3,2,", "segment from 3 to 2"),
+        ("videos/z.mp4,-1,2,", "segment from -1 to 2"),
+        ("videos/z.mp4,0,1,../x", "id '../x'"),
+        ("videos/z.mp4,0,1,a//b", "id 'a//b'"),
+        ("videos/z.mp4,0,1,good", "id 'good' is given twice"),
+        ("videos/z.mp4,0,1,deep", "id 'deep' is a folder of other videos' ids"),
+        ("gone.mp4,0,1,", "no such file: gone.mp4"),
+        (",0,1,", "no path"),
     ],
 )
-def test_a_csv_that_cannot_be_understood_is_refused(tree, content, message):
+def test_a_bad_row_of_a_csv_fails_alone(tree, row, message):
+    header = "path,start_seconds,end_seconds,id"
+    (tree / "s.csv").write_text(f"{header}\nvideos/a.mp4,0,1,good\n{row}\nvideos/a.mp4,1,2,deep/er\n")
+    videos, (failure,) = find_videos(["s.csv"])
+    assert [video.id for video in videos] == ["good", "deep/er"]
+    assert message in str(failure.error)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("", "no column path"), ("path,start_seconds\nx,1\n", "no column end_seconds"), ("a,b\n", "no column path")],
+)
+def test_a_csv_without_its_columns_is_refused(tree, content, message):
     (tree / "s.csv").write_text(content)
     with pytest.raises(UsageError, match=message):
         find_videos(["s.csv"])
 
 
-@pytest.mark.parametrize("name", ["@missing.txt", "missing.csv"])
-def test_a_missing_list_is_wrong_usage(tree, name):
-    with pytest.raises(UsageError, match="cannot be read as a list"):
-        find_videos([name])
+def test_segments_a_microsecond_apart_have_ids_of_their_own(tree):
+    (tree / "s.csv").write_text(
+        "path,start_seconds,end_seconds\nvideos/a.mp4,10.0001,12\nvideos/a.mp4,10.00012,12\nvideos/a.mp4,1234567.5,\n"
+    )
+    videos, _ = find_videos(["s.csv"])
+    assert [v.id for v in videos] == ["videos/a@10.0001-12", "videos/a@10.00012-12", "videos/a@1234567.5-end"]
 
 
-def test_a_list_of_bytes_is_wrong_usage(tree):
-    (tree / "list.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UsageError, match="not a text file"):
-        find_videos(["@list.txt"])
+def test_names_of_dots_alone_are_ids_still(tree):
+    (tree / "dots").mkdir()
+    for name in ("..mp4", "...mp4", ".mp4"):
+        (tree / "dots" / name).write_bytes(b"")
+    assert ids("dots/..mp4", "dots/...mp4") == ["..mp4", "...mp4"]
+
+
+def test_links_are_names_of_their_own_and_circles_end(tree):
+    (tree / "linked" / "train").mkdir(parents=True)
+    (tree / "linked" / "train" / "x.mp4").write_bytes(b"")
+    (tree / "linked" / "all").symlink_to("train")
+    (tree / "linked" / "y.mp4").symlink_to("train/x.mp4")
+    (tree / "linked" / "train" / "round").symlink_to("..")
+    assert ids("linked") == ["all/x", "train/x", "y"]
+
+
+def test_a_folder_that_cannot_be_read_is_a_failure(tree):
+    for folder in (tree.parent.parent, tree.parent, tree):
+        folder.chmod(0o755)
+    (tree / "videos" / "golf").chmod(0)
+    with as_ordinary_user():
+        videos, (failure,) = find_videos(["videos"])
+    (tree / "videos" / "golf").chmod(0o755)
+    assert len(videos) == 4
+    assert "folder cannot be read (Permission denied)" in str(failure.error)
 
 
 @pytest.mark.parametrize(
@@ -160,12 +216,14 @@ def test_a_list_of_bytes_is_wrong_usage(tree):
         ("missing.mp4", "no such file or folder"),
         ("empty", "no videos in this folder"),
         ("videos/*.webm", "no file matches"),
+        ("@missing.txt", "cannot be read as a list (No such file or directory)"),
+        ("missing.csv", "cannot be read as a list (No such file or directory)"),
     ],
 )
 def test_an_input_without_videos_fails_alone(tree, name, message):
     videos, (failure,) = find_videos([name, "videos/z.mp4"])
     assert [video.id for video in videos] == ["z"]
-    assert failure.source == name
+    assert failure.source == name.removeprefix("@")
     assert message in str(failure.error)
 
 
@@ -173,4 +231,4 @@ def test_missing_files_of_lists_fail_one_by_one(tree):
     (tree / "s.csv").write_text("path,start_seconds,end_seconds\ngone.mp4,0,1\n")
     videos, failures = find_videos(["-", "s.csv"], stdin=io.StringIO("videos/z.mp4\nalso gone.mp4\n"))
     assert [video.id for video in videos] == ["videos/z"]
-    assert [failure.source for failure in failures] == ["also gone.mp4", "gone.mp4"]
+    assert [failure.source for failure in failures] == ["also gone.mp4", "s.csv, line 2"]

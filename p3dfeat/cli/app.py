@@ -53,6 +53,8 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         command = typer.main.get_command(app)
         code = command.main(args=arguments, prog_name="p3dfeat", standalone_mode=False)
+        if code == INTERRUPTED:
+            out.error("interrupted")
         return code if isinstance(code, int) else 0
     except PipeClosedError as closed:
         return closed.exit_code

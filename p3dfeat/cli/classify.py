@@ -71,7 +71,7 @@ def classify(
                     _print(result, timeline=timeline, json=json, several=len(videos) > 1, first=done == 1)
                 else:
                     failed += 1
-                    out.error(f"{result.source}: {result.error}")
+                    out.say(f"failed: {result.source}: {result.error}")
     if not done:
         raise NothingReadError(f"no video could be read, {failed} failed" if failed else "no videos given")
     if failed:

@@ -1,5 +1,6 @@
 """p3dfeat extract"""
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,8 @@ from p3dfeat.config import DEFAULT_MODEL
 from p3dfeat.errors import NothingReadError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
     from p3dfeat.extraction import ExtractEvent, ExtractPlan, ExtractSummary
 
 Inputs = Annotated[
@@ -57,7 +60,10 @@ def extract(
     if dry_run:
         sampling = loaded.sampling(clips=clips, stride=stride, step=step, fps=fps, tail=tail)
         loaded.card.architecture.check_layers(names)
-        plan = extraction.plan_extraction(inputs, model=loaded, layers=names, sampling=sampling, limit=limit)
+        stored = () if overwrite else _stored_ids(output)
+        plan = extraction.plan_extraction(
+            inputs, model=loaded, layers=names, sampling=sampling, stored=stored, limit=limit
+        )
         _print_plan(plan, json)
         return
     with progress_bar() as show:
@@ -76,14 +82,25 @@ def extract(
             batch_size=size,
             limit=limit,
             overwrite=overwrite,
-            on_event=lambda event: _report(event, show(event), json),
+            on_event=lambda event: _report(event, show, json),
         )
     _print_summary(summary, json)
     _end(failed=summary.failed, done=summary.stored + summary.skipped)
 
 
-def _report(event: "ExtractEvent", _shown: None, json: bool) -> None:
-    """A JSON line, or one line for a failure, as each video is done."""
+def _stored_ids(output: str) -> "Collection[str]":
+    """Ids in a feature file, if there is one."""
+    from p3dfeat.store import open_features
+
+    if not os.path.exists(output):
+        return ()
+    with open_features(output) as features:
+        return set(features)
+
+
+def _report(event: "ExtractEvent", show: "Callable[[ExtractEvent], None]", json: bool) -> None:
+    """Move the bar; a JSON line, and one line for a failure, as each video is done."""
+    show(event)
     from p3dfeat.extraction import VideoDone
 
     if isinstance(event, VideoDone):
@@ -108,7 +125,7 @@ def _print_summary(summary: "ExtractSummary", json: bool) -> None:
 def _print_plan(plan: "ExtractPlan", json: bool) -> None:
     for failure in plan.failures:
         out.say(f"failed: {failure.source}: {failure.error}")
-    totals = {"videos": len(plan.videos), "clips": plan.clips, "size_bytes": plan.size_bytes}
+    totals = {"videos": len(plan.videos), "clips": plan.clips, "size_bytes": plan.size_bytes, "skipped": plan.skipped}
     if json:
         for video in plan.videos:
             seconds = round(video.info.duration_seconds, 6)
@@ -126,8 +143,9 @@ def _print_plan(plan: "ExtractPlan", json: bool) -> None:
             size = f"{info.width}x{info.height}"
             table.add_row(video.id, f"{info.duration_seconds:.2f} s", str(info.num_frames), size, str(video.clips))
         out.show(table)
-        out.data(f"{totals['videos']} videos, {plan.clips} clips, about {plan.size_bytes / 1e6:.2f} MB")
-    _end(failed=len(plan.failures), done=len(plan.videos))
+        text = f"{len(plan.videos)} videos, {plan.clips} clips, about {plan.size_bytes / 1e6:.2f} MB"
+        out.data(f"{text}; {plan.skipped} stored already" if plan.skipped else text)
+    _end(failed=len(plan.failures), done=len(plan.videos) + plan.skipped)
 
 
 def _end(*, failed: int, done: int) -> None:

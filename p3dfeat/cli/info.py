@@ -39,15 +39,16 @@ def _print_json(features: "FeatureFile") -> None:
 def _print_tables(features: "FeatureFile", shown: int | None) -> None:
     from rich.table import Table
 
+    from p3dfeat.store import Ledger
+
     made = Table(box=None, show_header=False, pad_edge=False)
     made.add_row("file", f"{features.path}, {features.path.stat().st_size / 1e6:.2f} MB, {len(features)} videos")
     for name, value in features.settings.items():
         if name not in ("format", "format_version"):
             made.add_row(name.replace("_", " "), _brief(value))
-    failed = Path(f"{features.path}.failed.jsonl")
-    if failed.exists():
-        count = len(failed.read_text(encoding="utf-8").splitlines())
-        made.add_row("failed", f"{count} videos, reasons in {failed}")
+    ledger = Ledger(features.path)
+    if len(ledger):
+        made.add_row("failed", f"{len(ledger)} videos, reasons in {ledger.path}")
     videos = Table("id", "duration", "frames", "size", "arrays", "padded", box=None, pad_edge=False)
     for number, (id, video) in enumerate(features.items()):
         if number == shown:

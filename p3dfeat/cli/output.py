@@ -5,12 +5,12 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
-from p3dfeat.errors import P3DFeatError
+from p3dfeat.errors import OutputError, P3DFeatError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-PIPED_WIDTH = 160  # columns of a table that no terminal limits
+PIPED_WIDTH = 1000  # columns of a table that no terminal limits
 
 
 class PipeClosedError(P3DFeatError):
@@ -41,6 +41,8 @@ class Output:
                 console.print(renderable)
         except BrokenPipeError:
             raise PipeClosedError from None
+        except OSError as error:
+            raise OutputError(f"stdout: cannot be written ({error.strerror})") from None
 
     def say(self, text: str) -> None:
         """A remark, on stderr."""
@@ -54,7 +56,8 @@ class Output:
     def console(stream: TextIO) -> "Console":
         from rich.console import Console
 
-        return Console(file=stream, width=None if stream.isatty() else PIPED_WIDTH, highlight=False)
+        width = None if stream.isatty() else PIPED_WIDTH
+        return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
     @staticmethod
     def _write(stream: TextIO, text: str) -> None:
@@ -65,13 +68,15 @@ class Output:
             stream.flush()
         except BrokenPipeError:
             raise PipeClosedError from None
+        except OSError as error:
+            raise OutputError(f"{stream.name}: cannot be written ({error.strerror})") from None
 
 
 def close_quietly() -> None:
     """Flush stdout; if its reader has gone, say nothing then and nothing at exit."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -42,8 +42,8 @@ class _Bar:
         self._num_videos = self._done = self._failed = self._opened = self._planned = self._clips = 0
 
     def __call__(self, event: ExtractEvent) -> None:
-        if isinstance(event, ToDo):
-            self._num_videos = event.num_videos
+        if isinstance(event, ToDo):  # what failed or was skipped before is not part of the bar
+            self._num_videos, self._done = event.num_videos, 0
         elif isinstance(event, Started):
             self._opened += 1
             self._planned += event.num_clips
@@ -52,7 +52,8 @@ class _Bar:
         elif isinstance(event, VideoDone) and event.status != "skipped":
             self._done += 1
             self._failed += event.status == "failed"
-        expected = self._planned + (self._num_videos - self._opened) * self._planned / max(1, self._opened)
+        unopened = self._num_videos - max(self._opened, self._done)
+        expected = self._planned + unopened * self._planned / max(1, self._opened)
         speed = self._progress.tasks[0].speed
         total = max(round(expected), self._clips)
         self._progress.update(

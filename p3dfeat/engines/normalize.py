@@ -16,5 +16,5 @@ def normalize(frames: Tensor, spec: InputSpec) -> Tensor:
     if spec.standardize:
         deviation, average = torch.std_mean(x, dim=(1, 2, 3, 4), correction=0, keepdim=True)
         # Half a grey level's deviation is noise; a black clip must not become infinite.
-        x = (x - average) / deviation.clamp_min(0.5 * spec.scale)
+        x = (x - average) / deviation.clamp_min(0.5 * spec.scale / max(map(abs, spec.std)))
     return x.permute(0, 4, 1, 2, 3)

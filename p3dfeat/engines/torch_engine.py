@@ -36,6 +36,8 @@ class TorchEngine:
         device: str = "auto",
         precision: str = "auto",
     ):
+        if not layers:
+            raise UsageError("layers: none given; pool5 is the usual one")
         net.architecture.check_layers(layers)
         self.device = pick_device(device)
         self.precision = "fp32" if precision == "auto" else precision
@@ -54,7 +56,8 @@ class TorchEngine:
         """{layer: (N, ...) float32} of a batch of N clips."""
         frames = torch.from_numpy(batch.frames).to(self.device)
         autocast = torch.autocast(self.device.type, dtype=PRECISIONS[self.precision], enabled=self.precision != "fp32")
-        with torch.inference_mode(), autocast:
+        # cuDNN's convolutions would otherwise round fp32 to TF32's 10 bits, unasked.
+        with torch.inference_mode(), autocast, torch.backends.cudnn.flags(allow_tf32=False):
             found = self._net(normalize(frames, self._spec), layers=self.layers)
         return {name: value.float().cpu().numpy() for name, value in found.items()}
 

@@ -11,7 +11,7 @@ EXPANSION: Final = 4  # a bottleneck's output is four times as wide as its middl
 
 STAGES: Final = {63: (3, 4, 6, 3), 131: (3, 4, 23, 3), 199: (3, 8, 36, 3)}  # from ResNet-50, -101, -152
 
-MAX_LENGTH: Final = 16  # four halvings of 16 frames leave the one that res5 works on
+HALVED: Final = 2**4  # frames that the four temporal pools leave one of, the one that res5 works on
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Architecture:
     base_width: int = 64
 
     def __post_init__(self) -> None:
-        if len(self.stages) != 4 or min(self.stages) < 1:
+        if len(self.stages) != 4 or not all(isinstance(depth, int) and depth >= 1 for depth in self.stages):
             raise UsageError(f"stages {self.stages}: must be four block counts of at least 1, for res2 to res5")
         if not self.kinds or set(self.kinds) - set(KINDS):
             raise UsageError(f"kinds {self.kinds!r}: must be a cycle of the letters A, B and C, such as 'ABC'")
@@ -60,12 +60,19 @@ class Architecture:
 
     @classmethod
     def of_depth(
-        cls, depth: int, *, kinds: str = "ABC", family: str = "authors", channels: int = 3, classes: int = 400
+        cls,
+        depth: int,
+        *,
+        kinds: str = "ABC",
+        family: str = "authors",
+        channels: int = 3,
+        classes: int = 400,
+        base_width: int = 64,
     ) -> "Architecture":
         """P3D-63, P3D-131 or P3D-199. Raises UsageError for another depth."""
         if depth not in STAGES:
             raise UsageError(f"depth {depth}: no published P3D; known are {', '.join(map(str, STAGES))}")
-        return cls(STAGES[depth], kinds=kinds, family=family, channels=channels, classes=classes)
+        return cls(STAGES[depth], kinds, family, channels, classes, base_width)
 
     @property
     def arithmetic(self) -> Arithmetic:
@@ -107,11 +114,10 @@ class Architecture:
 
     def check_input(self, length: int, height: int, width: int) -> None:
         """Raise ShapeError unless the pools reduce the clip to one frame and leave a picture."""
-        halved, smallest = length, 1 if self.arithmetic.padded_pools else 3
-        for _ in range(4):
-            halved = halved // 2 if self.arithmetic.padded_pools else -(-halved // 2)
-        if length < 1 or halved != 1:
-            shortest, longest = (MAX_LENGTH, 2 * MAX_LENGTH - 1) if self.arithmetic.padded_pools else (1, MAX_LENGTH)
+        padded = self.arithmetic.padded_pools
+        shortest, longest = (HALVED, 2 * HALVED - 1) if padded else (1, HALVED)  # floor and ceil mode
+        smallest = 1 if padded else 3
+        if not shortest <= length <= longest:
             raise ShapeError(
                 f"clip of {length} frames: the four temporal pools of the {self.family} family reduce "
                 f"{shortest} to {longest} frames to one; choose a length in that range"

@@ -76,15 +76,27 @@ def _plain(value: Any) -> Any:
 def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """What would make numbers of this run and of the file unlike, a short line each."""
     lines = []
+    stored, wanted = _comparable(stored), _comparable(wanted)
     for name in wanted.keys() - INCIDENTAL:
         before, now = stored.get(name), wanted[name]
-        now = json.loads(now) if name in NESTED else now
         if isinstance(before, dict) and isinstance(now, dict):
             fields = [field for field in before.keys() | now.keys() if before.get(field) != now.get(field)]
             lines += [f"{name}.{field} is {before.get(field)} there, {now.get(field)} now" for field in fields]
         elif before != now:
             lines.append(f"{name} is {before} there, {now} now")
     return sorted(lines)
+
+
+def _comparable(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """With nested settings decoded, less what makes no difference: the order of layers, the tail of uniform clips."""
+    found = {
+        name: json.loads(value) if name in NESTED and isinstance(value, str) else value
+        for name, value in attributes.items()
+    }
+    found["layers"] = sorted(found["layers"])
+    if found["sampling"]["clips"] is not None:
+        found["sampling"] = {name: value for name, value in found["sampling"].items() if name != "tail"}
+    return found
 
 
 def open_hdf5(path: Path, mode: str = "r") -> h5py.File:

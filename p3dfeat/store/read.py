@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p3dfeat.store.layout import VIDEO_MARK, open_hdf5, read_attributes
+from p3dfeat.types import is_id
 
 
 class VideoFeatures(Mapping[str, NDArray[Any]]):
@@ -62,7 +63,7 @@ class FeatureFile(Mapping[str, VideoFeatures]):
             raise
 
     def __getitem__(self, id: str) -> VideoFeatures:
-        group = self._file.get(id)
+        group = self._file.get(id) if isinstance(id, str) and is_id(id) else None
         if not isinstance(group, h5py.Group) or VIDEO_MARK not in group.attrs:
             raise KeyError(id)
         return VideoFeatures(group)

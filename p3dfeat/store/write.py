@@ -5,11 +5,12 @@ however it ends, the parts are joined into a copy of the output that then takes 
 left behind are taken up by the next one. So a kill loses at most the videos then in flight.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, Final, Self
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from p3dfeat.errors import FeatureFileError, OutputError, VideoError
 from p3dfeat.store.layout import VIDEO_MARK, Settings, differences, open_hdf5, read_attributes
@@ -33,50 +35,111 @@ class FeatureWriter:
     stored: ids already in the file, and of parts taken up, which need not be computed again.
     overwrite: what the file holds is replaced when the run ends, and not before.
     Raises FeatureFileError for an output that is not ours or was made with other settings, OutputError where it
-    cannot be written.
+    cannot be written or another run is writing it.
     """
 
     def __init__(self, output: str | Path, settings: Settings, *, overwrite: bool = False):
-        self.output = Path(output)
+        self.output = Path(os.path.realpath(output)) if os.path.islink(output) else Path(output)
         self.parts = self.output.with_name(self.output.name + ".parts")
         self._joining = self.output.with_name(self.output.name + ".joining")
         self._attributes = settings.as_attributes()
         self._open: dict[str, _Part] = {}
-        self._overwrite = overwrite
-        self.stored: set[str] = set()
+        self._where: dict[str, Path] = {}
+        self._reader: h5py.File | None = None
+        if not os.path.isdir(self.output.parent):
+            raise OutputError(f"{self.output}: its folder {self.output.parent} does not exist")
         with _writing(self.output):
-            if self.output.exists():
-                self._learn_stored()
-            self._take_up_parts()
+            self._lock = _Lock(self.parts)
+            try:
+                self._overwrite = self._replaces(overwrite)
+                self._keeps = self._learn_stored()
+                self._take_up_parts()
+            except BaseException:
+                self._lock.release()
+                raise
         self._folders = {"/".join(p[:n]) for p in (id.split("/") for id in self.stored) for n in range(1, len(p))}
 
-    def _learn_stored(self) -> None:
+    @property
+    def stored(self) -> Set[str]:
+        return self._where.keys()
+
+    def _replaces(self, asked: bool) -> bool:
+        """Whether this run replaces the file: asked to, or going on with a killed run that was."""
+        mark = self.parts / "overwrite"
+        going_on = mark.exists() and not any(self._unlike(part) for part in self.parts.glob("*.h5"))
+        if asked and not going_on:
+            for part in self.parts.glob("*.h5"):
+                part.unlink()
+            if self.output.exists():
+                open_hdf5(self.output).close()
+                mark.touch()
+        return asked or mark.exists()
+
+    def _learn_stored(self) -> bool:
+        """Note what the file holds; whether any of it stays. One without videos may be replaced."""
+        if not self.output.exists():
+            return False
         with open_hdf5(self.output) as file:
             found = read_attributes(file, self.output)
-            if not self._overwrite:
-                self._check(found, self.output)
-                self.stored.update(video_ids(file))
+            ids = [] if self._overwrite else list(video_ids(file))
+        if ids:
+            self._check(differences(found, self._attributes), self.output)
+        self._where.update(dict.fromkeys(ids, self.output))
+        return bool(ids)
 
-    def _check(self, found: dict[str, Any], path: Path) -> None:
-        unlike = differences(found, self._attributes)
+    def _take_up_parts(self) -> None:
+        """Learn what an interrupted run left, and drop what it had not finished."""
+        for unfinished in (*self.parts.glob("*.writing"), self._joining):
+            unfinished.unlink(missing_ok=True)
+        for part in self.parts.glob("*.h5"):
+            self._check(self._unlike(part), self.parts)
+            with open_hdf5(part) as file:
+                self._where.update(dict.fromkeys(video_ids(file), part))
+
+    def _unlike(self, part: Path) -> list[str]:
+        with open_hdf5(part) as file:
+            return differences(read_attributes(file, part), self._attributes)
+
+    @staticmethod
+    def _check(unlike: list[str], path: Path) -> None:
         if unlike:
             raise FeatureFileError(
                 f"{path}: made with other settings ({'; '.join(unlike)}); choose another output, or --overwrite it"
             )
 
-    def _take_up_parts(self) -> None:
-        """Learn what an interrupted run left, drop what it had not finished, and make the folder ready."""
-        if self._overwrite:
-            shutil.rmtree(self.parts, ignore_errors=True)
-        if not self.output.parent.is_dir():
-            raise OutputError(f"{self.output}: its folder {self.output.parent} does not exist")
-        self.parts.mkdir(exist_ok=True)
-        for unfinished in (*self.parts.glob("*.writing"), self._joining):
-            unfinished.unlink(missing_ok=True)
-        for part in self.parts.glob("*.h5"):
-            with open_hdf5(part) as file:
-                self._check(read_attributes(file, part), self.parts)
-                self.stored.update(video_ids(file))
+    def is_stored(self, video: Video) -> bool:
+        """Whether the features of this very video are there. Raises VideoError where its id stands for another."""
+        if video.id not in self._where:
+            self._check_place(video.id)
+            return False
+        about = self._about(video.id)
+        segment = about.get("segment_start_seconds"), about.get("segment_end_seconds")
+        if segment != (video.start_seconds, video.end_seconds):
+            raise VideoError(f"id {video.id!r} is stored for another segment of {about[VIDEO_MARK]}; choose another id")
+        size, before = os.path.getsize(video.path), int(about["size_bytes"])
+        if size != before:
+            raise VideoError(
+                f"id {video.id!r} is stored for another file, {about[VIDEO_MARK]} of {before:,} bytes, this one has "
+                f"{size:,}; choose another output or name, or --overwrite"
+            )
+        return True
+
+    def _about(self, id: str) -> dict[str, Any]:
+        path = self._where[id]
+        if path == self.output:
+            self._reader = self._reader or open_hdf5(path)
+            return dict(self._reader[id].attrs)
+        with open_hdf5(path) as part:
+            return dict(part[id].attrs)
+
+    def _check_place(self, id: str) -> None:
+        """A group that is a video holds no other videos, whichever run brought them."""
+        parts = id.split("/")
+        for n in range(1, len(parts)):
+            if "/".join(parts[:n]) in self.stored:
+                raise VideoError(f"id {id!r} lies inside video {'/'.join(parts[:n])!r} of {self.output}; rename one")
+        if id in self._folders:
+            raise VideoError(f"id {id!r} is a folder of videos in {self.output}; rename one")
 
     def add(self, video: Video, features: Features) -> None:
         """Append rows of a video that is being computed. Raises OutputError."""
@@ -85,20 +148,10 @@ class FeatureWriter:
         with _writing(self.output):
             self._open[video.id].add(features)
 
-    def check_id(self, id: str) -> None:
-        """A group that is a video holds no other videos, whichever run brought them. Raises VideoError."""
-        parts = id.split("/")
-        for n in range(1, len(parts)):
-            if "/".join(parts[:n]) in self.stored:
-                raise VideoError(f"id {id!r} lies inside video {'/'.join(parts[:n])!r} of {self.output}; rename one")
-        if id in self._folders:
-            raise VideoError(f"id {id!r} is a folder of videos in {self.output}; rename one")
-
     def finish(self, video: Video, info: VideoInfo) -> None:
         """Every row of ``video`` is added: from now on a kill does not lose it. Raises OutputError."""
         with _writing(self.output):
-            self._open.pop(video.id).finish(video, info)
-        self.stored.add(video.id)
+            self._where[video.id] = self._open.pop(video.id).finish(video, info)
 
     def abandon(self, video: Video) -> None:
         """Throw away what was added of a video that failed."""
@@ -107,55 +160,82 @@ class FeatureWriter:
             part.discard()
 
     def commit(self) -> None:
-        """Join all finished parts into the output. Raises OutputError; the parts then stay where they are."""
+        """Join all finished parts into the output. Raises OutputError; the parts then stay where they are.
+
+        A run that stored nothing leaves the output as it was.
+        """
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
         finished = sorted(self.parts.glob("*.h5"))
-        if finished or self._overwrite or not self.output.exists():
+        if finished:
             with _writing(self.output):
                 try:
-                    self._join(finished, self._joining)
+                    self._join(finished)
                 finally:
                     self._joining.unlink(missing_ok=True)
         shutil.rmtree(self.parts, ignore_errors=True)
 
-    def _join(self, finished: list[Path], fresh: Path) -> None:
-        keep = self.output.exists() and not self._overwrite
-        if keep:
-            shutil.copyfile(self.output, fresh)
-        with h5py.File(fresh, "a" if keep else "w") as file:
-            if not keep:
+    def _join(self, finished: list[Path]) -> None:
+        if self._keeps:
+            shutil.copyfile(self.output, self._joining)
+        with h5py.File(self._joining, "a" if self._keeps else "w") as file:
+            if not self._keeps:
                 file.attrs.update(self._attributes)
             for path in finished:
                 with h5py.File(path, "r") as part:
                     for id in video_ids(part):
-                        if id not in file:
+                        if id not in file:  # a kill may fall between joining and removing the parts
                             part.copy(part[id], file, name=id)
-        with open(fresh, "rb+") as raw:
+        with open(self._joining, "rb+") as raw:
             os.fsync(raw.fileno())
-        os.replace(fresh, self.output)
+        os.replace(self._joining, self.output)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, *_: object) -> None:
         for part in self._open.values():
             part.discard()
         self._open.clear()
-        if self.stored or kind is None:
+        try:
             self.commit()
-        else:
-            shutil.rmtree(self.parts, ignore_errors=True)
+        finally:
+            self._lock.release()
+
+
+class _Lock:
+    """A folder of parts that one run holds. The system gives it up when the process dies."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        folder.mkdir(exist_ok=True)
+        self._file = open(folder / "lock", "a")  # noqa: SIM115  # open for as long as the run
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise OutputError(f"{folder}: held by another run; wait for its end or choose another output") from None
+        except OSError:
+            return  # a file system without locks: as good as it gets
+
+    def release(self) -> None:
+        """Let go, and leave nothing behind that means nothing."""
+        if self._folder.is_dir() and not any(self._folder.glob("*.h5")):
+            shutil.rmtree(self._folder, ignore_errors=True)
+        self._file.close()
 
 
 class _Part:
     """One video on its way to the file: rows in memory, beyond 4 MB in an HDF5 file of its own."""
 
     def __init__(self, folder: Path, id: str, attributes: dict[str, Any]):
-        name = hashlib.sha256(id.encode("utf-8", "surrogateescape")).hexdigest()[:24]
+        name = hashlib.sha256(id.encode()).hexdigest()[:24]
         self._id, self._attributes = id, attributes
         self._path, self._final = folder / f"{name}.writing", folder / f"{name}.h5"
         self._rows: list[Features] = []
         self._file: h5py.File | None = None
-        self._sum: Any = None
+        self._sum: NDArray[np.float64] | None = None
         self._count = self._padded = 0
 
     def add(self, features: Features) -> None:
@@ -190,7 +270,7 @@ class _Part:
                 dataset[-len(rows) :] = rows
         self._rows.clear()
 
-    def finish(self, video: Video, info: VideoInfo) -> None:
+    def finish(self, video: Video, info: VideoInfo) -> Path:
         self._flush(last=True)
         assert self._file is not None
         group = self._file[self._id]
@@ -205,6 +285,7 @@ class _Part:
         group.attrs[VIDEO_MARK] = video.source
         self._file.close()
         os.replace(self._path, self._final)
+        return self._final
 
     def discard(self) -> None:
         if self._file is not None:
@@ -223,15 +304,20 @@ class Ledger:
         self._entries: dict[str, dict[str, str]] = {}
         with _writing(self.path):
             if self.path.exists():
-                for line in self.path.read_text(encoding="utf-8").splitlines():
+                for line in self.path.read_text(encoding="utf-8", errors="replace").split("\n"):
                     self._recall(line)
 
     def _recall(self, line: str) -> None:
+        if not line:
+            return
         try:
             entry = json.loads(line)
             self._entries[entry["id"]] = entry
         except (ValueError, KeyError, TypeError):
             raise FeatureFileError(f"{self.path}: not a list of failures; move it out of the way") from None
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
     def clear(self) -> None:
         self._entries.clear()
@@ -239,7 +325,7 @@ class Ledger:
     def record(self, id: str, source: str, error: str) -> None:
         """Add a failure, on disk at once. Raises OutputError."""
         entry = self._entries[id] = {"id": id, "source": source, "error": error}
-        with _writing(self.path), open(self.path, "a", encoding="utf-8", errors="surrogateescape") as file:
+        with _writing(self.path), open(self.path, "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(_json_line(entry))
 
     def forget(self, id: str) -> None:
@@ -260,7 +346,7 @@ class Ledger:
                 return
             fresh = self.path.with_name(self.path.name + ".writing")
             lines = map(_json_line, self._entries.values())
-            fresh.write_text("".join(lines), encoding="utf-8", errors="surrogateescape")
+            fresh.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
             os.replace(fresh, self.path)
 
 

@@ -147,7 +147,7 @@ def _index(container: InputContainer, stream: VideoStream, path: str) -> VideoIn
         seconds = np.asarray(timestamps * tick, np.float64)
         key_times = packets.presented[packets.keys & packets.shown]
         keyframes = np.union1d([0], np.searchsorted(timestamps, key_times))
-        last_ticks = int(packets.durations[packets.presented.argmax()])
+        last_ticks = int(packets.durations[packets.shown & (packets.presented == timestamps[-1])][0])
     typical = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
     usual = typical or float(packets.durations[-1]) * tick or 1 / float(stream.average_rate or 25)
     end = float(seconds[-1]) + (last_ticks * tick or usual)

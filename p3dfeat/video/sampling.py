@@ -39,10 +39,11 @@ def plan_clips(
         first = int(np.searchsorted(seconds, start_seconds - slack))
     if stop_seconds is not None:
         last = int(np.searchsorted(seconds, stop_seconds - slack))
-        end_seconds = min(end_seconds, stop_seconds)
     if first >= last:
         asked = f"{start_seconds or 0:g} to {'the end' if stop_seconds is None else f'{stop_seconds:g} s'}"
         raise VideoError(f"no frame from {asked}; the video runs from {seconds[0]:g} to {end_seconds:g} s")
+    if stop_seconds is not None:
+        end_seconds = min(end_seconds, stop_seconds)
     numbers = np.arange(first, last)
     if sampling.fps is not None:
         begin = seconds[first] if start_seconds is None else max(start_seconds, seconds[first])

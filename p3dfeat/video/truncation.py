@@ -9,6 +9,7 @@ from typing import BinaryIO, Final
 from p3dfeat.errors import VideoError
 
 EBML_HEADER: Final = b"\x1a\x45\xdf\xa3"
+UNKNOWN_LENGTH: Final = 0xFFFFFFFF  # in an AVI written to a pipe
 SEGMENT: Final = b"\x18\x53\x80\x67"
 
 
@@ -24,7 +25,8 @@ def check_whole(path: str) -> None:
         if start[:4] == EBML_HEADER:
             stated = _matroska_size(file)
         elif start[:4] == b"RIFF" and start[8:12] == b"AVI ":
-            stated = int.from_bytes(start[4:8], "little") + 8
+            length = int.from_bytes(start[4:8], "little")
+            stated = 0 if length == UNKNOWN_LENGTH else length + 8
         elif start[4:8] == b"ftyp":
             stated = _boxes_size(file, size)
         else:

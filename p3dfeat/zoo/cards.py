@@ -87,6 +87,8 @@ def _card(path: Path, content: dict[str, Any]) -> Card:
         base_width=net.take("base_width", int),
     )
     net.done()
+    if not all(isinstance(label, str) for label in labels):
+        raise UsageError("labels: must all be text")
     if len(labels) != architecture.classes:
         raise UsageError(f"labels: {len(labels)} names for {architecture.classes} classes")
     spec = _input_spec(table.take("input", dict))

@@ -43,7 +43,8 @@ class Model:
         spec = self.card.input
         if clips is None and stride is None:
             clips = 20
-        return Sampling(clips=clips, stride=stride, step=step or spec.step, length=spec.length, fps=fps, tail=tail)
+        step = spec.step if step is None else step
+        return Sampling(clips=clips, stride=stride, step=step, length=spec.length, fps=fps, tail=tail)
 
 
 def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> Model:

@@ -104,10 +104,10 @@ def test_neighbouring_clips_of_one_label_are_one_span():
     assert [s.probability for s in spans] == pytest.approx([0.8, 0.8, 0.6])
 
 
-def test_borders_of_overlapping_clips_lie_in_the_middle():
+def test_borders_lie_in_the_middle_of_overlaps_and_gaps():
     rows = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], np.float32)
     overlapping = timeline_of(rows, np.array([[0, 4], [2, 6], [8, 9]], np.float64), ("a", "b"))
-    assert [(s.start_seconds, s.end_seconds) for s in overlapping] == [(0, 3), (3, 6), (8, 9)]
+    assert [(s.start_seconds, s.end_seconds) for s in overlapping] == [(0, 3), (3, 7), (7, 9)]
 
 
 def test_the_end_of_a_video_is_not_padded_into_stillness(p3dfeat, tmp_path):
@@ -161,7 +161,7 @@ def test_a_broken_video_does_not_stop_the_others(p3dfeat, moves, tmp_path):
     assert ended.code == 3
     assert len(ended.records) == 1
     (line,) = ended.stderr.splitlines()
-    assert line.startswith("p3dfeat: ")
+    assert line.startswith("failed: ")
     assert "bad.mp4: not a video" in line
 
 
@@ -176,7 +176,7 @@ def test_an_empty_stdin_is_no_video():
         [sys.executable, "-m", "p3dfeat", "classify", "-"], input=b"", capture_output=True, timeout=120, check=False
     )
     assert done.returncode == 4
-    assert done.stderr.splitlines()[0] == b"p3dfeat: -: empty file, 0 bytes"
+    assert done.stderr.splitlines()[0] == b"failed: -: empty file, 0 bytes"
 
 
 def test_the_python_api_gives_the_same(moves):

@@ -211,6 +211,81 @@ def test_an_output_in_a_missing_folder_is_refused_before_any_work(p3dfeat, folde
     assert "does not exist" in ended.stderr
 
 
+def test_the_same_name_in_another_folder_is_not_taken_for_done(p3dfeat, tmp_path, output):
+    for number, folder in enumerate(("a", "b")):
+        (tmp_path / folder).mkdir()
+        numbered_video(tmp_path / folder / "clip.mp4", 20 + 20 * number)
+    p3dfeat("extract", tmp_path / "a", "-o", output)
+    ended = p3dfeat("extract", tmp_path / "b", "-o", output)
+    assert ended.code == 4
+    assert "id 'clip' is stored for another file" in ended.stderr
+
+
+def test_a_mistyped_input_with_overwrite_costs_nothing(p3dfeat, folder, output):
+    p3dfeat("extract", folder, "-o", output)
+    assert p3dfeat("extract", folder / "typo.mp4", "-o", output, "--overwrite").code == 4
+    assert len(package.open_features(output)) == 3
+
+
+def test_names_that_are_not_text_or_look_like_markup_are_names(p3dfeat, tmp_path, output):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    video = numbered_video(folder / "movie [x264-YIFY].mp4", 20)
+    os.mkdir(os.fsencode(folder) + b"/\xff[")
+    shutil.copyfile(video, os.fsencode(folder) + b"/\xff[/red].mp4")
+    ended = p3dfeat("extract", folder, "-o", output, "--clips", 1)
+    assert ended.code == 0
+    shown = p3dfeat("info", output).stdout
+    assert "movie [x264-YIFY] " in shown
+    assert "\\xff[/red]" in shown
+    assert "\\xff[/red]" in p3dfeat("extract", folder, "--dry-run").stdout
+
+
+def test_an_exception_in_a_callback_does_not_hang_the_program(tmp_path):
+    """Decoders are threads; one left running would keep the interpreter from ending."""
+    video = write_video(tmp_path / "v.mp4", numbered_frames(400))
+    code = (
+        "import sys, p3dfeat\n"
+        "def fail(event):\n"
+        "    if type(event).__name__ == 'Described': raise ValueError('mine')\n"
+        "p3dfeat.extract(sys.argv[1], sys.argv[2], stride=4, on_event=fail)\n"
+    )
+    command = [sys.executable, "-c", code, str(video), str(tmp_path / "f.h5")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.rstrip().endswith("ValueError: mine")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_behind_stdout_is_one_line(folder, output):
+    with open("/dev/full", "w") as full:
+        process = start("extract", folder, "-o", output, "--json", "--clips", 1, stdout=full, stderr=subprocess.PIPE)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert errors == "p3dfeat: <stdout>: cannot be written (No space left on device)\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"step": 0}, "step"),
+        ({"batch_size": -1}, "batch size"),
+        ({"limit": 0}, "limit"),
+        ({"layers": []}, "layers: none given"),
+        ({"fps": float("nan")}, "fps"),
+    ],
+)
+def test_the_api_refuses_nonsense(folder, output, settings, message):
+    with pytest.raises(package.UsageError, match=message):
+        package.extract(folder, output, **settings)
+    assert not output.exists()
+
+
+def test_a_layer_may_be_named_alone(folder, output):
+    package.extract(folder / "left.mp4", output, layers="prob", clips=2)
+    assert set(package.open_features(output)["left"]) == {"prob", "seconds"}
+
+
 def test_other_settings_are_refused_and_overwrite_helps(p3dfeat, folder, output):
     p3dfeat("extract", folder, "-o", output, "--clips", 2)
     refused = p3dfeat("extract", folder, "-o", output, "--clips", 3)
@@ -237,6 +312,9 @@ def test_a_dry_run_says_what_would_come_and_touches_nothing(p3dfeat, folder, out
     assert summary["size_bytes"] == pytest.approx(output.stat().st_size, rel=0.15)
     text = p3dfeat("extract", folder, "--dry-run")
     assert "3 videos, 60 clips, about" in text.stdout
+    again = p3dfeat("extract", folder, "-o", output, "--dry-run", "--stride", 8)
+    assert "0 videos, 0 clips" in again.stdout
+    assert "3 stored already" in again.stdout
 
 
 def test_a_dry_run_lists_what_cannot_be_read(p3dfeat, folder, tmp_path):

@@ -48,6 +48,16 @@ def test_lower_precision_is_near_and_really_lower(net, batch, precision, toleran
     assert 1e-6 < error < tolerance
 
 
+def test_the_floor_of_standardising_is_half_a_grey_level_whatever_the_scale():
+    frames = torch.full((1, 2, 4, 4, 1), 7, dtype=torch.uint8)
+    frames[0, 0, 0, 0] = 8
+    plain = normalize(frames, InputSpec(channels="luma", resize=(4, 4), standardize=True))
+    for scale, std in ((1 / 255, 1.0), (1.0, 50.0), (1.0, 0.01)):
+        spec = InputSpec(channels="luma", resize=(4, 4), standardize=True, scale=scale, std=(std,))
+        assert torch.allclose(normalize(frames, spec), plain, rtol=1e-3)
+    assert float(plain.std()) < 1
+
+
 def test_the_callers_net_is_left_alone(net):
     before = net.conv1.weight.stride()
     TorchEngine(net, SPEC)

@@ -170,6 +170,7 @@ def killed_run(output, *finished: str) -> None:
         writer.finish(video(id), INFO)
     writer.add(video("in flight"), features())
     writer._open["in flight"]._flush(last=False)
+    writer._lock._file.close()  # as the system does when a process dies
 
 
 def test_a_killed_run_is_taken_up_without_recomputing(output):
@@ -263,8 +264,9 @@ def test_an_output_in_no_folder_is_refused(tmp_path):
 
 
 def test_an_output_that_cannot_be_written_is_refused(tmp_path):
+    for folder in (tmp_path.parent.parent, tmp_path.parent):
+        folder.chmod(0o755)  # to be seen by all
     tmp_path.chmod(0o555)
-    tmp_path.parent.chmod(0o755)
     with as_ordinary_user(), pytest.raises(OutputError, match=r"cannot be written \(Permission denied\)"):
         FeatureWriter(tmp_path / "feats.h5", SETTINGS)
 
@@ -283,14 +285,83 @@ def test_a_full_disk_while_joining_loses_nothing(output, monkeypatch):
     assert list(open_features(output)) == ["a", "b"]
 
 
+def test_an_id_stored_for_another_file_is_not_taken_for_done(output, tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(b"x" * INFO.size_bytes)
+    (tmp_path / "other.mp4").write_bytes(b"x" * 99)
+    write(output, "clip")
+    with FeatureWriter(output, SETTINGS) as writer:
+        assert writer.is_stored(Video("clip", str(tmp_path / "clip.mp4"), "clip.mp4"))
+        with pytest.raises(VideoError, match=r"stored for another file, folder/clip.mp4 of 1,234 bytes, .* 99"):
+            writer.is_stored(Video("clip", str(tmp_path / "other.mp4"), "other.mp4"))
+        with pytest.raises(VideoError, match="stored for another segment"):
+            writer.is_stored(Video("clip", str(tmp_path / "clip.mp4"), "clip.mp4", 1.0, 2.0))
+        writer.add(video("part"), features())
+        writer.finish(video("part"), INFO)
+        assert writer.is_stored(Video("part", str(tmp_path / "clip.mp4"), "part.mp4"))
+
+
+def test_a_run_that_stores_nothing_leaves_no_file_and_replaces_none(output):
+    write(output)
+    assert os.listdir(output.parent) == []
+    write(output, "a")
+    write(output, overwrite=True)
+    assert list(open_features(output)) == ["a"]
+
+
+def test_a_killed_overwriting_run_is_taken_up(output):
+    write(output, "old")
+    new = replace(SETTINGS, model="new")
+    writer = FeatureWriter(output, new, overwrite=True)
+    writer.add(video("a"), features())
+    writer.finish(video("a"), INFO)
+    writer._lock._file.close()  # as the system does when a process dies
+    with FeatureWriter(output, new, overwrite=True) as writer:
+        assert writer.stored == {"a"}
+        writer.add(video("b"), features())
+        writer.finish(video("b"), INFO)
+    assert list(open_features(output)) == ["a", "b"]
+
+
+def test_a_second_run_on_one_output_is_refused_while_the_first_lives(output):
+    with FeatureWriter(output, SETTINGS) as writer:
+        with pytest.raises(OutputError, match="held by another run"):
+            FeatureWriter(output, SETTINGS)
+        writer.add(video("a"), features())
+        writer.finish(video("a"), INFO)
+    write(output, "b")
+    assert list(open_features(output)) == ["a", "b"]
+
+
+def test_a_link_to_a_feature_file_stays_a_link(output, tmp_path):
+    write(output, "a")
+    link = tmp_path / "link.h5"
+    link.symlink_to(output)
+    write(link, "b")
+    assert link.is_symlink()
+    assert list(open_features(output)) == ["a", "b"]
+
+
+def test_the_order_of_layers_and_the_tail_of_uniform_clips_make_no_difference(output):
+    write(output, "a")
+    write(output, "b", settings=replace(SETTINGS, layers=("prob", "pool5"), sampling=Sampling(tail="drop")))
+    assert len(open_features(output)) == 2
+
+
+def test_only_ids_are_keys(output):
+    write(output, "a")
+    with open_features(output) as found:
+        for key in ("./a", "a/", "/a", "", 5):
+            assert key not in found
+
+
 def test_a_video_may_not_lie_inside_another_one(output):
     write(output, "a", "b/c")
-    writer = FeatureWriter(output, SETTINGS)
-    with pytest.raises(VideoError, match="lies inside video 'a'"):
-        writer.check_id("a/x")
-    with pytest.raises(VideoError, match="is a folder of videos"):
-        writer.check_id("b")
-    writer.check_id("c")
+    with FeatureWriter(output, SETTINGS) as writer:
+        with pytest.raises(VideoError, match="lies inside video 'a'"):
+            writer.is_stored(video("a/x"))
+        with pytest.raises(VideoError, match="is a folder of videos"):
+            writer.is_stored(video("b"))
+        assert not writer.is_stored(video("c"))
 
 
 @pytest.mark.parametrize("id", ["with space", "ünï", "a.b", "-x", "x\ny", "n" * 300, "a/b/c/d/e"])

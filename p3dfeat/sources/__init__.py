@@ -1,0 +1,9 @@
+"""What the user names -> videos with stable, unique ids.
+
+An input is a file, a folder (searched to its depths), a glob, ``@list.txt``, ``-`` for paths on stdin, or a CSV of
+segments.
+"""
+
+from p3dfeat.sources.find import as_texts, find_videos
+
+__all__ = ["as_texts", "find_videos"]

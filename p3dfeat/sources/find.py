@@ -1,0 +1,116 @@
+"""Finding the files that inputs name."""
+
+import glob
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path, PurePath
+from typing import Final, TextIO
+
+from p3dfeat.errors import VideoError
+from p3dfeat.sources.ids import Found, name_videos, printable
+from p3dfeat.sources.lists import listed, paths_of, segments_of
+from p3dfeat.types import Failure, Video
+
+EXTENSIONS: Final = frozenset(
+    {
+        *(".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".gif", ".h264", ".h265", ".ivf"),
+        *(".m1v", ".m2ts", ".m2v", ".m4v", ".mj2", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpe", ".mpeg"),
+        *(".mpg", ".mts", ".mxf", ".nut", ".obu", ".ogm", ".ogv", ".qt", ".rm", ".rmvb", ".ts", ".vob"),
+        *(".webm", ".wmv", ".y4m"),
+    }
+)
+
+
+def as_texts(inputs: str | Path | Sequence[str | Path]) -> list[str]:
+    """One input or several, as the command line would name them."""
+    return [str(inputs)] if isinstance(inputs, str | Path) else [str(item) for item in inputs]
+
+
+def find_videos(inputs: Sequence[str], *, stdin: TextIO | None = None) -> tuple[list[Video], list[Failure]]:
+    """The videos ``inputs`` name, each once, and what could not be used, in the order given (folders sorted).
+
+    stdin: what "-" reads; sys.stdin unless given. Raises UsageError for a CSV without the columns it needs.
+    """
+    found: dict[tuple[object, ...], Found] = {}
+    failures: list[Failure] = []
+    for text in inputs:
+        for item in _expand(text, stdin or sys.stdin):
+            if isinstance(item, Failure):
+                failures.append(item)
+            else:  # the first time it is named counts; a link to a file is another name for another id
+                key = (os.path.abspath(item.path), item.start_seconds, item.end_seconds, item.given_id)
+                found.setdefault(key, item)
+    videos, nameless = name_videos(list(found.values()))
+    return videos, failures + nameless
+
+
+def _expand(text: str, stdin: TextIO) -> Iterator[Found | Failure]:
+    if text == "-":
+        content = stdin.buffer.read() if hasattr(stdin, "buffer") else os.fsencode(stdin.read())
+        yield from listed(paths_of(content), base=Path())
+    elif text.startswith("@"):
+        yield from _read(Path(text[1:]), lambda content, file: listed(paths_of(content), base=file.parent))
+    elif os.path.isdir(text):
+        yield from _in_folder(text)
+    elif text.lower().endswith(".csv") and not glob.has_magic(text):
+        yield from _read(Path(text), segments_of)
+    elif os.path.isfile(text):
+        yield Found(text, printable(text), PurePath(text).name)
+    elif glob.has_magic(text):
+        yield from _matching(text)
+    else:
+        yield _failure(text, "no such file or folder")
+
+
+def _read(file: Path, parse: Callable[[bytes, Path], Iterator[Found | Failure]]) -> Iterator[Found | Failure]:
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        yield _failure(str(file), f"cannot be read as a list ({error.strerror})")
+    else:
+        yield from parse(content, file)
+
+
+def _in_folder(folder: str) -> Iterator[Found | Failure]:
+    items = sorted(_walk(folder, above=frozenset()), key=lambda item: PurePath(item.source).parts)
+    yield from items
+    if not items:
+        yield _failure(folder, "no videos in this folder, by their extensions")
+
+
+def _walk(folder: str, *, above: frozenset[str], name: str = "") -> Iterator[Found | Failure]:
+    """Videos below ``folder``, through links too, but not round in circles."""
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        yield _failure(folder, f"folder cannot be read ({error.strerror})")
+        return
+    for entry in entries:
+        if entry.is_dir():
+            yield from _walk(entry.path, above=above | {real}, name=f"{name}{entry.name}/")
+        elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
+            yield Found(entry.path, printable(entry.path), name + entry.name)
+
+
+def _matching(pattern: str) -> Iterator[Found | Failure]:
+    fixed = Path(*_until_magic(PurePath(pattern).parts))
+    matches = sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
+    for match in matches:
+        yield Found(match, printable(match), Path(match).relative_to(fixed).as_posix())
+    if not matches:
+        yield _failure(pattern, "no file matches this pattern")
+
+
+def _until_magic(parts: Iterable[str]) -> Iterator[str]:
+    for part in parts:
+        if glob.has_magic(part):
+            return
+        yield part
+
+
+def _failure(text: str, reason: str) -> Failure:
+    return Failure(printable(text), printable(text), VideoError(reason))

@@ -1,0 +1,95 @@
+"""Ids of videos.
+
+An id is a path without its extension: below the folder or the fixed part of the glob it was found by, as written in a
+list (less ".." and the root), the name alone for a file. Where two share an id, both keep their extension; where that
+is not enough, both get as many of their parent folders as tell them apart.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Final
+
+from p3dfeat.errors import VideoError
+from p3dfeat.types import Failure, Video
+
+DEEPEST: Final = 64  # parent folders added to tell two files apart
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file, and the id it has if nothing clashes."""
+
+    path: str
+    source: str
+    name: str  # the id with its extension
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+    given_id: str | None = None
+
+
+def name_videos(found: Sequence[Found]) -> tuple[list[Video], list[Failure]]:
+    """A Video for each file, with an id of its own; a Failure where ids given by the user clash."""
+    ids = [_shortest(item) for item in found]
+    for lengthened in (_with_extension, *(_with_parents(count) for count in range(1, DEEPEST))):
+        clashing = _clashes(ids)
+        if not clashing:
+            break
+        ids = [lengthened(item) if id in clashing else id for item, id in zip(found, ids, strict=True)]
+    videos, failures = [], []
+    clashing, seen = _clashes(ids), set[str]()
+    for item, id in zip(found, ids, strict=True):
+        if id in clashing and (id in seen or ids.count(id) == 1):
+            reason = "is given twice" if id in seen else "is a folder of other videos' ids"
+            failures.append(Failure(id, item.source, VideoError(f"id {id!r} {reason}; choose another")))
+        else:
+            videos.append(Video(id, item.path, item.source, item.start_seconds, item.end_seconds))
+        seen.add(id)
+    return videos, failures
+
+
+def printable(text: str) -> str:
+    """A name as text: bytes of a file name that are no UTF-8 are shown as \\xff, since HDF5 and JSON hold text."""
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
+
+
+def _clashes(ids: Sequence[str]) -> set[str]:
+    """Ids that occur twice, and ids below which others lie: a video is no folder of videos."""
+    counts = Counter(ids)
+    parents = {"/".join(parts[:n]) for id in counts for parts in [id.split("/")] for n in range(1, len(parts))}
+    return {id for id, count in counts.items() if count > 1 or id in parents}
+
+
+def _shortest(item: Found) -> str:
+    path = PurePath(item.name)
+    bare = path.stem.strip(".") == ""  # "..mp4" is a name whose stem is none
+    return _id(item, item.name if bare else path.with_suffix("").as_posix())
+
+
+def _with_extension(item: Found) -> str:
+    return _id(item, item.name)
+
+
+def _with_parents(count: int) -> Callable[[Found], str]:
+    def lengthened(item: Found) -> str:
+        parts = Path(os.path.abspath(item.path)).parts[1:]
+        kept = len(PurePath(item.name).parts) + count
+        return _id(item, "/".join(parts[-kept:]))
+
+    return lengthened
+
+
+def _id(item: Found, name: str) -> str:
+    if item.given_id is not None:
+        return item.given_id
+    if item.start_seconds is None and item.end_seconds is None:
+        return printable(name)
+    end = "end" if item.end_seconds is None else _decimal(item.end_seconds)
+    return f"{printable(name)}@{_decimal(item.start_seconds or 0.0)}-{end}"
+
+
+def _decimal(seconds: float) -> str:
+    """To a microsecond, without trailing zeros."""
+    return f"{seconds:.6f}".rstrip("0").rstrip(".")
