@@ -57,7 +57,7 @@ class TorchEngine:
         frames = torch.from_numpy(batch.frames).to(self.device)
         autocast = torch.autocast(self.device.type, dtype=PRECISIONS[self.precision], enabled=self.precision != "fp32")
         # cuDNN's convolutions would otherwise round fp32 to TF32's 10 bits, unasked.
-        with torch.inference_mode(), autocast, torch.backends.cudnn.flags(allow_tf32=False):
+        with torch.inference_mode(), autocast, torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             found = self._net(normalize(frames, self._spec), layers=self.layers)
         return {name: value.float().cpu().numpy() for name, value in found.items()}
 
