@@ -51,8 +51,9 @@ class FeatureWriter:
         with _writing(self.output):
             self._lock = _Lock(self.parts)
             try:
-                self._overwrite = self._replaces(overwrite)
-                self._keeps = self._learn_stored()
+                self._keeps = self._learn_stored(overwrite)
+                if overwrite:
+                    self._begin_anew()
                 self._take_up_parts()
             except BaseException:
                 self._lock.release()
@@ -63,25 +64,22 @@ class FeatureWriter:
     def stored(self) -> Set[str]:
         return self._where.keys()
 
-    def _replaces(self, asked: bool) -> bool:
-        """Whether this run replaces the file: asked to, or going on with a killed run that was."""
+    def _begin_anew(self) -> None:
+        """Drop the parts of earlier runs, but for those of a killed run that was to overwrite with these settings."""
         mark = self.parts / "overwrite"
-        going_on = mark.exists() and not any(self._unlike(part) for part in self.parts.glob("*.h5"))
-        if asked and not going_on:
-            for part in self.parts.glob("*.h5"):
-                part.unlink()
-            if self.output.exists():
-                open_hdf5(self.output).close()
-                mark.touch()
-        return asked or mark.exists()
+        if mark.exists() and not any(self._unlike(part) for part in self.parts.glob("*.h5")):
+            return
+        for part in self.parts.glob("*.h5"):
+            part.unlink()
+        mark.touch()
 
-    def _learn_stored(self) -> bool:
+    def _learn_stored(self, overwrite: bool) -> bool:
         """Note what the file holds; whether any of it stays. One without videos may be replaced."""
         if not self.output.exists():
             return False
         with open_hdf5(self.output) as file:
             found = read_attributes(file, self.output)
-            ids = [] if self._overwrite else list(video_ids(file))
+            ids = [] if overwrite else list(video_ids(file))
         if ids:
             self._check(differences(found, self._attributes), self.output)
         self._where.update(dict.fromkeys(ids, self.output))
@@ -116,7 +114,11 @@ class FeatureWriter:
         segment = about.get("segment_start_seconds"), about.get("segment_end_seconds")
         if segment != (video.start_seconds, video.end_seconds):
             raise VideoError(f"id {video.id!r} is stored for another segment of {about[VIDEO_MARK]}; choose another id")
-        size, before = os.path.getsize(video.path), int(about["size_bytes"])
+        before = int(about["size_bytes"])
+        try:
+            size = os.path.getsize(video.path)
+        except OSError as error:
+            raise VideoError(f"not readable ({error.strerror})") from None
         if size != before:
             raise VideoError(
                 f"id {video.id!r} is stored for another file, {about[VIDEO_MARK]} of {before:,} bytes, this one has "
@@ -185,8 +187,9 @@ class FeatureWriter:
             for path in finished:
                 with h5py.File(path, "r") as part:
                     for id in video_ids(part):
-                        if id not in file:  # a kill may fall between joining and removing the parts
-                            part.copy(part[id], file, name=id)
+                        if id in file:  # of a run killed between joining and removing its parts, or while overwriting
+                            del file[id]
+                        part.copy(part[id], file, name=id)
         with open(self._joining, "rb+") as raw:
             os.fsync(raw.fileno())
         os.replace(self._joining, self.output)

@@ -2,6 +2,5 @@
 
 from p3dfeat.video.clips import VideoEnd, VideoStart, plan, read_clips
 from p3dfeat.video.index import VideoIndex, index_video
-from p3dfeat.video.sampling import ClipPlan, plan_clips
 
-__all__ = ["ClipPlan", "VideoEnd", "VideoIndex", "VideoStart", "index_video", "plan", "plan_clips", "read_clips"]
+__all__ = ["VideoEnd", "VideoIndex", "VideoStart", "index_video", "plan", "read_clips"]

@@ -1,7 +1,6 @@
 """A video as a stream of clips: indexed, planned, decoded once, and cut, with one window of frames in memory."""
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import av
@@ -13,7 +12,7 @@ from p3dfeat.types import Clip, UInt8Array, Video, VideoInfo
 from p3dfeat.video.decode import FrameReader, IrregularTimestampsError
 from p3dfeat.video.index import VideoIndex, index_video, open_video
 from p3dfeat.video.picture import Orientation, PictureMaker
-from p3dfeat.video.sampling import ClipPlan, plan_clips
+from p3dfeat.video.sampling import ClipPlan, ClipPlans, plan_clips
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def read_clips(video: Video, spec: InputSpec, sampling: Sampling) -> Iterator[Vi
             yield item
 
 
-def plan(index: VideoIndex, video: Video, sampling: Sampling) -> list[ClipPlan]:
+def plan(index: VideoIndex, video: Video, sampling: Sampling) -> ClipPlans:
     """The clips ``sampling`` takes from an indexed video. Raises VideoError for a segment outside it."""
     return plan_clips(
         index.seconds,
@@ -65,25 +64,27 @@ def plan(index: VideoIndex, video: Video, sampling: Sampling) -> list[ClipPlan]:
     )
 
 
-def _read(path: str, index: VideoIndex, plans: Sequence[ClipPlan], spec: InputSpec) -> Iterator[Clip | VideoEnd]:
+def _read(path: str, index: VideoIndex, plans: ClipPlans, spec: InputSpec) -> Iterator[Clip | VideoEnd]:
     info = index.info
-    wanted = np.unique(np.concatenate([p.frames for p in plans]))
+    wanted = plans.frames()
     with open_video(path) as (container, stream):
         reader = FrameReader(container, stream, index)
         make_picture = PictureMaker(spec)
         window: dict[int, UInt8Array] = {}
-        ahead = deque(plans)
-        for number, frame in reader.read(wanted.tolist()):
+        done = 0
+        clip = plans[0]
+        for number, frame in reader.read(map(int, wanted)):
             if number == wanted[0]:
                 info = _as_shown(info, Orientation(frame), frame)
             try:
                 window[number] = make_picture(frame)
             except (av.FFmpegError, ValueError, MemoryError) as error:
                 raise VideoError(f"frame {number} cannot be resized ({error})") from None
-            while ahead and ahead[0].frames[-1] <= number:
-                yield _clip(ahead.popleft(), window, index)
-            needed_from = ahead[0].frames[0] if ahead else number + 1
-            for old in [n for n in window if n < needed_from]:
+            while done < len(plans) and clip.frames[-1] <= number:
+                yield _clip(clip, window, index)
+                done += 1
+                clip = plans[min(done, len(plans) - 1)]
+            for old in [n for n in window if n < clip.frames[0]]:
                 del window[old]
         yield VideoEnd(info, reader.decoded)
 

@@ -1,6 +1,8 @@
 """Which frames make which clip: a plan from timestamps alone, before anything is decoded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 
@@ -17,6 +19,38 @@ class ClipPlan:
     padded_frames: int
 
 
+class ClipPlans(Sequence[ClipPlan]):
+    """All clips of a video, made when asked for: a long video has more of them than should be in memory at once."""
+
+    def __init__(self, numbers: Int64Array, starts: Int64Array, sampling: Sampling):
+        """numbers: of the frames to sample from, in the file; starts: of each clip, counted in these."""
+        self._numbers, self._starts = numbers, starts
+        self._length = sampling.length
+        self._offsets = np.arange(sampling.length) * sampling.step
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @overload
+    def __getitem__(self, clip: int) -> ClipPlan: ...
+    @overload
+    def __getitem__(self, clip: slice) -> list[ClipPlan]: ...
+    def __getitem__(self, clip: int | slice) -> ClipPlan | list[ClipPlan]:
+        if isinstance(clip, slice):
+            return [self[i] for i in range(*clip.indices(len(self)))]
+        wanted = self._starts[clip] + self._offsets
+        padded = int((wanted >= len(self._numbers)).sum())
+        # A clip that runs out of frames repeats the last one it has, not the last of the file.
+        return ClipPlan(self._numbers[np.minimum(wanted, wanted[self._length - padded - 1])], padded)
+
+    def frames(self) -> Int64Array:
+        """Numbers of all frames that any clip needs, rising."""
+        needed = np.zeros(self._numbers[-1] + 1, np.bool_)
+        for clip in self:
+            needed[clip.frames] = True
+        return np.flatnonzero(needed)
+
+
 def plan_clips(
     seconds: SecondsArray,
     end_seconds: float,
@@ -25,7 +59,7 @@ def plan_clips(
     start_seconds: float | None = None,
     stop_seconds: float | None = None,
     tick_seconds: float = 0.0,
-) -> list[ClipPlan]:
+) -> ClipPlans:
     """The clips of a video, in the order of their first frames.
 
     seconds: (F,) when each frame is shown, rising; end_seconds: when the last one is gone.
@@ -48,16 +82,7 @@ def plan_clips(
     if sampling.fps is not None:
         begin = seconds[first] if start_seconds is None else max(start_seconds, seconds[first])
         numbers = first + resample(seconds[first:last] - begin, end_seconds - begin, sampling.fps, slack)
-    starts = clip_starts(len(numbers), sampling)
-    offsets = np.arange(sampling.length) * sampling.step
-    plans = []
-    for start in starts:
-        wanted = start + offsets
-        padded = int((wanted >= len(numbers)).sum())
-        # A clip that runs out of frames repeats the last one it has, not the last of the file.
-        wanted = np.minimum(wanted, wanted[sampling.length - padded - 1])
-        plans.append(ClipPlan(numbers[wanted], padded))
-    return plans
+    return ClipPlans(numbers, clip_starts(len(numbers), sampling), sampling)
 
 
 def resample(seconds: SecondsArray, duration_seconds: float, fps: float, slack: float) -> Int64Array:

@@ -322,6 +322,19 @@ def test_a_killed_overwriting_run_is_taken_up(output):
     assert list(open_features(output)) == ["a", "b"]
 
 
+def test_parts_of_a_killed_overwriting_run_do_no_harm_to_a_plain_one(output):
+    """Without --overwrite the file keeps what it held, but for what was computed anew."""
+    write(output, "old", "a")
+    writer = FeatureWriter(output, SETTINGS, overwrite=True)
+    writer.add(video("a"), features(seed=42))
+    writer.finish(video("a"), INFO)
+    writer._lock._file.close()
+    write(output)
+    with open_features(output) as found:
+        assert list(found) == ["a", "old"]
+        assert np.array_equal(found["a"]["pool5"], features(seed=42).layers["pool5"])
+
+
 def test_a_second_run_on_one_output_is_refused_while_the_first_lives(output):
     with FeatureWriter(output, SETTINGS) as writer:
         with pytest.raises(OutputError, match="held by another run"):
