@@ -138,27 +138,40 @@ def test_frames_with_unannounced_timestamps_are_counted_instead(numbered, monkey
     assert [numbers(c) for c in read(numbered, Sampling(clips=5))] == expected
 
 
-def test_a_seek_that_overshoots_is_made_good(tmp_path, monkeypatch):
-    path = numbered_video(tmp_path / "v.mp4", 300, coding=CODINGS["h264 with B-frames"])
+class Seeking:
+    """A container whose seeks land elsewhere: ``land`` turns the place in ``keys`` asked for into another, or -1."""
+
+    def __init__(self, container, index, land):
+        self._container, self._keys, self._land = container, index.timestamps[index.keyframes], land
+
+    def seek(self, offset, *, stream):
+        place = self._land(int(np.searchsorted(self._keys, offset)))
+        self._container.seek(int(self._keys[min(max(place, 0), len(self._keys) - 1)]), stream=stream)
+
+    def decode(self, stream):
+        return self._container.decode(stream)
+
+
+@pytest.mark.parametrize(
+    ("land", "most_decoded"),
+    [
+        (lambda place: place, 120),
+        (lambda place: place + 1 if place else 0, 200),  # a keyframe too late, as formats indexed by decoding time do
+        (lambda place: 10**6 if place else 0, 600),  # at the last keyframe, but for the very beginning
+        (lambda place: 0, 510),  # always at the beginning, as where there is no index
+    ],
+    ids=["exact", "late", "last", "first"],
+)
+def test_wherever_a_seek_lands_the_frames_are_the_ones_asked_for(tmp_path, land, most_decoded):
+    path = numbered_video(tmp_path / "v.mp4", 400, coding=CODINGS["h264 with B-frames"])
     index = index_video(str(path))
-    with decode_module.av.open(str(path)) as container:
+    wanted = [100, 101, 230, 399]
+    with av.open(str(path)) as container:
         stream = container.streams.video[0]
-
-        class Overshooting:
-            """A container whose seeks land a keyframe too late, as some formats' do."""
-
-            def seek(self, offset, *, stream):
-                late = index.timestamps[
-                    index.keyframes[np.searchsorted(index.timestamps[index.keyframes], offset) + 1 :]
-                ]
-                container.seek(int(late[0]) if offset > 0 and len(late) else offset, stream=stream)
-
-            def decode(self, stream):
-                return container.decode(stream)
-
-        reader = decode_module.FrameReader(Overshooting(), stream, index)
-        found = [number_of(frame.to_ndarray(format="rgb24")) for _, frame in reader.read([100, 101, 230, 299])]
-    assert found == [100, 101, 230, 299]
+        reader = decode_module.FrameReader(Seeking(container, index, land), stream, index)
+        found = [number_of(frame.to_ndarray(format="rgb24")) for _, frame in reader.read(wanted)]
+    assert found == wanted
+    assert reader.decoded <= most_decoded
 
 
 def cut_without_reencoding(source, target, *, first: int, shown_from: int) -> None:
