@@ -10,6 +10,7 @@ DEFAULT_MODEL: Final = "p3d-camera"  # embedded, so that it is there without a n
 CHANNELS: Final = {"rgb": 3, "bgr": 3, "luma": 1}
 # A clip that repeats the last frame; none; a clip of whole frames that ends with the last, overlapping the one before.
 TAILS: Final = ("pad", "drop", "align")
+MOST: Final = 1_000_000  # clips, frames of a clip or between clips
 INTERPOLATIONS: Final = ("nearest", "bilinear", "bicubic", "area", "lanczos")
 
 
@@ -89,8 +90,8 @@ class Sampling:
             raise UsageError("sampling: give either a number of clips or a stride")
         for name in ("clips", "stride", "step", "length"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"sampling: {name} is {value}; must be at least 1")
+            if value is not None and not 1 <= value <= MOST:
+                raise UsageError(f"sampling: {name} is {value}; must be from 1 to {MOST:,}")
         if self.fps is not None and not 0 < self.fps <= 1000:
             raise UsageError(f"sampling: fps is {self.fps:g}; must be above 0 and at most 1000")
         if self.tail not in TAILS:

@@ -1,8 +1,9 @@
 """The main job: videos in, a feature file out."""
 
 import dataclasses
+import sys
 import time
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from math import prod
@@ -18,7 +19,7 @@ from p3dfeat.engines.torch_engine import TorchEngine
 from p3dfeat.errors import UsageError, VideoError
 from p3dfeat.nets import P3D, Architecture
 from p3dfeat.sources import as_texts, find_videos
-from p3dfeat.store import FeatureWriter, Ledger, Settings
+from p3dfeat.store import FeatureWriter, Ledger, Settings, stored_ids
 from p3dfeat.types import Failure, Video, VideoInfo
 from p3dfeat.video import index_video, plan
 from p3dfeat.zoo import Model, load_model
@@ -103,18 +104,16 @@ def extract(
     layers: of the net, such as "pool5", "prob", "res5c".
     clips: uniformly spaced ones a video (default 20), or stride: one every so many frames.
     step, fps, tail: see Sampling; step defaults to the model's own.
-    limit: compute at most so many videos.
+    limit: store at most so many videos.
     A video that cannot be read is listed in the summary and in ``<output>.failed.jsonl``; the others are stored.
     Raises UsageError, WeightsError, FeatureFileError or OutputError where nothing can be done at all.
     """
-    if limit is not None and limit < 1:
-        raise UsageError(f"limit {limit}: must be at least 1")
-    if isinstance(layers, str):
-        layers = (layers,)
     loaded = model if isinstance(model, Model) else load_model(model)
     sampling = loaded.sampling(clips=clips, stride=stride, step=step, fps=fps, tail=tail)
     spec = loaded.card.input
-    engine = TorchEngine(loaded.net, spec, layers=tuple(layers), device=device, precision=precision)
+    layers = (layers,) if isinstance(layers, str) else tuple(layers)
+    engine = TorchEngine(loaded.net, spec, layers=layers, device=device, precision=precision)
+    limit = _checked_limit(limit)
     videos, failures = find_videos(as_texts(inputs), stdin=stdin)
     settings = _settings(loaded, engine, sampling)
     run = _Run(Path(output), on_event)
@@ -123,12 +122,14 @@ def extract(
             run.ledger.clear()
         for failure in failures:
             run.failed(failure)
-        missing = list(run.not_stored(videos, writer))[:limit]
-        on_event(ToDo(len(missing)))
+        missing = list(run.not_stored(videos, writer))
+        on_event(ToDo(min(len(missing), limit)))
         events = pipeline.describe(missing, engine=engine, spec=spec, sampling=sampling, batch_size=batch_size)
         with closing(events):  # ends the decoders, however this ends
             for event in events:
                 run.handle(event, writer)
+                if run.num_stored == limit:
+                    break
     return run.summary()
 
 
@@ -143,6 +144,10 @@ class _Run:
         self._stored_clips = 0
         self._failures: list[Failure] = []
         self._started = time.monotonic()
+
+    @property
+    def num_stored(self) -> int:
+        return self._counts["stored"]
 
     def not_stored(self, videos: Sequence[Video], writer: FeatureWriter) -> Iterator[Video]:
         """The videos still to compute; reports the others."""
@@ -242,29 +247,50 @@ class ExtractPlan:
 
 def plan_extraction(
     inputs: str | Path | Sequence[str | Path],
+    output: str | Path | None = None,
     *,
-    model: Model,
-    layers: Sequence[str],
-    sampling: Sampling,
-    stored: Container[str] = (),
+    model: str | Path | Model = DEFAULT_MODEL,
+    layers: str | Sequence[str] = ("pool5",),
+    clips: int | None = None,
+    stride: int | None = None,
+    step: int | None = None,
+    fps: float | None = None,
+    tail: str = "pad",
+    device: str = "auto",
+    precision: str = "auto",
     limit: int | None = None,
+    overwrite: bool = False,
     stdin: TextIO | None = None,
 ) -> ExtractPlan:
-    """Read the videos' packets, not their pictures, and say what ``extract`` would add to ``stored`` ids."""
+    """What ``extract`` would do with the same arguments, from the videos' packets alone. Raises what it would raise."""
+    loaded = model if isinstance(model, Model) else load_model(model)
+    sampling = loaded.sampling(clips=clips, stride=stride, step=step, fps=fps, tail=tail)
+    spec = loaded.card.input
+    layers = (layers,) if isinstance(layers, str) else tuple(layers)
+    engine = TorchEngine(loaded.net, spec, layers=layers, device=device, precision=precision)
+    limit = _checked_limit(limit)
+    stored = set(stored_ids(output, _settings(loaded, engine, sampling), overwrite=overwrite)) if output else set()
     videos, failures = find_videos(as_texts(inputs), stdin=stdin)
-    missing = [video for video in videos if video.id not in stored]
-    planned = []
-    for video in missing[:limit]:
+    planned: list[PlannedVideo] = []
+    for video in videos:
+        if video.id in stored or len(planned) == limit:
+            continue
         try:
             index = index_video(video.path)
             planned.append(PlannedVideo(video.id, video.source, len(plan(index, video, sampling)), index.info))
         except VideoError as error:
             failures.append(Failure(video.id, video.source, error))
-    shapes = layer_shapes(model.card.architecture, layers, model.card.input.length, model.card.input.size)
+    shapes = layer_shapes(loaded.card.architecture, layers, spec.length, spec.size)
     clip_bytes = sum(4 * prod(shape) for shape in shapes.values()) + 16  # float32, and two float64 of seconds
     pooled_bytes = 4 * prod(shapes["pool5"]) if "pool5" in shapes else 0
-    skipped = len(videos) - len(missing)
+    skipped = sum(video.id in stored for video in videos)
     return ExtractPlan(tuple(planned), tuple(failures), skipped, clip_bytes, VIDEO_OVERHEAD_BYTES + pooled_bytes)
+
+
+def _checked_limit(limit: int | None) -> int:
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit {limit}: must be at least 1")
+    return sys.maxsize if limit is None else limit
 
 
 def layer_shapes(

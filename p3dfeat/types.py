@@ -61,6 +61,7 @@ class VideoInfo:
     codec: str
     pixel_format: str
     size_bytes: int
+    fingerprint: str  # tells the file from others of its size
     modified: str  # ISO 8601, UTC
 
 

@@ -199,6 +199,35 @@ def test_links_are_names_of_their_own_and_circles_end(tree):
     assert ids("linked") == ["all/x", "train/x", "y"]
 
 
+def test_what_is_no_file_is_a_failure_and_not_a_wait(tree):
+    odd = tree / "pipes"
+    odd.mkdir()
+    os.mkfifo(odd / "pipe.mp4")
+    (odd / "loop.mp4").symlink_to("loop.mp4")
+    (odd / "broken.mp4").symlink_to("gone.mp4")
+    (odd / "good.mp4").write_bytes(b"")
+    videos, failures = find_videos(["pipes"])
+    assert [video.id for video in videos] == ["good"]
+    assert [os.path.basename(f.source) for f in failures] == ["broken.mp4", "loop.mp4", "pipe.mp4"]
+
+
+def test_a_folder_in_a_list_is_called_one(tree):
+    _, (failure,) = find_videos(["-"], stdin=io.StringIO("videos\n"))
+    assert str(failure.error) == "a folder; lists name files"
+
+
+def test_a_csv_may_have_brackets_in_its_name(tree):
+    (tree / "s[1].csv").write_text("path,start_seconds,end_seconds\nvideos/a.mp4,0,1\n")
+    videos, _ = find_videos(["s[1].csv"])
+    assert [video.id for video in videos] == ["videos/a@0-1"]
+
+
+def test_a_csv_with_an_endless_field_is_refused(tree):
+    (tree / "s.csv").write_text(f"path,start_seconds,end_seconds\n{'x' * 200_000},0,1\n")
+    with pytest.raises(UsageError, match=r"s.csv, line \d+: field larger"):
+        find_videos(["s.csv"])
+
+
 def test_a_folder_that_cannot_be_read_is_a_failure(tree):
     for folder in (tree.parent.parent, tree.parent, tree):
         folder.chmod(0o755)

@@ -1,5 +1,6 @@
 """The p3dfeat command: what it offers, and how it ends."""
 
+import signal
 import sys
 import traceback
 from typing import Annotated
@@ -15,6 +16,7 @@ from p3dfeat.cli.output import PipeClosedError, close_quietly, out
 from p3dfeat.errors import P3DFeatError
 
 INTERRUPTED = 130  # 128 + SIGINT
+TERMINATED = 143  # 128 + SIGTERM
 
 app = typer.Typer(
     name="p3dfeat",
@@ -44,7 +46,13 @@ def _options(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the code that tells how it went."""
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run(arguments))
+
+
+def _terminate(*_: object) -> None:
+    """End as an interrupt does: what was finished is stored."""
+    raise SystemExit(TERMINATED)
 
 
 def run(arguments: list[str] | None = None) -> int:

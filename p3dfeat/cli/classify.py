@@ -88,6 +88,8 @@ def _named_videos(inputs: Sequence[str]) -> "Iterator[tuple[list[Video], list[Fa
     if "-" not in inputs:
         yield videos, failures
         return
+    if sys.stdin is None:
+        raise UsageError("-: stdin is closed")
     if sys.stdin.isatty():
         raise UsageError("-: stdin is a terminal; pipe a video into it")
     # Clips spread over a video need its length, and most containers need seeking: the bytes are kept while it is read.

@@ -1,6 +1,5 @@
 """p3dfeat extract"""
 
-import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +10,7 @@ from p3dfeat.config import DEFAULT_MODEL
 from p3dfeat.errors import NothingReadError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from p3dfeat.extraction import ExtractEvent, ExtractPlan, ExtractSummary
 
@@ -53,16 +52,24 @@ def extract(
     size, names = options.batch_size(batch_size), options.layer_names(layers)
     if not output and not dry_run:
         raise UsageError("output: none given; name the feature file with -o feats.h5")
-    from p3dfeat import extraction, zoo
+    from p3dfeat import extraction
     from p3dfeat.cli.progress import progress_bar
 
-    loaded = zoo.load_model(model)
     if dry_run:
-        sampling = loaded.sampling(clips=clips, stride=stride, step=step, fps=fps, tail=tail)
-        loaded.card.architecture.check_layers(names)
-        stored = () if overwrite else _stored_ids(output)
         plan = extraction.plan_extraction(
-            inputs, model=loaded, layers=names, sampling=sampling, stored=stored, limit=limit
+            inputs,
+            output or None,
+            model=model,
+            layers=names,
+            clips=clips,
+            stride=stride,
+            step=step,
+            fps=fps,
+            tail=tail,
+            device=device,
+            precision=precision,
+            limit=limit,
+            overwrite=overwrite,
         )
         _print_plan(plan, json)
         return
@@ -70,7 +77,7 @@ def extract(
         summary = extraction.extract(
             inputs,
             output,
-            model=loaded,
+            model=model,
             layers=names,
             clips=clips,
             stride=stride,
@@ -86,16 +93,6 @@ def extract(
         )
     _print_summary(summary, json)
     _end(failed=summary.failed, done=summary.stored + summary.skipped)
-
-
-def _stored_ids(output: str) -> "Collection[str]":
-    """Ids in a feature file, if there is one."""
-    from p3dfeat.store import open_features
-
-    if not os.path.exists(output):
-        return ()
-    with open_features(output) as features:
-        return set(features)
 
 
 def _report(event: "ExtractEvent", show: "Callable[[ExtractEvent], None]", json: bool) -> None:

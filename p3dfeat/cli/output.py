@@ -27,7 +27,13 @@ class Output:
 
     def data(self, text: str) -> None:
         """A line of the result."""
-        self._write(sys.stdout, text)
+        self._write(self._stdout(), text)
+
+    @staticmethod
+    def _stdout() -> TextIO:
+        if sys.stdout is None:
+            raise OutputError("stdout: closed")
+        return sys.stdout
 
     def json(self, record: dict[str, Any]) -> None:
         """One JSON object, a line, at once."""
@@ -35,7 +41,7 @@ class Output:
 
     def show(self, *renderables: "RenderableType") -> None:
         """Tables and other rich objects of the result."""
-        console = self.console(sys.stdout)
+        console = self.console(self._stdout())
         try:
             for renderable in renderables:
                 console.print(renderable)
@@ -46,11 +52,12 @@ class Output:
 
     def say(self, text: str) -> None:
         """A remark, on stderr."""
-        if not self.quiet:
-            self._write(sys.stderr, text)
+        if not self.quiet and sys.stderr is not None:
+            self._write(sys.stderr, _one_line(text))
 
     def error(self, text: str) -> None:
-        self._write(sys.stderr, f"p3dfeat: {' '.join(text.split())}")
+        if sys.stderr is not None:
+            self._write(sys.stderr, f"p3dfeat: {_one_line(text)}")
 
     @staticmethod
     def console(stream: TextIO) -> "Console":
@@ -72,8 +79,15 @@ class Output:
             raise OutputError(f"{stream.name}: cannot be written ({error.strerror})") from None
 
 
+def _one_line(text: str) -> str:
+    """Names may hold line ends and the codes that steer terminals; they are shown, not obeyed."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def close_quietly() -> None:
     """Flush stdout; if its reader has gone, say nothing then and nothing at exit."""
+    if sys.stdout is None:
+        return
     try:
         sys.stdout.flush()
     except OSError:

@@ -29,7 +29,9 @@ def progress_bar() -> Iterator[Callable[[ExtractEvent], None]]:
         TimeRemainingColumn(),
         TextColumn("[red]{task.fields[failures]}"),
     )
-    with Progress(*columns, console=out.console(sys.stderr), transient=True) as progress:
+    # What goes to stdout must get there, whoever reads it.
+    redirect = sys.stdout is not None and sys.stdout.isatty()
+    with Progress(*columns, console=out.console(sys.stderr), transient=True, redirect_stdout=redirect) as progress:
         yield _Bar(progress)
 
 
@@ -52,6 +54,8 @@ class _Bar:
         elif isinstance(event, VideoDone) and event.status != "skipped":
             self._done += 1
             self._failed += event.status == "failed"
+        if not self._num_videos:
+            return
         unopened = self._num_videos - max(self._opened, self._done)
         expected = self._planned + unopened * self._planned / max(1, self._opened)
         speed = self._progress.tasks[0].speed

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import Final, TextIO
 
-from p3dfeat.errors import VideoError
+from p3dfeat.errors import UsageError, VideoError
 from p3dfeat.sources.ids import Found, name_videos, printable
 from p3dfeat.sources.lists import listed, paths_of, segments_of
 from p3dfeat.types import Failure, Video
@@ -45,15 +45,17 @@ def find_videos(inputs: Sequence[str], *, stdin: TextIO | None = None) -> tuple[
     return videos, failures + nameless
 
 
-def _expand(text: str, stdin: TextIO) -> Iterator[Found | Failure]:
+def _expand(text: str, stdin: TextIO | None) -> Iterator[Found | Failure]:
     if text == "-":
+        if stdin is None:
+            raise UsageError("-: stdin is closed")
         content = stdin.buffer.read() if hasattr(stdin, "buffer") else os.fsencode(stdin.read())
         yield from listed(paths_of(content), base=Path())
     elif text.startswith("@"):
         yield from _read(Path(text[1:]), lambda content, file: listed(paths_of(content), base=file.parent))
     elif os.path.isdir(text):
         yield from _in_folder(text)
-    elif text.lower().endswith(".csv") and not glob.has_magic(text):
+    elif text.lower().endswith(".csv") and (os.path.isfile(text) or not glob.has_magic(text)):
         yield from _read(Path(text), segments_of)
     elif os.path.isfile(text):
         yield Found(text, printable(text), PurePath(text).name)
@@ -90,9 +92,13 @@ def _walk(folder: str, *, above: frozenset[str], name: str = "") -> Iterator[Fou
         yield _failure(folder, f"folder cannot be read ({error.strerror})")
         return
     for entry in entries:
-        if entry.is_dir():
+        if os.path.isdir(entry.path):
             yield from _walk(entry.path, above=above | {real}, name=f"{name}{entry.name}/")
-        elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
+        elif os.path.splitext(entry.name)[1].lower() not in EXTENSIONS:
+            continue
+        elif not os.path.isfile(entry.path):
+            yield _failure(entry.path, "not a file: a broken link, a pipe or a device")
+        else:
             yield Found(entry.path, printable(entry.path), name + entry.name)
 
 

@@ -26,7 +26,8 @@ def listed(paths: Iterable[str], *, base: Path) -> Iterator[Found | Failure]:
     for path in paths:
         file = _beside(path, base)
         if file is None:
-            yield Failure(printable(path), printable(path), VideoError("no such file"))
+            reason = "a folder; lists name files" if (base / path).is_dir() or Path(path).is_dir() else "no such file"
+            yield Failure(printable(path), printable(path), VideoError(reason))
         else:
             yield Found(file, printable(path), _as_written(path))
 
@@ -44,12 +45,19 @@ def segments_of(content: bytes, file: Path) -> Iterator[Found | Failure]:
             header = ",".join(COLUMNS)
             raise UsageError(f"{file}: no column {name}; the first line must be {header} or {header},id")
     rows.fieldnames = columns
-    for row in rows:
+    for row in _without_errors(rows, file):
         try:
             yield _segment({name: (row.get(name) or "").strip() for name in (*COLUMNS, "id")}, file.parent)
         except VideoError as error:
             place = f"{file}, line {rows.line_num}"
             yield Failure(place, place, error)
+
+
+def _without_errors(rows: "csv.DictReader[str]", file: Path) -> Iterator[dict[str, str | None]]:
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise UsageError(f"{file}, line {rows.line_num}: {error}") from None
 
 
 def _segment(row: dict[str, str], base: Path) -> Found:

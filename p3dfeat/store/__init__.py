@@ -2,6 +2,6 @@
 
 from p3dfeat.store.layout import Settings
 from p3dfeat.store.read import FeatureFile, VideoFeatures, open_features
-from p3dfeat.store.write import FeatureWriter, Ledger
+from p3dfeat.store.write import FeatureWriter, Ledger, stored_ids
 
-__all__ = ["FeatureFile", "FeatureWriter", "Ledger", "Settings", "VideoFeatures", "open_features"]
+__all__ = ["FeatureFile", "FeatureWriter", "Ledger", "Settings", "VideoFeatures", "open_features", "stored_ids"]

@@ -61,6 +61,9 @@ def read_attributes(file: h5py.File, path: Path) -> dict[str, Any]:
     """Root attributes with nested settings decoded. Raises FeatureFileError unless the file is ours."""
     if file.attrs.get("format") != FORMAT:
         raise FeatureFileError(f"{path}: an HDF5 file, but not one of p3dfeat's; choose another output")
+    missing = [name for name in ("format_version", "layers", "sampling") if name not in file.attrs]
+    if missing:
+        raise FeatureFileError(f"{path}: damaged: its attribute {missing[0]} is missing")
     version = int(file.attrs["format_version"])
     if version > FORMAT_VERSION:
         raise FeatureFileError(f"{path}: written by a newer p3dfeat (format {version}); update p3dfeat to read it")

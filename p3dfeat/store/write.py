@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -21,12 +21,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p3dfeat.errors import FeatureFileError, OutputError, VideoError
+from p3dfeat.fingerprint import fingerprint
 from p3dfeat.store.layout import VIDEO_MARK, Settings, differences, open_hdf5, read_attributes
 from p3dfeat.store.read import video_ids
 from p3dfeat.types import Features, Video, VideoInfo
 
 BUFFERED_BYTES: Final = 4 << 20  # of one video's rows held in memory before they go to its part
 POOLED: Final = "pool5"  # the layer whose mean over clips is a video's descriptor
+
+
+def stored_ids(output: str | Path, settings: Settings, *, overwrite: bool = False) -> list[str]:
+    """Ids in a feature file that a run with these settings would not compute again; none if it overwrites.
+
+    Raises FeatureFileError for a file that is not ours or was made with other settings.
+    """
+    return _stored_ids(Path(output), settings.as_attributes(), overwrite=overwrite)
+
+
+def _stored_ids(output: Path, attributes: Mapping[str, Any], *, overwrite: bool) -> list[str]:
+    if not output.exists():
+        return []
+    with open_hdf5(output) as file:
+        found = read_attributes(file, output)
+        ids = [] if overwrite else list(video_ids(file))
+    if ids:
+        _refuse(differences(found, attributes), output)
+    return ids
+
+
+def _refuse(unlike: list[str], path: Path) -> None:
+    if unlike:
+        raise FeatureFileError(
+            f"{path}: made with other settings ({'; '.join(unlike)}); choose another output, or --overwrite it"
+        )
 
 
 class FeatureWriter:
@@ -46,12 +73,13 @@ class FeatureWriter:
         self._open: dict[str, _Part] = {}
         self._where: dict[str, Path] = {}
         self._reader: h5py.File | None = None
+        self._overwrites = overwrite
         if not os.path.isdir(self.output.parent):
             raise OutputError(f"{self.output}: its folder {self.output.parent} does not exist")
         with _writing(self.output):
             self._lock = _Lock(self.parts)
             try:
-                self._keeps = self._learn_stored(overwrite)
+                self._keeps = self._learn_stored()
                 if overwrite:
                     self._begin_anew()
                 self._take_up_parts()
@@ -73,15 +101,9 @@ class FeatureWriter:
             part.unlink()
         mark.touch()
 
-    def _learn_stored(self, overwrite: bool) -> bool:
+    def _learn_stored(self) -> bool:
         """Note what the file holds; whether any of it stays. One without videos may be replaced."""
-        if not self.output.exists():
-            return False
-        with open_hdf5(self.output) as file:
-            found = read_attributes(file, self.output)
-            ids = [] if overwrite else list(video_ids(file))
-        if ids:
-            self._check(differences(found, self._attributes), self.output)
+        ids = _stored_ids(self.output, self._attributes, overwrite=self._overwrites)
         self._where.update(dict.fromkeys(ids, self.output))
         return bool(ids)
 
@@ -90,20 +112,13 @@ class FeatureWriter:
         for unfinished in (*self.parts.glob("*.writing"), self._joining):
             unfinished.unlink(missing_ok=True)
         for part in self.parts.glob("*.h5"):
-            self._check(self._unlike(part), self.parts)
+            _refuse(self._unlike(part), self.parts)
             with open_hdf5(part) as file:
                 self._where.update(dict.fromkeys(video_ids(file), part))
 
     def _unlike(self, part: Path) -> list[str]:
         with open_hdf5(part) as file:
             return differences(read_attributes(file, part), self._attributes)
-
-    @staticmethod
-    def _check(unlike: list[str], path: Path) -> None:
-        if unlike:
-            raise FeatureFileError(
-                f"{path}: made with other settings ({'; '.join(unlike)}); choose another output, or --overwrite it"
-            )
 
     def is_stored(self, video: Video) -> bool:
         """Whether the features of this very video are there. Raises VideoError where its id stands for another."""
@@ -114,15 +129,17 @@ class FeatureWriter:
         segment = about.get("segment_start_seconds"), about.get("segment_end_seconds")
         if segment != (video.start_seconds, video.end_seconds):
             raise VideoError(f"id {video.id!r} is stored for another segment of {about[VIDEO_MARK]}; choose another id")
-        before = int(about["size_bytes"])
         try:
-            size = os.path.getsize(video.path)
+            same = fingerprint(video.path) == about["fingerprint"]
         except OSError as error:
             raise VideoError(f"not readable ({error.strerror})") from None
-        if size != before:
+        if not same and self._overwrites:  # changed since a killed run stored it
+            self._where.pop(video.id).unlink()
+            return False
+        if not same:
             raise VideoError(
-                f"id {video.id!r} is stored for another file, {about[VIDEO_MARK]} of {before:,} bytes, this one has "
-                f"{size:,}; choose another output or name, or --overwrite"
+                f"id {video.id!r} is stored for another file, {about[VIDEO_MARK]}, or it has changed; "
+                "choose another output or name, or --overwrite"
             )
         return True
 
@@ -176,7 +193,8 @@ class FeatureWriter:
                     self._join(finished)
                 finally:
                     self._joining.unlink(missing_ok=True)
-        shutil.rmtree(self.parts, ignore_errors=True)
+                for part in finished:
+                    part.unlink()
 
     def _join(self, finished: list[Path]) -> None:
         if self._keeps:
@@ -197,12 +215,13 @@ class FeatureWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for part in self._open.values():
             part.discard()
         self._open.clear()
         try:
-            self.commit()
+            if kind is None or not self._overwrites:  # half a run replaces nothing; the same command goes on with it
+                self.commit()
         finally:
             self._lock.release()
 
@@ -212,19 +231,33 @@ class _Lock:
 
     def __init__(self, folder: Path):
         self._folder = folder
-        folder.mkdir(exist_ok=True)
-        self._file = open(folder / "lock", "a")  # noqa: SIM115  # open for as long as the run
+        while not self._taken():
+            continue  # the run that held it removed the folder as it ended
+
+    def _taken(self) -> bool:
+        self._folder.mkdir(exist_ok=True)
+        path = self._folder / "lock"
+        try:
+            self._file = open(path, "a")  # noqa: SIM115  # open for as long as the run
+        except FileNotFoundError:
+            return False
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._file.close()
-            raise OutputError(f"{folder}: held by another run; wait for its end or choose another output") from None
+            raise OutputError(
+                f"{self._folder}: held by another run; wait for its end or choose another output"
+            ) from None
         except OSError:
-            return  # a file system without locks: as good as it gets
+            return True  # a file system without locks: as good as it gets
+        try:
+            return os.path.samestat(os.fstat(self._file.fileno()), os.stat(path))
+        except FileNotFoundError:
+            return False
 
     def release(self) -> None:
         """Let go, and leave nothing behind that means nothing."""
-        if self._folder.is_dir() and not any(self._folder.glob("*.h5")):
+        if not any(self._folder.glob("*.h5")):
             shutil.rmtree(self._folder, ignore_errors=True)
         self._file.close()
 
@@ -304,7 +337,8 @@ class Ledger:
 
     def __init__(self, output: str | Path):
         self.path = Path(f"{output}.failed.jsonl")
-        self._entries: dict[str, dict[str, str]] = {}
+        self._earlier: dict[str, dict[str, str]] = {}  # of earlier runs, by id
+        self._entries: list[dict[str, str]] = []  # of this run
         with _writing(self.path):
             if self.path.exists():
                 for line in self.path.read_text(encoding="utf-8", errors="replace").split("\n"):
@@ -315,25 +349,28 @@ class Ledger:
             return
         try:
             entry = json.loads(line)
-            self._entries[entry["id"]] = entry
+            self._earlier[entry["id"]] = entry
         except (ValueError, KeyError, TypeError):
             raise FeatureFileError(f"{self.path}: not a list of failures; move it out of the way") from None
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._earlier) + len(self._entries)
 
     def clear(self) -> None:
-        self._entries.clear()
+        """Forget what earlier runs recorded."""
+        self._earlier.clear()
 
     def record(self, id: str, source: str, error: str) -> None:
         """Add a failure, on disk at once. Raises OutputError."""
-        entry = self._entries[id] = {"id": id, "source": source, "error": error}
+        self._earlier.pop(id, None)
+        entry = {"id": id, "source": source, "error": error}
+        self._entries.append(entry)
         with _writing(self.path), open(self.path, "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(_json_line(entry))
 
     def forget(self, id: str) -> None:
-        """The video was stored after all."""
-        self._entries.pop(id, None)
+        """A video that failed in an earlier run was stored after all."""
+        self._earlier.pop(id, None)
 
     def __enter__(self) -> Self:
         return self
@@ -344,11 +381,11 @@ class Ledger:
     def save(self) -> None:
         """Write the list anew without what was mended, or remove it where nothing failed. Raises OutputError."""
         with _writing(self.path):
-            if not self._entries:
+            if not len(self):
                 self.path.unlink(missing_ok=True)
                 return
             fresh = self.path.with_name(self.path.name + ".writing")
-            lines = map(_json_line, self._entries.values())
+            lines = map(_json_line, (*self._earlier.values(), *self._entries))
             fresh.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
             os.replace(fresh, self.path)
 

@@ -59,7 +59,8 @@ class FrameReader:
         position = self._next
         candidates = self._index.keyframes[(self._index.keyframes > position) & (self._index.keyframes <= keyframe)]
         for candidate in candidates[::-1][:3]:
-            self._container.seek(int(self._index.timestamps[candidate]), stream=self._stream)
+            if not self._go_to(int(self._index.timestamps[candidate])):
+                continue
             frames = self._decode(int(candidate))
             first = next(frames, None)
             if first is not None and first[0] <= keyframe:
@@ -67,9 +68,18 @@ class FrameReader:
                 self._seeks_forward = first[0] >= position  # if not, seeking here costs more than it saves
                 return
         # Below every timestamp: containers that index by decoding time start before the first frame shown.
-        self._container.seek(min(0, int(self._index.timestamps[0])), stream=self._stream)
+        if not self._go_to(min(0, int(self._index.timestamps[0]))):
+            raise VideoError(f"frame {keyframe} at {self._seconds(keyframe)} cannot be reached: seeking fails")
         self._frames = self._decode(0)
         self._seeks_forward = False
+
+    def _go_to(self, timestamp: int) -> bool:
+        """Seek to the keyframe at or before ``timestamp``; whether the container could."""
+        try:
+            self._container.seek(timestamp, stream=self._stream)
+        except av.FFmpegError:
+            return False
+        return True
 
     def _decode(self, keyframe: int) -> Iterator[tuple[int, VideoFrame]]:
         """Number and frame of everything decoded from here on, in the order shown.

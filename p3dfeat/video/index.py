@@ -16,11 +16,14 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from p3dfeat.errors import VideoError
+from p3dfeat.fingerprint import fingerprint
 from p3dfeat.types import Int64Array, SecondsArray, VideoInfo
 from p3dfeat.video.truncation import check_whole
 
 # Containers that store no presentation times; what FFmpeg makes up for B-frames there is out of order.
 CONTAINERS_WITHOUT_PTS: Final = frozenset({"avi", "h264", "hevc", "m4v", "mjpeg", "mpegvideo", "obu"})
+# MPEG program streams time some frames only; after a seek FFmpeg guesses the others from another place.
+CONTAINERS_NOT_SEEKABLE: Final = frozenset({"mpeg"})
 NO_TIME: Final = -(2**63)  # FFmpeg's AV_NOPTS_VALUE
 
 
@@ -84,7 +87,10 @@ def index_video(path: str) -> VideoIndex:
     """List the frames of a video by reading its packets once. Raises VideoError."""
     with open_video(path) as (container, stream):
         check_whole(path)
-        return _index(container, stream, path)
+        try:
+            return _index(container, stream, path)
+        except (av.FFmpegError, OSError) as error:
+            raise VideoError(f"unreadable ({_reason(error)})") from None
 
 
 @dataclass(frozen=True)
@@ -147,6 +153,8 @@ def _index(container: InputContainer, stream: VideoStream, path: str) -> VideoIn
         seconds = np.asarray(timestamps * tick, np.float64)
         key_times = packets.presented[packets.keys & packets.shown]
         keyframes = np.union1d([0], np.searchsorted(timestamps, key_times))
+        if container.format.name in CONTAINERS_NOT_SEEKABLE:
+            keyframes = keyframes[:1]
         last_ticks = int(packets.durations[packets.shown & (packets.presented == timestamps[-1])][0])
     typical = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
     usual = typical or float(packets.durations[-1]) * tick or 1 / float(stream.average_rate or 25)
@@ -218,6 +226,7 @@ def _info(stream: VideoStream, path: str, *, num_frames: int, duration: float) -
         codec=context.codec.canonical_name,
         pixel_format=stream.pix_fmt or "unknown",
         size_bytes=status.st_size,
+        fingerprint=fingerprint(path),
         modified=datetime.fromtimestamp(status.st_mtime, UTC).isoformat(timespec="seconds"),
     )
 

@@ -317,6 +317,37 @@ def test_a_dry_run_says_what_would_come_and_touches_nothing(p3dfeat, folder, out
     assert "3 stored already" in again.stdout
 
 
+def test_a_dry_run_refuses_what_the_run_would(p3dfeat, folder, output):
+    p3dfeat("extract", folder, "-o", output, "--clips", 2)
+    for options in (["--clips", 3], ["--precision", "fp8"], ["--device", "tpu"]):
+        assert p3dfeat("extract", folder, "-o", output, *options, "--dry-run").code == 2
+    overwriting = p3dfeat("extract", folder, "-o", output, "--clips", 3, "--overwrite", "--dry-run")
+    assert "3 videos, 9 clips" in overwriting.stdout
+
+
+def test_limit_counts_what_is_stored_not_what_fails(p3dfeat, tmp_path, output):
+    videos = tmp_path / "limited"
+    videos.mkdir()
+    (videos / "0.mp4").write_text("x")
+    for number in (1, 2):
+        numbered_video(videos / f"{number}.mp4", 20)
+    assert "1 stored, 0 skipped, 1 failed" in p3dfeat("extract", videos, "-o", output, "--limit", 1).stderr
+    assert "1 stored, 1 skipped, 1 failed" in p3dfeat("extract", videos, "-o", output, "--limit", 1).stderr
+
+
+@pytest.mark.parametrize("option", ["--step", "--clips", "--stride"])
+def test_absurd_numbers_are_wrong_usage(p3dfeat, folder, output, option):
+    ended = p3dfeat("extract", folder, "-o", output, option, 10**18)
+    assert ended.code == 2
+    assert "must be from 1 to 1,000,000" in ended.stderr
+
+
+def test_names_cannot_steer_the_terminal(p3dfeat, tmp_path, output):
+    (tmp_path / "\x1b[31mred\n.mp4").write_text("x")
+    (line, _) = p3dfeat("extract", tmp_path, "-o", output).stderr.splitlines()[-2:]
+    assert "\x1b" not in line
+
+
 def test_a_dry_run_lists_what_cannot_be_read(p3dfeat, folder, tmp_path):
     (tmp_path / "bad.mp4").write_text("x")
     ended = p3dfeat("extract", folder, tmp_path / "bad.mp4", "--dry-run")
@@ -387,6 +418,23 @@ def test_an_interrupt_stores_what_was_finished_and_exits_130(tmp_path, output):
         assert len(features) < 12
 
 
+def test_a_terminated_run_stores_what_was_finished_and_exits_143(tmp_path, output):
+    videos = long_videos(tmp_path)
+    process = start("extract", videos, "-o", output, "--stride", 4, "--json", stdout=subprocess.PIPE)
+    first = json.loads(process.stdout.readline())
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert first["id"] in package.open_features(output)
+
+
+@pytest.mark.parametrize("command", [["extract", "-", "-o", "x.h5"], ["classify", "-"]])
+def test_a_closed_stdin_is_wrong_usage(tmp_path, command):
+    line = " ".join(f"'{word}'" for word in [sys.executable, "-m", "p3dfeat", *command])
+    done = subprocess.run(f"{line} <&-", shell=True, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stderr) == (2, "p3dfeat: -: stdin is closed\n")
+
+
 def test_a_killed_run_loses_only_what_was_in_flight(p3dfeat, tmp_path, output):
     videos = long_videos(tmp_path)
     process = start("extract", videos, "-o", output, "--stride", 4, "--json", stdout=subprocess.PIPE)
@@ -420,7 +468,7 @@ def test_a_terminal_shows_one_bar_for_the_run(tmp_path, output):
     videos = long_videos(tmp_path, 3)
     (videos / "bad.mp4").write_text("x")
     master, slave = os.openpty()
-    process = start("extract", videos, "-o", output, "--stride", 2, stdout=subprocess.PIPE, stderr=slave)
+    process = start("extract", videos, "-o", output, "--stride", 2, "--json", stdout=subprocess.PIPE, stderr=slave)
     os.close(slave)
     shown = b""
     deadline = time.monotonic() + 120
@@ -432,7 +480,8 @@ def test_a_terminal_shows_one_bar_for_the_run(tmp_path, output):
         if not part:
             break
         shown += part
-    process.communicate()
+    records = process.communicate()[0].splitlines()
+    assert [json.loads(record)["event"] for record in records] == ["video"] * 4 + ["summary"]
     os.close(master)
     text = shown.decode()
     assert process.returncode == 3

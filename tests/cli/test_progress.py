@@ -48,6 +48,8 @@ def test_inputs_that_failed_or_were_stored_before_the_run_are_no_part_of_it(bar)
     bar(VideoDone("y", "y.mp4", "skipped"))
     bar(ToDo(2))
     assert shown(bar) == ("0/2 videos", "0/0 clips", "1 failed")
+    bar(Started(video(0), 10))
+    assert shown(bar) == ("0/2 videos", "0/20 clips", "1 failed")
 
 
 def test_videos_that_fail_to_open_are_expected_no_more(bar):

@@ -10,6 +10,7 @@ import pytest
 
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import FeatureFileError, OutputError, VideoError
+from p3dfeat.fingerprint import fingerprint
 from p3dfeat.store import FeatureWriter, Ledger, Settings, open_features
 from p3dfeat.store import write as write_module
 from p3dfeat.types import Features, Video, VideoInfo
@@ -27,7 +28,7 @@ SETTINGS = Settings(
     device="cpu",
     p3dfeat_version="0",
 )
-INFO = VideoInfo(2.0, 25.0, 50, 320, 240, 0, "1:1", "h264", "yuv420p", 1234, "2026-01-01T00:00:00+00:00")
+INFO = VideoInfo(2.0, 25.0, 50, 320, 240, 0, "1:1", "h264", "yuv420p", 1234, "0" * 16, "2026-01-01T00:00:00+00:00")
 
 
 def video(id: str) -> Video:
@@ -286,18 +287,21 @@ def test_a_full_disk_while_joining_loses_nothing(output, monkeypatch):
 
 
 def test_an_id_stored_for_another_file_is_not_taken_for_done(output, tmp_path):
-    (tmp_path / "clip.mp4").write_bytes(b"x" * INFO.size_bytes)
-    (tmp_path / "other.mp4").write_bytes(b"x" * 99)
-    write(output, "clip")
+    for name, content in (("clip.mp4", b"x" * 200_000), ("copy.mp4", b"x" * 200_000), ("other.mp4", b"y" * 200_000)):
+        (tmp_path / name).write_bytes(content)
+    info = replace(INFO, fingerprint=fingerprint(str(tmp_path / "clip.mp4")))
+    with FeatureWriter(output, SETTINGS) as writer:
+        writer.add(video("clip"), features())
+        writer.finish(video("clip"), info)
     with FeatureWriter(output, SETTINGS) as writer:
         assert writer.is_stored(Video("clip", str(tmp_path / "clip.mp4"), "clip.mp4"))
-        with pytest.raises(VideoError, match=r"stored for another file, folder/clip.mp4 of 1,234 bytes, .* 99"):
+        with pytest.raises(VideoError, match=r"stored for another file, folder/clip\.mp4, or it has changed"):
             writer.is_stored(Video("clip", str(tmp_path / "other.mp4"), "other.mp4"))
         with pytest.raises(VideoError, match="stored for another segment"):
             writer.is_stored(Video("clip", str(tmp_path / "clip.mp4"), "clip.mp4", 1.0, 2.0))
         writer.add(video("part"), features())
-        writer.finish(video("part"), INFO)
-        assert writer.is_stored(Video("part", str(tmp_path / "clip.mp4"), "part.mp4"))
+        writer.finish(video("part"), info)
+        assert writer.is_stored(Video("part", str(tmp_path / "copy.mp4"), "part.mp4"))
 
 
 def test_a_run_that_stores_nothing_leaves_no_file_and_replaces_none(output):
@@ -320,6 +324,46 @@ def test_a_killed_overwriting_run_is_taken_up(output):
         writer.add(video("b"), features())
         writer.finish(video("b"), INFO)
     assert list(open_features(output)) == ["a", "b"]
+
+
+def test_a_video_that_changed_since_a_killed_overwriting_run_is_computed_again(output, tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"changed")
+    writer = FeatureWriter(output, SETTINGS, overwrite=True)
+    writer.add(video("a"), features())
+    writer.finish(video("a"), INFO)
+    writer._lock._file.close()
+    with FeatureWriter(output, SETTINGS, overwrite=True) as writer:
+        assert not writer.is_stored(Video("a", str(tmp_path / "a.mp4"), "a.mp4"))
+
+
+def test_half_an_overwriting_run_replaces_nothing_and_is_gone_on_with(output):
+    write(output, "old", "a")
+    with pytest.raises(KeyboardInterrupt), FeatureWriter(output, SETTINGS, overwrite=True) as writer:
+        writer.add(video("new"), features())
+        writer.finish(video("new"), INFO)
+        raise KeyboardInterrupt
+    assert list(open_features(output)) == ["a", "old"]
+    write(output, overwrite=True)
+    assert list(open_features(output)) == ["new"]
+
+
+def test_failures_of_one_id_are_all_kept_though_another_video_has_it(output):
+    earlier = Ledger(output)
+    earlier.record("a", "a.mp4", "damaged")
+    with Ledger(output) as ledger:
+        ledger.record("x", "b.mp4", "id 'x' is given twice")
+        ledger.forget("x")
+        ledger.forget("a")
+        assert len(ledger) == 1
+    assert len(Ledger(output)) == 1
+
+
+def test_a_damaged_file_of_ours_is_refused_in_words(output):
+    write(output, "a")
+    with h5py.File(output, "a") as file:
+        del file.attrs["layers"]
+    with pytest.raises(FeatureFileError, match="its attribute layers is missing"):
+        open_features(output)
 
 
 def test_parts_of_a_killed_overwriting_run_do_no_harm_to_a_plain_one(output):
