@@ -82,6 +82,7 @@ def classify_videos(
     """A Classification or a Failure for each video, in order, as they come."""
     if top_k < 1:
         raise UsageError(f"top_k {top_k}: must be at least 1")
+    model.check_sees_pictures()
     spec = model.card.input
     engine = TorchEngine(model.net, spec, layers=("prob",), device=device, precision=precision)
     open_videos: dict[str, _Tally] = {}

@@ -7,7 +7,7 @@ from p3dfeat.errors import UsageError
 
 DEFAULT_MODEL: Final = "p3d-camera"  # embedded, so that it is there without a network
 
-CHANNELS: Final = {"rgb": 3, "bgr": 3, "luma": 1}
+CHANNELS: Final = {"rgb": 3, "bgr": 3, "luma": 1, "flow": 2}
 # A clip that repeats the last frame; none; a clip of whole frames that ends with the last, overlapping the one before.
 TAILS: Final = ("pad", "drop", "align")
 MOST: Final = 1_000_000  # clips, frames of a clip or between clips
@@ -23,7 +23,7 @@ class InputSpec:
 
     length: int = 16  # frames a clip
     step: int = 1  # every step-th frame of the video
-    channels: str = "rgb"  # "rgb", "bgr" or "luma"
+    channels: str = "rgb"  # "rgb", "bgr", "luma", or "flow": optical flow, which is not made from video here
     resize: tuple[int, int] | None = None  # (height, width) exactly, the aspect not kept
     short_side: int | None = None  # or: the short side to this many pixels, the aspect kept
     crop: tuple[int, int] | None = None  # (height, width) cut from the centre; None: no crop

@@ -109,6 +109,7 @@ def extract(
     Raises UsageError, WeightsError, FeatureFileError or OutputError where nothing can be done at all.
     """
     loaded = model if isinstance(model, Model) else load_model(model)
+    loaded.check_sees_pictures()
     sampling = loaded.sampling(clips=clips, stride=stride, step=step, fps=fps, tail=tail)
     spec = loaded.card.input
     layers = (layers,) if isinstance(layers, str) else tuple(layers)
@@ -264,6 +265,7 @@ def plan_extraction(
 ) -> ExtractPlan:
     """What ``extract`` would do with the same arguments, from the videos' packets alone. Raises what it would raise."""
     loaded = model if isinstance(model, Model) else load_model(model)
+    loaded.check_sees_pictures()
     sampling = loaded.sampling(clips=clips, stride=stride, step=step, fps=fps, tail=tail)
     spec = loaded.card.input
     layers = (layers,) if isinstance(layers, str) else tuple(layers)

@@ -13,6 +13,7 @@ from p3dfeat.cli.doctor import doctor
 from p3dfeat.cli.extract import extract
 from p3dfeat.cli.info import info
 from p3dfeat.cli.output import PipeClosedError, close_quietly, out
+from p3dfeat.cli.weights import weights
 from p3dfeat.errors import P3DFeatError
 
 INTERRUPTED = 130  # 128 + SIGINT
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 for command in (extract, classify, info, doctor):
     app.command()(command)
+app.add_typer(weights, name="weights")
 
 
 def _print_version(value: bool) -> None:

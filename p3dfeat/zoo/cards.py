@@ -4,6 +4,7 @@ import tomllib
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from p3dfeat.config import InputSpec
@@ -38,28 +39,61 @@ def weights_folder() -> Path:
 @cache
 def card_names() -> tuple[str, ...]:
     """Names of all models that come with p3dfeat."""
-    return tuple(sorted(path.stem for path in weights_folder().glob("*.toml")))
+    return tuple(sorted(path.stem for path in weights_folder().glob("p3d*.toml")))
 
 
-def find_card(name_or_path: str) -> Card:
-    """The card of a model by name, or of a .toml card or .safetensors file (its card beside it) by path.
+@cache
+def label_set(name: str) -> tuple[str, ...]:
+    """The class names of a label set, such as "kinetics400". Raises UsageError for an unknown one."""
+    known = tomllib.loads((weights_folder() / "labels.toml").read_text(encoding="utf-8"))
+    if name not in known:
+        raise UsageError(f"labels: unknown set {name!r}; known are {', '.join(known)}")
+    return tuple(known[name])
+
+
+def find_card(name_or_path: str) -> Card | None:
+    """The card of a model by name, or of a card or weights file by path; None for weights without a card beside them.
 
     Raises UsageError for an unknown name and WeightsError for a missing or wrong file.
     """
     if name_or_path in card_names():
         return load_card(weights_folder() / f"{name_or_path}.toml")
     path = Path(name_or_path)
-    if path.suffix not in (".toml", ".safetensors"):
-        raise UsageError(
-            f"model {name_or_path!r}: unknown; known are {', '.join(card_names())}, "
-            "or the path of a .toml card or of a .safetensors file with its card beside it"
-        )
+    if path.suffix == ".toml":
+        return load_card(path)
     if not path.is_file():
-        raise WeightsError(f"{path}: no such file")
-    card = path.with_suffix(".toml")
-    if not card.is_file():
-        raise WeightsError(f"{path}: no card beside it; write {card.name} to say what net and preprocessing it needs")
-    return load_card(card)
+        if path.suffix or len(path.parts) > 1:
+            raise WeightsError(f"{path}: no such file")
+        known = ", ".join(card_names())
+        raise UsageError(f"model {name_or_path!r}: unknown; known are {known}, or the path of a card or weights file")
+    beside = path.with_suffix(".toml")
+    return load_card(beside) if beside.is_file() else None
+
+
+def card_content(card: Card) -> dict[str, Any]:
+    """A card as its file holds it, for storing with the weights; defaults are left out."""
+    spec = {field.name: getattr(card.input, field.name) for field in fields(InputSpec)}
+    plain = InputSpec(resize=(1, 1))
+    return {
+        "name": card.name,
+        "title": card.title,
+        "licence": card.licence,
+        "citation": card.citation,
+        "notes": card.notes,
+        "metrics": card.metrics,
+        "labels": list(card.labels),
+        "self_test": list(card.self_test),
+        "net": {field.name: getattr(card.architecture, field.name) for field in fields(Architecture)},
+        "input": {name: value for name, value in spec.items() if value is not None and value != getattr(plain, name)},
+    }
+
+
+def card_from_content(content: dict[str, Any], weights: Path) -> Card:
+    """The card stored with ``weights``. Raises WeightsError naming the file and the field."""
+    try:
+        return _card(weights, {**content, "weights": weights.name})
+    except P3DFeatError as error:
+        raise WeightsError(f"{weights}: its card: {error}") from None
 
 
 def load_card(path: Path) -> Card:
@@ -76,7 +110,9 @@ def load_card(path: Path) -> Card:
 
 def _card(path: Path, content: dict[str, Any]) -> Card:
     table = _Table("card", content)
-    labels = table.take("labels", list)
+    labels = table.take("labels", list | str)
+    if isinstance(labels, str):
+        labels = label_set(labels)
     net = _Table("net", table.take("net", dict))
     architecture = Architecture(
         stages=tuple(net.take("stages", list)),
@@ -132,14 +168,15 @@ class _Table:
         self._prefix = "" if name == "card" else f"{name}."
         self._content = dict(content)
 
-    def take(self, field: str, kind: type, *default: Any) -> Any:
+    def take(self, field: str, kind: type | UnionType, *default: Any) -> Any:
         if field not in self._content:
             if default:
                 return default[0]
             raise UsageError(f"{self._prefix}{field}: missing")
         value = self._content.pop(field)
         if not isinstance(value, kind) or isinstance(value, bool):
-            raise UsageError(f"{self._prefix}{field}: must be a {kind.__name__}, not {value!r}")
+            wanted = getattr(kind, "__name__", str(kind))
+            raise UsageError(f"{self._prefix}{field}: must be a {wanted}, not {value!r}")
         return value
 
     def done(self) -> None:

@@ -4,15 +4,11 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
-
 from p3dfeat.config import DEFAULT_MODEL, Sampling
-from p3dfeat.errors import WeightsError
+from p3dfeat.errors import UsageError, WeightsError
 from p3dfeat.nets import P3D
 from p3dfeat.zoo.cards import Card, find_card
+from p3dfeat.zoo.convert import convert
 
 
 @dataclass(frozen=True)
@@ -29,6 +25,11 @@ class Model:
     @property
     def name(self) -> str:
         return self.card.name
+
+    def check_sees_pictures(self) -> None:
+        """Raise UsageError for a net that takes optical flow, which is not made from videos here."""
+        if self.card.input.channels == "flow":
+            raise UsageError(f"model {self.name}: takes optical flow, which p3dfeat does not compute from videos")
 
     def sampling(
         self,
@@ -50,36 +51,20 @@ class Model:
 def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> Model:
     """A model by its name (``p3dfeat.load_model("p3d-camera")``), or by the path of its card or weights.
 
+    Weights may be safetensors, .caffemodel, .caffemodel.h5, MXNet's .params (also zipped) or the community port's
+    .pth.tar, with a card of the same name beside them or none; see ``p3dfeat.zoo.convert``.
     Raises UsageError for an unknown name, WeightsError where weights are missing, damaged or another net's.
     """
     card = find_card(str(name_or_path))
+    weights = card.weights if card is not None else Path(name_or_path)
     try:
-        content = card.weights.read_bytes()
+        with open(weights, "rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise WeightsError(f"{card.weights}: not readable ({error.strerror})") from None
-    sha256 = hashlib.sha256(content).hexdigest()
-    if card.sha256 is not None and sha256 != card.sha256:
-        raise WeightsError(f"{card.weights}: sha256 is {sha256[:12]}..., the card says {card.sha256[:12]}...")
-    net = P3D(card.architecture)
-    load_weights(net, card.weights)
-    return Model(card, net.eval(), sha256)
-
-
-def load_weights(net: P3D, path: Path) -> None:
-    """Fill ``net`` from a safetensors file of its own names; every tensor is accounted for. Raises WeightsError."""
-    try:
-        stored = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from None
-    expected = {name: value for name, value in net.state_dict().items() if value.dtype.is_floating_point}
-    for name, value in expected.items():
-        if name not in stored:
-            raise WeightsError(f"{path}: tensor {name} is missing")
-        if stored[name].shape != value.shape:
-            found, wanted = tuple(stored[name].shape), tuple(value.shape)
-            raise WeightsError(f"{path}: tensor {name} is {found}, the card's net wants {wanted}")
-    surplus = sorted(stored.keys() - expected.keys())
-    if surplus:
-        raise WeightsError(f"{path}: tensor {surplus[0]} belongs to no layer of the card's net")
-    weights: dict[str, Tensor] = {name: value.to(torch.float32) for name, value in stored.items()}
-    net.load_state_dict(weights, strict=False)
+        raise WeightsError(f"{weights}: not readable ({error.strerror})") from None
+    if card is not None and card.sha256 is not None and sha256 != card.sha256:
+        raise WeightsError(f"{weights}: sha256 is {sha256[:12]}..., the card says {card.sha256[:12]}...")
+    converted = convert(weights, card=card)
+    net = P3D(converted.card.architecture)
+    net.load_state_dict(converted.state, strict=False)  # all but the counters of batch norm, which nothing reads
+    return Model(converted.card, net.eval(), sha256)

@@ -226,7 +226,7 @@ def test_the_sample_aspect_ratio_is_recorded_and_not_applied(tmp_path):
         ({"short_side": 8}, "crop"),
         ({"resize": (8, 8), "crop": (9, 8)}, "crop"),
         ({"resize": (0, 8)}, "size"),
-        ({"resize": (8, 8), "channels": "flow"}, "channels"),
+        ({"resize": (8, 8), "channels": "yuv"}, "channels"),
         ({"resize": (8, 8), "interpolation": "magic"}, "interpolation"),
         ({"resize": (8, 8), "mean": (1.0, 2.0)}, "mean"),
         ({"resize": (8, 8), "std": (0.0,)}, "std"),

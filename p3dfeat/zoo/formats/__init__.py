@@ -1,0 +1,83 @@
+"""Readers of the weight files found in the wild, each told by its content, none of which runs code.
+
+Every reader gives {name: array}, in the names of the software that wrote the file, or raises WeightsError with a line
+that does not name the file. No allocation is larger than the file.
+"""
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p3dfeat.errors import WeightsError
+from p3dfeat.zoo.formats.caffe import read_caffemodel
+from p3dfeat.zoo.formats.hdf5 import read_caffemodel_hdf5
+from p3dfeat.zoo.formats.mxnet import MAGIC as MXNET_MAGIC
+from p3dfeat.zoo.formats.mxnet import read_params
+from p3dfeat.zoo.formats.torch import read_checkpoint, read_safetensors
+
+Arrays = Mapping[str, NDArray[np.generic]]
+
+HDF5_MAGIC: Final = b"\x89HDF\r\n\x1a\n"
+ZIP_MAGIC: Final = b"PK\x03\x04"
+PICKLE_START: Final = b"\x80"
+LARGEST_BYTES: Final = 4 << 30  # a P3D-199 is 270 MB
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """What a file holds. format: "caffe", "mxnet", "torch" or "safetensors"."""
+
+    format: str
+    arrays: Arrays
+    metadata: Mapping[str, str]
+
+
+def read_weights(path: Path) -> WeightsFile:
+    """Read a weights file of any known kind, told by its content. Raises WeightsError naming the file."""
+    try:
+        return _read(path)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
+    except OSError as error:
+        raise WeightsError(f"{path}: not readable ({error.strerror or error})") from None
+
+
+def _read(path: Path) -> WeightsFile:
+    size = path.stat().st_size
+    if size > LARGEST_BYTES:
+        raise WeightsError(f"{size:,} bytes; no P3D checkpoint is that large")
+    with open(path, "rb") as file:
+        start = file.read(16)
+    if start.startswith(HDF5_MAGIC):
+        return WeightsFile("caffe", read_caffemodel_hdf5(path), {})
+    if start.startswith(ZIP_MAGIC):
+        return _read_zip(path, size)
+    if start.startswith(MXNET_MAGIC):
+        return WeightsFile("mxnet", read_params(path.read_bytes()), {})
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < size:
+        return WeightsFile("safetensors", *read_safetensors(path))
+    if start.startswith(PICKLE_START):
+        return WeightsFile("torch", read_checkpoint(path), {})
+    return WeightsFile("caffe", read_caffemodel(path.read_bytes()), {})
+
+
+def _read_zip(path: Path, size: int) -> WeightsFile:
+    """A torch checkpoint, or the published archive around one .params file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [entry for entry in archive.infolist() if entry.filename.endswith(".params")]
+            if not members:
+                return WeightsFile("torch", read_checkpoint(path), {})
+            if len(members) > 1:
+                raise WeightsError(f"{len(members)} .params files in this archive; unpack it and name one")
+            if members[0].file_size > 20 * size:  # floats hardly shrink
+                raise WeightsError("an archive that unpacks to far more than weights would")
+            return WeightsFile("mxnet", read_params(archive.read(members[0])), {})
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+        raise WeightsError(f"a damaged archive ({error})") from None

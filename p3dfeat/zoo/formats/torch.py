@@ -1,0 +1,57 @@
+"""PyTorch checkpoints, of which only tensors are loaded, and safetensors files."""
+
+import pickle
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from p3dfeat.errors import WeightsError
+
+
+def read_checkpoint(path: Path) -> dict[str, NDArray[np.generic]]:
+    """The state dict of a .pth or .pth.tar file, itself or under the key state_dict. Raises WeightsError.
+
+    torch loads it in its weights-only mode: no code of the file's is run.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old pickle protocols, which are no matter of the user's
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise WeightsError("holds more than tensors, or is damaged; to load it could run code") from None
+    except Exception as error:  # torch's readers meet damage with whatever they stumble over
+        raise WeightsError(f"a damaged PyTorch checkpoint ({type(error).__name__})") from None
+    return {name: value.numpy() for name, value in _state_dict(content).items()}
+
+
+def _state_dict(content: Any) -> dict[str, torch.Tensor]:
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping):
+        raise WeightsError(f"holds a {type(content).__name__}, not a state dict")
+    tensors: dict[str, torch.Tensor] = {}
+    for name, value in content.items():
+        if not isinstance(value, torch.Tensor):
+            raise WeightsError(f"entry {name!r} is a {type(value).__name__}, not a tensor")
+        value = value.detach()
+        tensors[str(name).removeprefix("module.")] = value.float() if value.is_floating_point() else value
+    if not tensors:
+        raise WeightsError("no weights in it")
+    return tensors
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, NDArray[np.generic]], dict[str, str]]:
+    """Arrays and metadata of a safetensors file. Raises WeightsError."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"a damaged safetensors file ({str(error).splitlines()[0]})") from None
+    return {name: value.float().numpy() for name, value in arrays.items()}, metadata

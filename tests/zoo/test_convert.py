@@ -1,0 +1,271 @@
+"""Weights of Caffe, MXNet and the community port become nets with the numbers of their makers' software."""
+
+import pickle
+import random
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import p3dfeat
+from p3dfeat.errors import UsageError, WeightsError
+from p3dfeat.nets import P3D, Architecture
+from p3dfeat.zoo import convert, load_model, save
+from p3dfeat.zoo.formats import read_weights
+from p3dfeat.zoo.names import port_name
+from tests.reference_weights import CAFFE_FILES, GLUONCV_FILE, GOLDEN
+
+TOLERANCE = 1e-4
+
+
+def relative_l2(found, expected) -> float:
+    return float(np.linalg.norm(np.asarray(found) - expected) / np.linalg.norm(expected))
+
+
+def caffe_error(model: p3dfeat.Model) -> float:
+    x = torch.from_numpy(np.load(GOLDEN / "caffe_small_input.npz")["data"]).float()
+    with torch.no_grad():
+        found = model.net(x, layers=("logits",))["logits"]
+    return relative_l2(found, np.load(GOLDEN / "caffe_small_expected.npz")["main_logits"])
+
+
+def gluoncv_error(model: p3dfeat.Model) -> float:
+    x = torch.from_numpy(np.random.default_rng(7).normal(0, 1, (2, 3, 16, 64, 64)).astype(np.float32))
+    with torch.no_grad():
+        found = model.net(x, layers=("logits",))["logits"]
+    return relative_l2(found, np.load(GOLDEN / "gluoncv_small_expected.npz")["logits"])
+
+
+@pytest.mark.parametrize("path", CAFFE_FILES, ids=lambda path: path.name)
+def test_every_encoding_of_caffe_gives_caffes_numbers(path):
+    model = load_model(path)
+    assert model.card.architecture == Architecture((2, 2, 2, 1), classes=10, base_width=4)
+    assert caffe_error(model) < TOLERANCE
+
+
+def test_mxnets_file_gives_mxnets_numbers_plain_and_zipped(tmp_path):
+    assert gluoncv_error(load_model(GLUONCV_FILE)) < TOLERANCE
+    with zipfile.ZipFile(tmp_path / "p3d.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(GLUONCV_FILE, "p3d-0000.params")
+    model = load_model(tmp_path / "p3d.zip")
+    assert model.card.architecture.family == "gluoncv"
+    assert model.card.input.step == 2
+    assert gluoncv_error(model) < TOLERANCE
+
+
+def in_protobuf(field: int, payload: bytes) -> bytes:
+    def varint(value: int) -> bytes:
+        return bytes([value & 127 | 128]) + varint(value >> 7) if value > 127 else bytes([value])
+
+    return varint(field << 3 | 2) + varint(len(payload)) + payload
+
+
+def test_weights_in_double_precision_are_read(tmp_path):
+    """BlobProto's field 8, as a Caffe built for double writes it."""
+    data = b""
+    layers: dict[str, list[np.ndarray]] = {}
+    for name, array in read_weights(CAFFE_FILES[0]).arrays.items():
+        layers.setdefault(name.rpartition("/")[0], []).append(array)
+    for name, blobs in layers.items():
+        body = in_protobuf(1, name.encode())
+        for blob in blobs:
+            shape = in_protobuf(
+                1, b"".join(bytes([d]) if d < 128 else bytes([d & 127 | 128, d >> 7]) for d in blob.shape)
+            )
+            body += in_protobuf(7, in_protobuf(8, blob.astype("<f8").tobytes()) + in_protobuf(7, shape))
+        data += in_protobuf(100, body)
+    (tmp_path / "double.caffemodel").write_bytes(data)
+    assert caffe_error(load_model(tmp_path / "double.caffemodel")) < TOLERANCE
+
+
+def port_checkpoint(net: P3D) -> dict[str, torch.Tensor]:
+    """The net's weights under the community port's names."""
+    parts = {"conv_reduce": "conv1", "conv_spatial": "conv2", "conv_temporal": "conv3", "conv_expand": "conv4"}
+    parts |= {"bn_reduce": "bn1", "bn_spatial": "bn2", "bn_temporal": "bn3", "bn_expand": "bn4"}
+    flat = parts | {"conv_spatial": "conv_normal", "bn_spatial": "bn_normal"}
+    found = {}
+    for name, value in net.state_dict().items():
+        block, _, rest = name.partition(".")
+        if not block.startswith("res"):
+            found[name.replace("conv1.", "conv1_custom.")] = value
+            continue
+        stage = int(block[3])
+        number = net.architecture.stage_blocks(stage).index(block)
+        part, _, field = rest.partition(".")
+        mapped = "downsample" if part == "shortcut" else (flat if stage == 5 else parts)[part]
+        found[f"module.layer{stage - 1}.{number}.{mapped}.{field}"] = value
+    return found
+
+
+@pytest.mark.parametrize("family", [None, "gluoncv", "authors"])
+def test_the_ports_checkpoint_is_read_either_way(tmp_path, family):
+    net = P3D(Architecture((1, 2, 3, 2), classes=400, base_width=4)).eval()
+    torch.save({"state_dict": port_checkpoint(net), "epoch": 3, "arch": "p3d"}, tmp_path / "port.pth.tar")
+    converted = convert(tmp_path / "port.pth.tar", family=family)
+    assert converted.card.architecture.family == (family or "gluoncv")
+    assert converted.card.architecture.stages == (1, 2, 3, 2)
+    for name, value in converted.state.items():
+        assert torch.equal(value, net.state_dict()[name]), name
+    assert converted.card.labels[0] == "abseiling"
+
+
+def test_every_port_name_has_one_meaning():
+    names = port_checkpoint(P3D(Architecture((2, 2, 2, 2), classes=2, base_width=2)))
+    mapped = [port_name(name.removeprefix("module.")) for name in names]
+    assert None not in mapped
+    assert len(set(mapped)) == len(mapped)
+
+
+def test_a_converted_file_needs_no_card_and_gives_the_same_numbers(tmp_path):
+    converted = convert(CAFFE_FILES[0])
+    save(converted, tmp_path / "mine.safetensors")
+    model = load_model(tmp_path / "mine.safetensors")
+    assert caffe_error(model) < TOLERANCE
+    assert model.card.input == converted.card.input
+    assert model.card.input.channels == "bgr"
+    assert model.card.labels == converted.card.labels
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.safetensors"]
+
+
+def test_a_card_beside_the_weights_is_what_counts(tmp_path):
+    target = tmp_path / "mine.caffemodel"
+    target.write_bytes(CAFFE_FILES[0].read_bytes())
+    card = 'name = "mine"\ntitle = "t"\nlicence = "MIT"\nweights = "mine.caffemodel"\n'
+    card += (
+        f"labels = {[f'l{i}' for i in range(10)]}\n[net]\nfamily = 'authors'\nstages = [2, 2, 2, 1]\nkinds = 'ABC'\n"
+    )
+    card += "base_width = 4\nchannels = 3\nclasses = 10\n[input]\nresize = [64, 64]\n"
+    (tmp_path / "mine.toml").write_text(card)
+    model = load_model(target)
+    assert (model.name, model.card.labels[9], model.card.input.size) == ("mine", "l9", (64, 64))
+
+
+def test_a_flow_net_is_converted_and_says_what_it_takes(tmp_path, folder):
+    net = P3D(Architecture((1, 1, 1, 1), classes=3, base_width=4, channels=2))
+    torch.save(port_checkpoint(net), tmp_path / "flow.pth")
+    converted = convert(tmp_path / "flow.pth", family="authors")
+    save(converted, tmp_path / "flow.safetensors")
+    assert converted.card.input.mean == (128.0,)
+    with pytest.raises(UsageError, match="takes optical flow"):
+        p3dfeat.extract(folder, tmp_path / "f.h5", model=tmp_path / "flow.safetensors")
+    with pytest.raises(WeightsError, match="no preprocessing is published"):
+        convert(tmp_path / "flow.pth")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: w.pop("layer1.0.bn2.bias"), "tensor res2a.bn_spatial.bias is missing"),
+        (
+            lambda w: w.update({"layer1.0.conv9.weight": torch.zeros(1)}),
+            "tensor layer1.0.conv9.weight belongs to no layer",
+        ),
+        (
+            lambda w: w.update({"layer1.0.bn2.bias": torch.zeros(3)}),
+            r"bn_spatial.bias is \(3,\), the net wants \(4,\)",
+        ),
+        (lambda w: w.update({"x": 3}), "entry 'x' is a int, not a tensor"),
+        (lambda w: w.pop("fc.weight"), "tensor fc.weight is missing"),
+    ],
+)
+def test_every_tensor_is_accounted_for(tmp_path, change, message):
+    net = P3D(Architecture((1, 1, 1, 1), classes=3, base_width=4))
+    weights = {name.removeprefix("module."): value for name, value in port_checkpoint(net).items()}
+    change(weights)
+    torch.save(weights, tmp_path / "port.pth")
+    with pytest.raises(WeightsError, match=message):
+        convert(tmp_path / "port.pth")
+
+
+class Hostile:
+    """Unpickled, it would make a file."""
+
+    def __init__(self, target: Path):
+        self.target = str(target)
+
+    def __reduce__(self):
+        return open, (self.target, "w")
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_no_code_of_a_pickle_is_run(tmp_path, legacy):
+    target = tmp_path / "proof"
+    if legacy:
+        (tmp_path / "evil.pth").write_bytes(pickle.dumps({"state_dict": Hostile(target)}))
+    else:
+        torch.save({"state_dict": {"x": torch.zeros(1)}, "extra": Hostile(target)}, tmp_path / "evil.pth")
+    with pytest.raises(WeightsError, match=r"could run code|damaged"):
+        convert(tmp_path / "evil.pth")
+    assert not target.exists()
+
+
+def samples(tmp_path: Path) -> dict[str, Path]:
+    """A small file of each kind."""
+    net = P3D(Architecture((1, 1, 1, 1), classes=3, base_width=2))
+    torch.save(port_checkpoint(net), tmp_path / "small.pth")
+    save(convert(tmp_path / "small.pth"), tmp_path / "small.safetensors")
+    with zipfile.ZipFile(tmp_path / "small.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(GLUONCV_FILE, "small.params")
+    kinds = {
+        path.suffix: path for path in (tmp_path / "small.pth", tmp_path / "small.safetensors", tmp_path / "small.zip")
+    }
+    return kinds | {".caffemodel": CAFFE_FILES[0], ".params": GLUONCV_FILE, ".h5": GOLDEN / "caffe_small.caffemodel.h5"}
+
+
+def mutated(data: bytes, rng: random.Random) -> bytes:
+    """Bits flipped, bytes replaced by large ones, pieces cut out, doubled or cut off; half the time near the start."""
+    changed = bytearray(data)
+    for _ in range(rng.choice([1, 1, 2, 8])):
+        if len(changed) < 2:
+            break
+        at = rng.randrange(min(len(changed), 400) if rng.random() < 0.5 else len(changed))
+        kind = rng.randrange(5)
+        if kind == 0:
+            changed[at] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            changed[at : at + 8] = rng.choice([b"\xff" * 8, b"\x7f" * 8, bytes(8)])
+        elif kind == 2:
+            del changed[at : at + rng.randrange(1, 64)]
+        elif kind == 3:
+            changed[at:at] = changed[at : at + rng.randrange(1, 64)]
+        else:
+            del changed[at + 1 :]
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("kind", [".caffemodel", ".params", ".h5", ".pth", ".safetensors", ".zip"])
+def test_a_damaged_or_hostile_file_is_an_error_and_nothing_else(tmp_path, kind):
+    data = samples(tmp_path)[kind].read_bytes()
+    rng, target, errors = random.Random(kind), tmp_path / f"mutated{kind}", []
+    for _ in range(2000):
+        target.write_bytes(mutated(data, rng))
+        try:
+            read_weights(target)
+        except WeightsError as error:
+            errors.append(str(error))
+    assert len(errors) > 200
+    assert not [error for error in errors if "\n" in error]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "no weights in it"),
+        (b"hello world, this is text", "known kind|cut off|no weights"),
+        (b"\x80\x02K\x01.", r"holds a int, not a state dict|damaged"),
+    ],
+)
+def test_something_else_is_an_error(tmp_path, content, message):
+    (tmp_path / "x.bin").write_bytes(content)
+    with pytest.raises(WeightsError, match=message):
+        load_model(tmp_path / "x.bin")
+
+
+def test_label_sets_are_complete():
+    from p3dfeat.zoo.cards import label_set
+
+    assert (len(label_set("kinetics400")), label_set("kinetics400")[0]) == (400, "abseiling")
+    assert list(label_set("kinetics400")) == sorted(label_set("kinetics400"))
+    assert len(set(label_set("sports1m"))) == 487
