@@ -5,11 +5,14 @@ from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Any
+from typing import Any, Final
 
 from p3dfeat.config import InputSpec
 from p3dfeat.errors import P3DFeatError, UsageError, WeightsError
 from p3dfeat.nets.architecture import Architecture
+
+
+LABELS: Final = "labels.toml"  # class names by label set
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,13 @@ def weights_folder() -> Path:
 @cache
 def card_names() -> tuple[str, ...]:
     """Names of all models that come with p3dfeat."""
-    return tuple(sorted(path.stem for path in weights_folder().glob("p3d*.toml")))
+    return tuple(sorted(path.stem for path in weights_folder().glob("*.toml") if path.name != LABELS))
 
 
 @cache
 def label_set(name: str) -> tuple[str, ...]:
     """The class names of a label set, such as "kinetics400". Raises UsageError for an unknown one."""
-    known = tomllib.loads((weights_folder() / "labels.toml").read_text(encoding="utf-8"))
+    known = tomllib.loads((weights_folder() / LABELS).read_text(encoding="utf-8"))
     if name not in known:
         raise UsageError(f"labels: unknown set {name!r}; known are {', '.join(known)}")
     return tuple(known[name])
