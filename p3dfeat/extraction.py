@@ -109,12 +109,9 @@ def extract(
     Raises UsageError, WeightsError, FeatureFileError or OutputError where nothing can be done at all.
     """
     loaded = model if isinstance(model, Model) else load_model(model)
-    loaded.check_sees_pictures()
     sampling = loaded.sampling(clips=clips, stride=stride, step=step, fps=fps, tail=tail)
-    spec = loaded.card.input
-    layers = (layers,) if isinstance(layers, str) else tuple(layers)
-    engine = TorchEngine(loaded.net, spec, layers=layers, device=device, precision=precision)
-    limit = _checked_limit(limit)
+    engine = _engine(loaded, layers, device, precision)
+    limit, spec = _checked_limit(limit), loaded.card.input
     videos, failures = find_videos(as_texts(inputs), stdin=stdin)
     settings = _settings(loaded, engine, sampling)
     run = _Run(Path(output), on_event)
@@ -265,12 +262,9 @@ def plan_extraction(
 ) -> ExtractPlan:
     """What ``extract`` would do with the same arguments, from the videos' packets alone. Raises what it would raise."""
     loaded = model if isinstance(model, Model) else load_model(model)
-    loaded.check_sees_pictures()
     sampling = loaded.sampling(clips=clips, stride=stride, step=step, fps=fps, tail=tail)
-    spec = loaded.card.input
-    layers = (layers,) if isinstance(layers, str) else tuple(layers)
-    engine = TorchEngine(loaded.net, spec, layers=layers, device=device, precision=precision)
-    limit = _checked_limit(limit)
+    engine = _engine(loaded, layers, device, precision)
+    limit, spec = _checked_limit(limit), loaded.card.input
     stored = set(stored_ids(output, _settings(loaded, engine, sampling), overwrite=overwrite)) if output else set()
     videos, failures = find_videos(as_texts(inputs), stdin=stdin)
     planned: list[PlannedVideo] = []
@@ -282,11 +276,17 @@ def plan_extraction(
             planned.append(PlannedVideo(video.id, video.source, len(plan(index, video, sampling)), index.info))
         except VideoError as error:
             failures.append(Failure(video.id, video.source, error))
-    shapes = layer_shapes(loaded.card.architecture, layers, spec.length, spec.size)
+    shapes = layer_shapes(loaded.card.architecture, engine.layers, spec.length, spec.size)
     clip_bytes = sum(4 * prod(shape) for shape in shapes.values()) + 16  # float32, and two float64 of seconds
     pooled_bytes = 4 * prod(shapes["pool5"]) if "pool5" in shapes else 0
     skipped = sum(video.id in stored for video in videos)
     return ExtractPlan(tuple(planned), tuple(failures), skipped, clip_bytes, VIDEO_OVERHEAD_BYTES + pooled_bytes)
+
+
+def _engine(model: Model, layers: str | Sequence[str], device: str, precision: str) -> TorchEngine:
+    model.check_sees_pictures()
+    names = (layers,) if isinstance(layers, str) else tuple(layers)
+    return TorchEngine(model.net, model.card.input, layers=names, device=device, precision=precision)
 
 
 def _checked_limit(limit: int | None) -> int:

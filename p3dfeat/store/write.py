@@ -5,29 +5,20 @@ however it ends, the parts are joined into a copy of the output that then takes 
 left behind are taken up by the next one. So a kill loses at most the videos then in flight.
 """
 
-import fcntl
-import hashlib
-import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Set
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Mapping, Set
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import h5py
-import numpy as np
-from numpy.typing import NDArray
 
 from p3dfeat.errors import FeatureFileError, OutputError, VideoError
 from p3dfeat.fingerprint import fingerprint
 from p3dfeat.store.layout import VIDEO_MARK, Settings, differences, open_hdf5, read_attributes
+from p3dfeat.store.parts import Lock, Part, writing
 from p3dfeat.store.read import video_ids
 from p3dfeat.types import Features, Video, VideoInfo
-
-BUFFERED_BYTES: Final = 4 << 20  # of one video's rows held in memory before they go to its part
-POOLED: Final = "pool5"  # the layer whose mean over clips is a video's descriptor
 
 
 def stored_ids(output: str | Path, settings: Settings, *, overwrite: bool = False) -> list[str]:
@@ -70,14 +61,14 @@ class FeatureWriter:
         self.parts = self.output.with_name(self.output.name + ".parts")
         self._joining = self.output.with_name(self.output.name + ".joining")
         self._attributes = settings.as_attributes()
-        self._open: dict[str, _Part] = {}
+        self._open: dict[str, Part] = {}
         self._where: dict[str, Path] = {}
         self._reader: h5py.File | None = None
         self._overwrites = overwrite
         if not os.path.isdir(self.output.parent):
             raise OutputError(f"{self.output}: its folder {self.output.parent} does not exist")
-        with _writing(self.output):
-            self._lock = _Lock(self.parts)
+        with writing(self.output):
+            self._lock = Lock(self.parts)
             try:
                 self._keeps = self._learn_stored()
                 if overwrite:
@@ -163,13 +154,13 @@ class FeatureWriter:
     def add(self, video: Video, features: Features) -> None:
         """Append rows of a video that is being computed. Raises OutputError."""
         if video.id not in self._open:
-            self._open[video.id] = _Part(self.parts, video.id, self._attributes)
-        with _writing(self.output):
+            self._open[video.id] = Part(self.parts, video.id, self._attributes)
+        with writing(self.output):
             self._open[video.id].add(features)
 
     def finish(self, video: Video, info: VideoInfo) -> None:
         """Every row of ``video`` is added: from now on a kill does not lose it. Raises OutputError."""
-        with _writing(self.output):
+        with writing(self.output):
             self._where[video.id] = self._open.pop(video.id).finish(video, info)
 
     def abandon(self, video: Video) -> None:
@@ -188,7 +179,7 @@ class FeatureWriter:
             self._reader = None
         finished = sorted(self.parts.glob("*.h5"))
         if finished:
-            with _writing(self.output):
+            with writing(self.output):
                 try:
                     self._join(finished)
                 finally:
@@ -224,181 +215,3 @@ class FeatureWriter:
                 self.commit()
         finally:
             self._lock.release()
-
-
-class _Lock:
-    """A folder of parts that one run holds. The system gives it up when the process dies."""
-
-    def __init__(self, folder: Path):
-        self._folder = folder
-        while not self._taken():
-            continue  # the run that held it removed the folder as it ended
-
-    def _taken(self) -> bool:
-        self._folder.mkdir(exist_ok=True)
-        path = self._folder / "lock"
-        try:
-            self._file = open(path, "a")  # noqa: SIM115  # open for as long as the run
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise OutputError(
-                f"{self._folder}: held by another run; wait for its end or choose another output"
-            ) from None
-        except OSError:
-            return True  # a file system without locks: as good as it gets
-        try:
-            return os.path.samestat(os.fstat(self._file.fileno()), os.stat(path))
-        except FileNotFoundError:
-            return False
-
-    def release(self) -> None:
-        """Let go, and leave nothing behind that means nothing."""
-        if not any(self._folder.glob("*.h5")):
-            shutil.rmtree(self._folder, ignore_errors=True)
-        self._file.close()
-
-
-class _Part:
-    """One video on its way to the file: rows in memory, beyond 4 MB in an HDF5 file of its own."""
-
-    def __init__(self, folder: Path, id: str, attributes: dict[str, Any]):
-        name = hashlib.sha256(id.encode()).hexdigest()[:24]
-        self._id, self._attributes = id, attributes
-        self._path, self._final = folder / f"{name}.writing", folder / f"{name}.h5"
-        self._rows: list[Features] = []
-        self._file: h5py.File | None = None
-        self._sum: NDArray[np.float64] | None = None
-        self._count = self._padded = 0
-
-    def add(self, features: Features) -> None:
-        self._rows.append(features)
-        self._count += len(features)
-        self._padded += features.padded_frames
-        if POOLED in features.layers:
-            total = features.layers[POOLED].sum(axis=0, dtype=np.float64)
-            self._sum = total if self._sum is None else self._sum + total
-        if sum(rows.nbytes for part in self._rows for rows in part.layers.values()) > BUFFERED_BYTES:
-            self._flush(last=False)
-
-    def _flush(self, *, last: bool) -> None:
-        """Move the rows to the part; a video that never overflowed gets datasets of its exact size."""
-        names = self._rows[0].layers if self._rows else ()
-        arrays = {name: np.concatenate([part.layers[name] for part in self._rows]) for name in names}
-        if self._rows:
-            arrays["seconds"] = np.concatenate([part.seconds for part in self._rows])
-        whole = last and self._file is None
-        if self._file is None:
-            self._file = h5py.File(self._path, "w")
-            self._file.attrs.update(self._attributes)
-        group = self._file.require_group(self._id)
-        for name, rows in arrays.items():
-            if whole:
-                group.create_dataset(name, data=rows)
-            elif name not in group:
-                group.create_dataset(name, data=rows, maxshape=(None, *rows.shape[1:]), chunks=True)
-            else:
-                dataset = group[name]
-                dataset.resize(len(dataset) + len(rows), axis=0)
-                dataset[-len(rows) :] = rows
-        self._rows.clear()
-
-    def finish(self, video: Video, info: VideoInfo) -> Path:
-        self._flush(last=True)
-        assert self._file is not None
-        group = self._file[self._id]
-        if self._sum is not None:
-            group.create_dataset("pooled", data=(self._sum / self._count).astype(np.float32))
-        group.attrs.update(asdict(info))
-        group.attrs["padded_frames"] = self._padded
-        if video.start_seconds is not None:
-            group.attrs["segment_start_seconds"] = video.start_seconds
-        if video.end_seconds is not None:
-            group.attrs["segment_end_seconds"] = video.end_seconds
-        group.attrs[VIDEO_MARK] = video.source
-        self._file.close()
-        os.replace(self._path, self._final)
-        return self._final
-
-    def discard(self) -> None:
-        if self._file is not None:
-            self._file.close()
-        self._path.unlink(missing_ok=True)
-
-
-class Ledger:
-    """``<output>.failed.jsonl``: a line for each video that could not be read, with the reason.
-
-    Use in a with statement, whose end drops the lines of videos that were stored after all.
-    """
-
-    def __init__(self, output: str | Path):
-        self.path = Path(f"{output}.failed.jsonl")
-        self._earlier: dict[str, dict[str, str]] = {}  # of earlier runs, by id
-        self._entries: list[dict[str, str]] = []  # of this run
-        with _writing(self.path):
-            if self.path.exists():
-                for line in self.path.read_text(encoding="utf-8", errors="replace").split("\n"):
-                    self._recall(line)
-
-    def _recall(self, line: str) -> None:
-        if not line:
-            return
-        try:
-            entry = json.loads(line)
-            self._earlier[entry["id"]] = entry
-        except (ValueError, KeyError, TypeError):
-            raise FeatureFileError(f"{self.path}: not a list of failures; move it out of the way") from None
-
-    def __len__(self) -> int:
-        return len(self._earlier) + len(self._entries)
-
-    def clear(self) -> None:
-        """Forget what earlier runs recorded."""
-        self._earlier.clear()
-
-    def record(self, id: str, source: str, error: str) -> None:
-        """Add a failure, on disk at once. Raises OutputError."""
-        self._earlier.pop(id, None)
-        entry = {"id": id, "source": source, "error": error}
-        self._entries.append(entry)
-        with _writing(self.path), open(self.path, "a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(_json_line(entry))
-
-    def forget(self, id: str) -> None:
-        """A video that failed in an earlier run was stored after all."""
-        self._earlier.pop(id, None)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.save()
-
-    def save(self) -> None:
-        """Write the list anew without what was mended, or remove it where nothing failed. Raises OutputError."""
-        with _writing(self.path):
-            if not len(self):
-                self.path.unlink(missing_ok=True)
-                return
-            fresh = self.path.with_name(self.path.name + ".writing")
-            lines = map(_json_line, (*self._earlier.values(), *self._entries))
-            fresh.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
-            os.replace(fresh, self.path)
-
-
-def _json_line(entry: dict[str, str]) -> str:
-    return json.dumps(entry, ensure_ascii=False) + "\n"
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """One line for whatever the file system says."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error).split("(")[0].strip()
-        raise OutputError(f"{path}: cannot be written ({reason})") from None

@@ -11,7 +11,6 @@ from p3dfeat.config import InputSpec
 from p3dfeat.errors import P3DFeatError, UsageError, WeightsError
 from p3dfeat.nets.architecture import Architecture
 
-
 LABELS: Final = "labels.toml"  # class names by label set
 
 

@@ -79,5 +79,5 @@ def _read_zip(path: Path, size: int) -> WeightsFile:
             if members[0].file_size > 20 * size:  # floats hardly shrink
                 raise WeightsError("an archive that unpacks to far more than weights would")
             return WeightsFile("mxnet", read_params(archive.read(members[0])), {})
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError) as error:
         raise WeightsError(f"a damaged archive ({error})") from None
