@@ -48,7 +48,8 @@ def main() -> None:
         console = Console(record=True, width=COLUMNS, file=nowhere, force_terminal=True)
         for command in COMMANDS:
             console.print(Text.assemble(("$ ", "green"), (command, "bold")))
-            console.print(Text.from_ansi(last_screen(shown(command))), "")
+            console.print(Text.from_ansi(last_screen(shown(command))))
+            console.print()
         console.save_svg(str(PICTURE), title="p3dfeat")
     print(PICTURE)
 
