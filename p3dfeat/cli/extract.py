@@ -20,7 +20,7 @@ Inputs = Annotated[
 OutputFile = Annotated[str, typer.Option("--output", "-o", metavar="FILE.h5", help="Feature file to make or add to.")]
 Layers = Annotated[str, typer.Option(metavar="NAME,...", help="Layers to store: pool5, prob, logits, res5c ...")]
 Tail = Annotated[str, typer.Option(metavar="pad|drop|align", help="With --stride: the frames after the last clip.")]
-Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Compute at most N videos.")]
+Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Store at most N videos.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what FILE.h5 holds.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")]
 

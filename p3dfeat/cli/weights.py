@@ -44,7 +44,10 @@ def convert(
     target = output or file.with_name(f"{file.name.split('.')[0]}.safetensors")
     if target.exists() and target.samefile(file):
         raise UsageError(f"{target}: is the file to convert; name another with -o")
-    converted = zoo.convert(file, card=zoo.find_card(card) if card else None, family=family, kinds=kinds)
+    found = zoo.find_card(card) if card else None
+    if card and found is None:
+        raise UsageError(f"card {card!r}: has no card beside it; name a model or a .toml file")
+    converted = zoo.convert(file, card=found, family=family, kinds=kinds)
     zoo.save(converted, target)
     net = converted.card.architecture
     out.say(

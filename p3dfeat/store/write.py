@@ -1,8 +1,9 @@
 """Writing feature files so that the file under its name is at every moment absent or complete.
 
 Each video is written to a part of its own in ``<output>.parts/`` and renamed when it is whole. At the end of a run,
-however it ends, the parts are joined into a copy of the output that then takes its place. Parts that a killed run
-left behind are taken up by the next one. So a kill loses at most the videos then in flight.
+however it ends, the parts are joined into a copy of the output that then takes its place; only a run that was to
+overwrite and did not come to its end leaves the output, and its parts, as they are. Parts that an earlier run left
+behind are taken up by the next one. So a kill loses at most the videos then in flight.
 """
 
 import os
@@ -211,7 +212,8 @@ class FeatureWriter:
             part.discard()
         self._open.clear()
         try:
-            if kind is None or not self._overwrites:  # half a run replaces nothing; the same command goes on with it
+            # Half a run replaces nothing: its parts stay, and the same command goes on with them.
+            if kind is None or not self._overwrites or not os.path.exists(self.output):
                 self.commit()
         finally:
             self._lock.release()

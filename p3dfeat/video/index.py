@@ -141,7 +141,8 @@ def _read_packets(container: InputContainer, stream: VideoStream) -> _Packets:
 def _index(container: InputContainer, stream: VideoStream, path: str) -> VideoIndex:
     packets = _read_packets(container, stream)
     num_packets = len(packets.keys)
-    packets = packets.decodable()
+    if num_packets:
+        packets = packets.decodable()
     if not packets.shown.any():
         raise VideoError("no frames in its video stream")
     tick = float(stream.time_base or 0)

@@ -132,8 +132,8 @@ def _labels(content: WeightsFile, classes: int) -> tuple[str, ...]:
     """Class names where the file or its family tells which set they are of."""
     if any(name.startswith("fc_sports1m") for name in content.arrays):
         known = label_set("sports1m")
-    elif content.format != "caffe" or any(name.startswith("fc_kinetics") for name in content.arrays):
-        known = label_set("kinetics400")  # what all published nets of GluonCV and the port were trained on
+    elif content.format in ("mxnet", "torch") or any(name.startswith("fc_kinetics") for name in content.arrays):
+        known = label_set("kinetics400")  # what the published nets of GluonCV and the port were trained on
     else:
         known = ()
     return known if len(known) == classes else tuple(f"class {number}" for number in range(classes))

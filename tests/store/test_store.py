@@ -348,6 +348,14 @@ def test_half_an_overwriting_run_replaces_nothing_and_is_gone_on_with(output):
     assert list(open_features(output)) == ["new"]
 
 
+def test_an_interrupted_overwriting_run_with_nothing_to_protect_stores_what_it_finished(output):
+    with pytest.raises(KeyboardInterrupt), FeatureWriter(output, SETTINGS, overwrite=True) as writer:
+        writer.add(video("new"), features())
+        writer.finish(video("new"), INFO)
+        raise KeyboardInterrupt
+    assert list(open_features(output)) == ["new"]
+
+
 def test_failures_of_one_id_are_all_kept_though_another_video_has_it(output):
     earlier = Ledger(output)
     earlier.record("a", "a.mp4", "damaged")

@@ -228,6 +228,17 @@ def broken(tmp_path, kind: str):
         path.write_text("not a video\n" * 100)
     elif kind == "audio":
         return write_audio(tmp_path / "broken.m4a")
+    elif kind == "no frames":
+        path = tmp_path / "broken.mkv"
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx264", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+            sound = container.add_stream("aac", rate=44100, layout="mono")
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 44100), np.float32), format="fltp", layout="mono")
+            frame.rate = 44100
+            container.start_encoding()
+            container.mux(sound.encode(frame))
+            container.mux(sound.encode())
     elif kind == "folder":
         path.mkdir()
     elif kind == "unreadable":
@@ -259,6 +270,7 @@ def broken(tmp_path, kind: str):
         ("empty", "empty file, 0 bytes"),
         ("text", "not a video"),
         ("audio", "no video stream; is it an audio file"),
+        ("no frames", "no frames in its video stream"),
         ("folder", "not a video"),
         ("unreadable", "not readable; check its permissions"),
         ("cut", "damaged beyond opening"),

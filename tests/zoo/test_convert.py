@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import p3dfeat
 from p3dfeat.errors import UsageError, WeightsError
@@ -127,6 +128,13 @@ def test_a_converted_file_needs_no_card_and_gives_the_same_numbers(tmp_path):
     assert model.card.input.channels == "bgr"
     assert model.card.labels == converted.card.labels
     assert [path.name for path in tmp_path.iterdir()] == ["mine.safetensors"]
+
+
+def test_four_hundred_classes_of_somebodys_own_are_not_called_kinetics(tmp_path):
+    net = P3D(Architecture((1, 1, 1, 1), classes=400, base_width=2))
+    weights = {n: v.contiguous() for n, v in net.state_dict().items() if v.dtype.is_floating_point}
+    save_file(weights, tmp_path / "own.safetensors")
+    assert convert(tmp_path / "own.safetensors", family="authors").card.labels[0] == "class 0"
 
 
 def test_a_card_beside_the_weights_is_what_counts(tmp_path):
