@@ -10,8 +10,8 @@ from examples.sample_videos import write_samples
 
 FOLDER = Path("demo")
 COMMANDS = (
-    "p3dfeat extract demo/videos -o demo/feats.h5 --overwrite",
-    "p3dfeat classify demo/videos/pan_left.mp4 demo/videos/tour.mp4 --top-k 3 --timeline",
+    "p3dfeat extract demo/videos -o demo/feats.h5 --model p3d-camera --overwrite",
+    "p3dfeat classify demo/videos/pan_left.mp4 demo/videos/tour.mp4 -m p3d-camera --top-k 3 --timeline",
     "p3dfeat info demo/feats.h5",
 )
 

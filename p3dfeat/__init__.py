@@ -14,9 +14,9 @@
 Importing it is cheap; torch, av and h5py are loaded when a function is first used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from p3dfeat._lazy import lazy
 from p3dfeat._version import __version__
 from p3dfeat.errors import (
     FeatureFileError,
@@ -86,12 +86,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'p3dfeat' has no attribute {name!r}")
-    value = getattr(import_module(f"p3dfeat.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

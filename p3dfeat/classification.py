@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 
 from p3dfeat import pipeline
-from p3dfeat.config import DEFAULT_MODEL, Sampling
+from p3dfeat.config import Sampling
 from p3dfeat.engines.torch_engine import TorchEngine
 from p3dfeat.errors import UsageError
 from p3dfeat.sources import as_texts, find_videos
-from p3dfeat.types import Classification, Failure, Features, Prediction, Span, Video
+from p3dfeat.types import Classification, Failure, Features, Span, Video, best_predictions
 from p3dfeat.zoo import Model, load_model
 
 
 def classify(
     inputs: str | Path | Sequence[str | Path],
     *,
-    model: str | Path | Model = DEFAULT_MODEL,
+    model: str | Path | Model | None = None,
     top_k: int = 5,
     timeline: bool = False,
     clips: int | None = None,
@@ -112,11 +112,8 @@ class _Tally:
     def classification(self, video: Video, labels: Sequence[str], top_k: int) -> Classification:
         rows = np.concatenate(self.probabilities)
         mean = rows.mean(axis=0, dtype=np.float64)
-        best = np.argsort(-mean, kind="stable")[:top_k]
-        predictions = tuple(Prediction(labels[i], int(i), float(mean[i])) for i in best)
-        return Classification(
-            video.id, video.source, predictions, timeline_of(rows, np.concatenate(self.seconds), labels)
-        )
+        timeline = timeline_of(rows, np.concatenate(self.seconds), labels)
+        return Classification(video.id, video.source, best_predictions(mean, labels, top_k), timeline)
 
 
 def timeline_of(probabilities: np.ndarray, seconds: np.ndarray, labels: Sequence[str]) -> tuple[Span, ...]:

@@ -1,17 +1,25 @@
 """Settings, frozen and checked when made. A stage is handed only its own part."""
 
+import os
 from dataclasses import dataclass
 from typing import Final
 
 from p3dfeat.errors import UsageError
 
-DEFAULT_MODEL: Final = "p3d-camera"  # embedded, so that it is there without a network
+DEFAULT_MODEL: Final = "p3d131-kinetics400"  # the best of those that can be fetched without hands
+EMBEDDED_MODEL: Final = "p3d-camera"  # comes with p3dfeat, so that it is there without a network
+MODEL_SETTING: Final = "P3DFEAT_MODEL"
 
 CHANNELS: Final = {"rgb": 3, "bgr": 3, "luma": 1, "flow": 2}
 # A clip that repeats the last frame; none; a clip of whole frames that ends with the last, overlapping the one before.
 TAILS: Final = ("pad", "drop", "align")
 MOST: Final = 1_000_000  # clips, frames of a clip or between clips
 INTERPOLATIONS: Final = ("nearest", "bilinear", "bicubic", "area", "lanczos")
+
+
+def default_model() -> str:
+    """The model that is taken where none is named: $P3DFEAT_MODEL, or DEFAULT_MODEL."""
+    return os.environ.get(MODEL_SETTING) or DEFAULT_MODEL
 
 
 @dataclass(frozen=True)

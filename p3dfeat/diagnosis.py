@@ -1,23 +1,23 @@
 """What this installation is and whether it computes what it should."""
 
-import os
 import platform
 import sys
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
 
 from p3dfeat._version import __version__
-from p3dfeat.config import DEFAULT_MODEL, InputSpec
+from p3dfeat.config import EMBEDDED_MODEL, InputSpec, default_model
 from p3dfeat.engines.normalize import normalize
 from p3dfeat.errors import WeightsError
 from p3dfeat.types import UInt8Array
 from p3dfeat.video.codecs import available_decoders, ffmpeg_version
-from p3dfeat.zoo import Model, card_names, load_model, weights_folder
+from p3dfeat.zoo import Model, card_names, load_located, load_model, published_card, weights_folder, weights_here
+from p3dfeat.zoo.cache import cache_folder, digests
+from p3dfeat.zoo.hub import cache_folder as hub_cache_folder
 
 PACKAGES: Final = ("torch", "av", "h5py", "numpy", "huggingface-hub", "safetensors", "typer", "rich")
 TOLERANCE: Final = (
@@ -39,7 +39,9 @@ class Diagnosis:
     decoders: list[str]
     models: list[str]
     embedded_weights: str
-    weights_cache: str
+    default_model: str
+    weights_cache: str  # of files from the web
+    hub_cache: str  # of the Hugging Face hub's, wherever HF_HUB_CACHE or HF_HOME put it
     self_test_error: float  # relative L2 of the embedded model's logits to the stored ones
     self_test_passed: bool
 
@@ -49,7 +51,7 @@ class Diagnosis:
 
 def diagnose() -> Diagnosis:
     """Look at the installation and run the embedded model once. Raises WeightsError where that is not to be had."""
-    error = self_test_error(load_model(DEFAULT_MODEL))
+    error = self_test_error(load_model(EMBEDDED_MODEL))
     return Diagnosis(
         p3dfeat=__version__,
         python=f"{platform.python_version()} ({sys.executable})",
@@ -61,17 +63,62 @@ def diagnose() -> Diagnosis:
         decoders=available_decoders(),
         models=list(card_names()),
         embedded_weights=str(weights_folder()),
+        default_model=default_model(),
         weights_cache=str(cache_folder()),
+        hub_cache=str(hub_cache_folder()),
         self_test_error=error,
         self_test_passed=error <= TOLERANCE,
     )
 
 
-def cache_folder() -> Path:
-    """Where downloaded weights are kept: the Hugging Face cache, wherever HF_HUB_CACHE or HF_HOME put it."""
-    from huggingface_hub.constants import HF_HUB_CACHE
+@dataclass(frozen=True)
+class WeightsCheck:
+    """What a look at one model's weights found."""
 
-    return Path(os.path.expanduser(HF_HUB_CACHE))
+    name: str
+    path: str
+    checksums: tuple[str, ...]  # the kinds that were known and agree
+    self_test: str  # what its answer to the self-test clip was held to
+    error: str | None = None  # what is wrong; nothing else counts then
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) | {"checksums": list(self.checksums)}
+
+
+def check_weights(name: str) -> WeightsCheck:
+    """Recompute the checksums of a model's weights and run it on the self-test clip; nothing is fetched.
+
+    Raises UsageError for an unknown name.
+    """
+    card = published_card(name)
+    located = weights_here(card)
+    if located is None:
+        return WeightsCheck(name, "", (), "", f"not here; p3dfeat weights download {name} fetches it")
+    expected = {**({"sha256": located.sha256} if located.sha256 else {}), **card.checksums}
+    try:
+        found = digests(located.weights, tuple(expected))
+        for kind, digest in expected.items():
+            if found[kind] != digest:
+                raise WeightsError(f"{kind} is {found[kind][:12]}..., not {digest[:12]}...")
+        answer = _self_test(load_located(located))
+    except OSError as error:
+        return WeightsCheck(name, str(located.weights), (), "", f"not readable ({error.strerror})")
+    except WeightsError as error:
+        return WeightsCheck(name, str(located.weights), (), "", str(error))
+    return WeightsCheck(name, str(located.weights), tuple(expected), answer)
+
+
+def _self_test(model: Model) -> str:
+    """How the answer to the self-test clip was judged. Raises WeightsError for a wrong one."""
+    if model.card.self_test:
+        error = self_test_error(model)
+        if not error <= TOLERANCE:
+            raise WeightsError(f"self test: off by {error:.1e}")
+        return f"stored answer, off by {error:.1e}"
+    logits = np.array(self_test_logits(model))
+    if not np.isfinite(logits).all() or np.ptp(logits) == 0:
+        raise WeightsError("self test: its logits are not finite, or all the same")
+    return "finite logits; no answer is stored"
 
 
 def _installed(package: str) -> str:
@@ -106,8 +153,6 @@ def self_test_logits(model: Model) -> list[float]:
 
 
 def self_test_error(model: Model) -> float:
-    """Relative L2 between the model's answer and the one in its card. Raises WeightsError where it has none."""
-    if not model.card.self_test:
-        raise WeightsError(f"{model.name}: its card holds no self-test answer")
+    """Relative L2 between the model's answer and the one in its card, which must have one."""
     stored = np.array(model.card.self_test)
     return float(np.linalg.norm(np.array(self_test_logits(model)) - stored) / np.linalg.norm(stored))

@@ -14,13 +14,13 @@ import torch
 
 from p3dfeat import pipeline
 from p3dfeat._version import __version__
-from p3dfeat.config import DEFAULT_MODEL, Sampling
+from p3dfeat.config import Sampling
 from p3dfeat.engines.torch_engine import TorchEngine
 from p3dfeat.errors import UsageError, VideoError
 from p3dfeat.nets import P3D, Architecture
 from p3dfeat.sources import as_texts, find_videos
 from p3dfeat.store import FeatureWriter, Ledger, Settings, stored_ids
-from p3dfeat.types import Failure, Video, VideoInfo
+from p3dfeat.types import Failure, Fetching, Video, VideoInfo
 from p3dfeat.video import index_video, plan
 from p3dfeat.zoo import Model, load_model
 
@@ -76,14 +76,14 @@ class ExtractSummary:
         }
 
 
-ExtractEvent = ToDo | VideoDone | pipeline.Started | pipeline.Described
+ExtractEvent = Fetching | ToDo | VideoDone | pipeline.Started | pipeline.Described
 
 
 def extract(
     inputs: str | Path | Sequence[str | Path],
     output: str | Path,
     *,
-    model: str | Path | Model = DEFAULT_MODEL,
+    model: str | Path | Model | None = None,
     layers: str | Sequence[str] = ("pool5",),
     clips: int | None = None,
     stride: int | None = None,
@@ -101,6 +101,7 @@ def extract(
     """Describe videos and store the result in the feature file ``output``; what it already holds is skipped.
 
     inputs: files, folders, globs, "@list.txt", "-" or a CSV of segments, as for ``p3dfeat extract``.
+    model: a name, a path or a repository, as for ``load_model``, or a model; None for the default one.
     layers: of the net, such as "pool5", "prob", "res5c".
     clips: uniformly spaced ones a video (default 20), or stride: one every so many frames.
     step, fps, tail: see Sampling; step defaults to the model's own.
@@ -108,7 +109,7 @@ def extract(
     A video that cannot be read is listed in the summary and in ``<output>.failed.jsonl``; the others are stored.
     Raises UsageError, WeightsError, FeatureFileError or OutputError where nothing can be done at all.
     """
-    loaded = model if isinstance(model, Model) else load_model(model)
+    loaded = model if isinstance(model, Model) else load_model(model, on_fetch=on_event)
     sampling = loaded.sampling(clips=clips, stride=stride, step=step, fps=fps, tail=tail)
     engine = _engine(loaded, layers, device, precision)
     limit, spec = _checked_limit(limit), loaded.card.input
@@ -202,6 +203,7 @@ def _settings(model: Model, engine: TorchEngine, sampling: Sampling) -> Settings
     return Settings(
         model=model.name,
         weights_sha256=model.weights_sha256,
+        weights_origin=model.origin,
         architecture=dataclasses.asdict(model.card.architecture) | {"stages": list(model.card.architecture.stages)},
         preprocessing=model.card.input,
         sampling=sampling,
@@ -247,7 +249,7 @@ def plan_extraction(
     inputs: str | Path | Sequence[str | Path],
     output: str | Path | None = None,
     *,
-    model: str | Path | Model = DEFAULT_MODEL,
+    model: str | Path | Model | None = None,
     layers: str | Sequence[str] = ("pool5",),
     clips: int | None = None,
     stride: int | None = None,

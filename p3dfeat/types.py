@@ -1,6 +1,6 @@
 """What flows between the stages: small frozen records that check their shapes when made."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,6 +112,16 @@ class Features:
 
 
 @dataclass(frozen=True)
+class Fetching:
+    """Weights on their way here: so many bytes of so many, if that is known."""
+
+    name: str  # of the model
+    source: str  # where they come from
+    done_bytes: int
+    total_bytes: int | None
+
+
+@dataclass(frozen=True)
 class Prediction:
     """One class of a classification."""
 
@@ -121,6 +131,12 @@ class Prediction:
 
     def as_json(self) -> dict[str, Any]:
         return {"label": self.label, "index": self.index, "probability": round(self.probability, 6)}
+
+
+def best_predictions(probabilities: NDArray[Any], labels: Sequence[str], top_k: int) -> tuple[Prediction, ...]:
+    """The ``top_k`` most probable classes, best first, of (classes,) probabilities."""
+    best = np.argsort(-probabilities, kind="stable")[:top_k]
+    return tuple(Prediction(labels[i], int(i), float(probabilities[i])) for i in best)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,20 @@
 """Fixtures that several test folders share."""
 
 import os
+import tempfile
 from pathlib import Path
 
-import pytest
+# Before anything of huggingface_hub is imported, which reads them once: no test sees or fills the user's caches.
+CACHES = tempfile.TemporaryDirectory(prefix="p3dfeat-test-caches-")
+os.environ["P3DFEAT_CACHE"] = f"{CACHES.name}/p3dfeat"
+os.environ["HF_HOME"] = f"{CACHES.name}/huggingface"
+os.environ["P3DFEAT_MODEL"] = "p3d-camera"  # the default one would have to be fetched
+for name in ("P3DFEAT_MIRROR", "HF_ENDPOINT", "HF_TOKEN", "HF_HUB_CACHE", "HF_HUB_OFFLINE"):
+    os.environ.pop(name, None)
 
-from tests.videos import numbered_video, panning_frames, write_video
+import pytest  # noqa: E402
+
+from tests.videos import numbered_video, panning_frames, write_video  # noqa: E402
 
 CLIPS = Path(os.environ.get("P3DFEAT_TEST_CLIPS", Path(__file__).parents[2] / "shared" / "clips"))
 

@@ -47,9 +47,11 @@ def classify(
     """
     size = options.batch_size(batch_size)
     from p3dfeat import classification, zoo
+    from p3dfeat.cli.progress import fetch_bar
     from p3dfeat.types import Classification
 
-    loaded = zoo.load_model(model)
+    with fetch_bar() as show:
+        loaded = zoo.load_model(model, on_fetch=show)
     sampling = classification.classify_sampling(
         loaded, timeline=timeline, clips=clips, stride=stride, step=step, fps=fps
     )

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from p3dfeat.cli.output import out
+from p3dfeat.config import MODEL_SETTING
 from p3dfeat.errors import UsageError
 
 
@@ -20,7 +21,11 @@ def _set_debug(value: bool) -> bool:
 
 INPUTS_HELP = "Videos, folders, globs, @list.txt, a CSV of segments, or - for {stdin}."
 
-Model = Annotated[str, typer.Option("--model", "-m", metavar="NAME|PATH", help="Model by name or path.")]
+MODEL_HELP = "A name of `p3dfeat weights list`, a file, a folder, or user/repo on the Hugging Face hub."
+Model = Annotated[
+    str,
+    typer.Option("--model", "-m", envvar=MODEL_SETTING, metavar="NAME|PATH|REPO", help=MODEL_HELP),
+]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]|mps", help="Where the net runs.")]
 Precision = Annotated[str, typer.Option(metavar="auto|fp32|bf16|fp16", help="What it computes in; auto is fp32.")]
 BatchSize = Annotated[str, typer.Option(metavar="auto|N", help="Clips that go through the net together.")]

@@ -1,4 +1,4 @@
-"""One bar for a whole run, on stderr, only on a terminal."""
+"""One bar at a time, on stderr, only on a terminal: for weights on their way here, then for the whole run."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -6,22 +6,68 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from p3dfeat.cli.output import out
-from p3dfeat.extraction import ExtractEvent, ToDo, VideoDone
-from p3dfeat.pipeline import Described, Started
+from p3dfeat.types import Fetching
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, ProgressColumn, TaskID
+
+    from p3dfeat.extraction import ExtractEvent
 
 
 @contextmanager
-def progress_bar() -> Iterator[Callable[[ExtractEvent], None]]:
-    """A handler of extraction events that keeps a bar up to date; it only counts where no terminal is there."""
-    if out.quiet or not sys.stderr.isatty():
-        yield lambda event: None
-        return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+def progress_bar() -> "Iterator[Callable[[ExtractEvent], None]]":
+    """A handler of extraction events that keeps a bar up to date; without a terminal it only tells of downloads."""
+    with fetch_bar() as fetch:
+        if not _on_terminal():
+            yield lambda event: fetch(event) if isinstance(event, Fetching) else None
+            return
+        bar: _RunBar | None = None
 
-    columns = (
+        def show(event: "ExtractEvent") -> None:
+            nonlocal bar
+            if isinstance(event, Fetching):
+                fetch(event)
+                return
+            if bar is None:
+                fetch.close()
+                bar = _RunBar(_run_progress())
+            bar(event)
+
+        try:
+            yield show
+        finally:
+            if bar is not None:
+                bar.close()
+
+
+@contextmanager
+def fetch_bar() -> "Iterator[_FetchBar]":
+    """A handler of Fetching events: a line as each download begins, and a bar on a terminal."""
+    bar = _FetchBar()
+    try:
+        yield bar
+    finally:
+        bar.close()
+
+
+def _on_terminal() -> bool:
+    return not out.quiet and sys.stderr is not None and sys.stderr.isatty()
+
+
+def _started(*columns: "ProgressColumn") -> "Progress":
+    from rich.progress import Progress
+
+    # What goes to stdout must get there, whoever reads it.
+    redirect = sys.stdout is not None and sys.stdout.isatty()
+    progress = Progress(*columns, console=out.console(sys.stderr), transient=True, redirect_stdout=redirect)
+    progress.start()
+    return progress
+
+
+def _run_progress() -> "Progress":
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+
+    return _started(
         TextColumn("{task.fields[videos]}"),
         BarColumn(bar_width=None),
         TextColumn("{task.fields[clips]}"),
@@ -29,21 +75,53 @@ def progress_bar() -> Iterator[Callable[[ExtractEvent], None]]:
         TimeRemainingColumn(),
         TextColumn("[red]{task.fields[failures]}"),
     )
-    # What goes to stdout must get there, whoever reads it.
-    redirect = sys.stdout is not None and sys.stdout.isatty()
-    with Progress(*columns, console=out.console(sys.stderr), transient=True, redirect_stdout=redirect) as progress:
-        yield _Bar(progress)
 
 
-class _Bar:
+class _FetchBar:
+    """Bytes here of all bytes."""
+
+    def __init__(self) -> None:
+        self._source = ""
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __call__(self, event: Fetching) -> None:
+        if event.source != self._source:
+            self._begin(event)
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=event.done_bytes, total=event.total_bytes)
+
+    def _begin(self, event: Fetching) -> None:
+        self.close()
+        self._source = event.source
+        size = f" ({event.total_bytes / 1e6:,.1f} MB)" if event.total_bytes else ""
+        out.say(f"fetching {event.name} from {event.source}{size}")
+        if _on_terminal():
+            from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
+
+            self._progress = _started(
+                BarColumn(bar_width=None), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
+            )
+            self._task = self._progress.add_task("", total=event.total_bytes)
+
+    def close(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+class _RunBar:
     """Clips done of all clips; those of videos not yet opened are taken to be as many as in the ones that were."""
 
     def __init__(self, progress: "Progress"):
         self._progress = progress
-        self._task = progress.add_task("", total=None, videos="opening", clips="", rate="", failures="")
+        self._task = self._progress.add_task("", total=None, videos="opening", clips="", rate="", failures="")
         self._num_videos = self._done = self._failed = self._opened = self._planned = self._clips = 0
 
-    def __call__(self, event: ExtractEvent) -> None:
+    def __call__(self, event: "ExtractEvent") -> None:
+        from p3dfeat.extraction import ToDo, VideoDone
+        from p3dfeat.pipeline import Described, Started
+
         if isinstance(event, ToDo):  # what failed or was skipped before is not part of the bar
             self._num_videos, self._done = event.num_videos, 0
         elif isinstance(event, Started):
@@ -54,8 +132,10 @@ class _Bar:
         elif isinstance(event, VideoDone) and event.status != "skipped":
             self._done += 1
             self._failed += event.status == "failed"
-        if not self._num_videos:
-            return
+        if self._num_videos:
+            self._draw()
+
+    def _draw(self) -> None:
         unopened = self._num_videos - max(self._opened, self._done)
         expected = self._planned + unopened * self._planned / max(1, self._opened)
         speed = self._progress.tasks[0].speed
@@ -69,3 +149,6 @@ class _Bar:
             rate=f"{speed:.1f}/s" if speed else "",
             failures=f"{self._failed} failed" if self._failed else "",
         )
+
+    def close(self) -> None:
+        self._progress.stop()

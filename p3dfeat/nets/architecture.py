@@ -21,11 +21,14 @@ class Arithmetic:
     rectified_t_in_b: bool  # B: relu(S x) + relu(T x), else relu(relu(S x) + T x)
     halved_c: bool  # C: relu(0.5 s + 0.5 T s) with s = relu(S x), else s + relu(T s)
     padded_pools: bool  # pool1 padded (0, 1, 1), all pools floor; else no padding, all pools ceil
+    strided_spatial: bool  # a stage's first block strides in S (and T beside it in B), else in its first 1x1x1
 
 
 FAMILIES: Final = {
-    "authors": Arithmetic(rectified_t_in_b=False, halved_c=True, padded_pools=False),
-    "gluoncv": Arithmetic(rectified_t_in_b=True, halved_c=False, padded_pools=True),
+    "authors": Arithmetic(rectified_t_in_b=False, halved_c=True, padded_pools=False, strided_spatial=False),
+    "gluoncv": Arithmetic(rectified_t_in_b=True, halved_c=False, padded_pools=True, strided_spatial=False),
+    # 2-D ResNets "v1.5" as torchvision, timm and transformers have them, with the authors' S and T.
+    "recycled": Arithmetic(rectified_t_in_b=False, halved_c=True, padded_pools=True, strided_spatial=True),
 }
 
 
@@ -35,7 +38,8 @@ class Architecture:
 
     stages: blocks in res2, res3, res4, res5. ``Architecture.of_depth`` knows those of P3D-63, 131 and 199.
     kinds: block kinds, cycled over the blocks of res2 to res4; "ABC" is the paper's mixed net, "A" its P3D-A.
-    family: "authors" (Caffe) or "gluoncv"; the two differ in arithmetic, not in weights' shapes.
+    family: "authors" (Caffe), "gluoncv" or "recycled" (from a 2-D ResNet); they differ in arithmetic, not in
+    weights' shapes.
     channels: of the input; 3 for pictures, 2 for optical flow, 1 for luma.
     base_width: channels after conv1; 64 in the published nets. pool5 is 32 times as wide.
     """
@@ -87,6 +91,22 @@ class Architecture:
     def depth(self) -> int:
         """Layers with weights, counted as in "P3D-199": 4 a block (3 in res5), conv1 and the classifier."""
         return 4 * sum(self.stages[:3]) + 3 * self.stages[3] + 2
+
+    @property
+    def num_weights(self) -> int:
+        """Numbers in a weights file: convolutions, batch norms with their statistics, and the classifier."""
+        width = self.base_width
+        total = width * self.channels * 49 + 4 * width
+        for stage in (2, 3, 4, 5):
+            middle = self.base_width << (stage - 2)
+            out = middle * EXPANSION
+            total += width * out + 4 * out  # the shortcut of its first block
+            for _ in self.stage_blocks(stage):
+                total += width * middle + 9 * middle**2 + middle * out + 4 * (2 * middle + out)
+                if stage < 5:
+                    total += 3 * middle**2 + 4 * middle  # T
+                width = out
+        return total + width * self.classes + self.classes
 
     def stage_blocks(self, stage: int) -> tuple[str, ...]:
         """Names of the blocks of stage 2, 3, 4 or 5, as in the authors' network: res2a res2b, res3a res3b1."""

@@ -27,11 +27,13 @@ class Bottleneck(nn.Module):
         super().__init__()
         self.kind, self.arithmetic = kind, arithmetic
         width_out, strides = mid * EXPANSION, (1, stride, stride)
-        self.conv_reduce = nn.Conv3d(width_in, mid, 1, stride=strides, bias=False)
+        at_reduce, at_spatial = (1, strides) if arithmetic.strided_spatial else (strides, 1)
+        self.conv_reduce = nn.Conv3d(width_in, mid, 1, stride=at_reduce, bias=False)
         self.bn_reduce = nn.BatchNorm3d(mid, eps=BATCH_NORM_EPS)
-        self.conv_spatial = nn.Conv3d(mid, mid, (1, 3, 3), padding=(0, 1, 1), bias=False)
+        self.conv_spatial = nn.Conv3d(mid, mid, (1, 3, 3), stride=at_spatial, padding=(0, 1, 1), bias=False)
         self.bn_spatial = nn.BatchNorm3d(mid, eps=BATCH_NORM_EPS)
-        self.conv_temporal = nn.Conv3d(mid, mid, (3, 1, 1), padding=(1, 0, 0), bias=False)
+        at_temporal = at_spatial if kind == "B" else 1  # only B's T sees what S sees
+        self.conv_temporal = nn.Conv3d(mid, mid, (3, 1, 1), stride=at_temporal, padding=(1, 0, 0), bias=False)
         self.bn_temporal = nn.BatchNorm3d(mid, eps=BATCH_NORM_EPS)
         self.conv_expand = nn.Conv3d(mid, width_out, 1, bias=False)
         self.bn_expand = nn.BatchNorm3d(width_out, eps=BATCH_NORM_EPS)
@@ -60,12 +62,13 @@ class Bottleneck(nn.Module):
 class FlatBottleneck(nn.Module):
     """A plain 2-D bottleneck, as in res5: (N, width_in, H, W) -> (N, 4 * mid, H / stride, W / stride)."""
 
-    def __init__(self, width_in: int, mid: int, *, stride: int, first: bool):
+    def __init__(self, width_in: int, mid: int, *, stride: int, first: bool, arithmetic: Arithmetic):
         super().__init__()
         width_out = mid * EXPANSION
-        self.conv_reduce = nn.Conv2d(width_in, mid, 1, stride=stride, bias=False)
+        at_reduce, at_spatial = (1, stride) if arithmetic.strided_spatial else (stride, 1)
+        self.conv_reduce = nn.Conv2d(width_in, mid, 1, stride=at_reduce, bias=False)
         self.bn_reduce = nn.BatchNorm2d(mid, eps=BATCH_NORM_EPS)
-        self.conv_spatial = nn.Conv2d(mid, mid, 3, padding=1, bias=False)
+        self.conv_spatial = nn.Conv2d(mid, mid, 3, stride=at_spatial, padding=1, bias=False)
         self.bn_spatial = nn.BatchNorm2d(mid, eps=BATCH_NORM_EPS)
         self.conv_expand = nn.Conv2d(mid, width_out, 1, bias=False)
         self.bn_expand = nn.BatchNorm2d(width_out, eps=BATCH_NORM_EPS)
@@ -105,7 +108,7 @@ class P3D(nn.Module):
                 first, stride = i == 0, 2 if i == 0 and stage > 2 else 1
                 block: nn.Module
                 if stage == 5:
-                    block = FlatBottleneck(width_in, mid, stride=stride, first=first)
+                    block = FlatBottleneck(width_in, mid, stride=stride, first=first, arithmetic=arithmetic)
                 else:
                     block = Bottleneck(
                         width_in, mid, kind=kinds[name], stride=stride, first=first, arithmetic=arithmetic

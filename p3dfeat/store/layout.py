@@ -20,11 +20,11 @@ FORMAT_VERSION: Final = 1
 VIDEO_MARK: Final = "source"  # the attribute that makes a group a video
 
 # What may differ between runs that add to one file: it does not change the numbers beyond rounding.
-INCIDENTAL: Final = frozenset({"p3dfeat_version", "device"})
+INCIDENTAL: Final = frozenset({"p3dfeat_version", "device", "weights_origin"})
 NESTED: Final = ("preprocessing", "sampling", "layers", "architecture")
 ORDER: Final = (  # in which they are shown; HDF5 keeps none
-    *("format", "format_version", "model", "weights_sha256", "architecture", "layers", "sampling", "preprocessing"),
-    *("engine", "precision", "device", "p3dfeat_version"),
+    *("format", "format_version", "model", "weights_sha256", "weights_origin", "architecture", "layers", "sampling"),
+    *("preprocessing", "engine", "precision", "device", "p3dfeat_version"),
 )
 
 
@@ -42,12 +42,13 @@ class Settings:
     precision: str
     device: str
     p3dfeat_version: str
+    weights_origin: str = ""  # where they were fetched from: a URL, or user/repo@commit
 
     def as_attributes(self) -> dict[str, str | int]:
         """Plain text and numbers; nested settings as JSON."""
         values: dict[str, Any] = {
-            **{name: getattr(self, name) for name in ("model", "weights_sha256", "engine", "precision", "device")},
-            "p3dfeat_version": self.p3dfeat_version,
+            **{name: getattr(self, name) for name in ("model", "weights_sha256", "weights_origin", "engine")},
+            **{name: getattr(self, name) for name in ("precision", "device", "p3dfeat_version")},
             "architecture": dict(self.architecture),
             "preprocessing": asdict(self.preprocessing),
             "sampling": asdict(self.sampling),

@@ -1,18 +1,71 @@
-"""Models: their cards and their weights."""
+"""Models: their cards and their weights, wherever those are."""
 
-from p3dfeat.zoo.cards import Card, card_names, find_card, load_card, weights_folder
-from p3dfeat.zoo.convert import Converted, convert, save
-from p3dfeat.zoo.models import Model, load_model
+from typing import TYPE_CHECKING, Final
+
+from p3dfeat._lazy import lazy
+
+if TYPE_CHECKING:
+    from p3dfeat.zoo.cards import Card, card_names, load_card, published_card, weights_folder
+    from p3dfeat.zoo.conversion import Converted, convert, in_doubt, recycle, save, save_folder
+    from p3dfeat.zoo.location import (
+        FlatResNet,
+        Located,
+        fetch,
+        find_card,
+        locate,
+        locate_resnet,
+        weights_here,
+        weights_of,
+    )
+    from p3dfeat.zoo.models import Model, load_located, load_model
+
+_HOMES: Final = {
+    "Card": "cards",
+    "Converted": "conversion",
+    "FlatResNet": "location",
+    "Located": "location",
+    "Model": "models",
+    "card_names": "cards",
+    "convert": "conversion",
+    "fetch": "location",
+    "find_card": "location",
+    "in_doubt": "conversion",
+    "load_card": "cards",
+    "load_located": "models",
+    "load_model": "models",
+    "locate": "location",
+    "locate_resnet": "location",
+    "published_card": "cards",
+    "recycle": "conversion",
+    "save": "conversion",
+    "save_folder": "conversion",
+    "weights_folder": "cards",
+    "weights_here": "location",
+    "weights_of": "location",
+}
+__getattr__ = lazy(__name__, _HOMES)
 
 __all__ = [
     "Card",
     "Converted",
+    "FlatResNet",
+    "Located",
     "Model",
     "card_names",
     "convert",
+    "fetch",
     "find_card",
+    "in_doubt",
     "load_card",
+    "load_located",
     "load_model",
+    "locate",
+    "locate_resnet",
+    "published_card",
+    "recycle",
     "save",
+    "save_folder",
     "weights_folder",
+    "weights_here",
+    "weights_of",
 ]

@@ -1,6 +1,8 @@
 """Model cards: TOML files that say what a checkpoint is, checked when loaded."""
 
+import re
 import tomllib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -9,9 +11,30 @@ from typing import Any, Final
 
 from p3dfeat.config import InputSpec
 from p3dfeat.errors import P3DFeatError, UsageError, WeightsError
-from p3dfeat.nets.architecture import Architecture
+from p3dfeat.nets.architecture import STAGES, Architecture
 
 LABELS: Final = "labels.toml"  # class names by label set
+CHECKSUMS: Final = {"md5": 32, "sha1": 40, "sha256": 64}  # hexadecimal digits
+
+
+@dataclass(frozen=True)
+class Source:
+    """One place where a checkpoint is published: on the Hugging Face hub, at a URL, or on a page for a person."""
+
+    file: str  # its name there
+    hub: str | None = None  # user/repo
+    revision: str | None = None  # of that repository; a commit, unless the card says that none is known
+    url: str | None = None  # of the file itself, or of a zip around it
+    page: str | None = None  # where a person with a browser gets it
+
+    @property
+    def by_hand(self) -> bool:
+        return self.page is not None
+
+    def __str__(self) -> str:
+        if self.hub is not None:
+            return f"{self.hub}@{self.revision}" if self.revision else self.hub
+        return self.url or f"{self.page} (by hand: {self.file})"
 
 
 @dataclass(frozen=True)
@@ -21,15 +44,23 @@ class Card:
     name: str
     title: str
     architecture: Architecture
-    input: InputSpec
+    input: InputSpec  # and the sampling it was trained with: length and step
     labels: tuple[str, ...]  # index = class
+    label_set: str | None  # the known set they are, such as "kinetics400"
     licence: str
     citation: str
-    notes: str  # how it was made, how good it is, and what is not known
-    metrics: dict[str, float]  # published or measured, by name
-    weights: Path  # the safetensors file
-    sha256: str | None  # of that file
+    notes: str  # how it was made and how good it is
+    unknown: str  # what is not known, in words
+    metrics: Mapping[str, float]  # published or measured, by name, as fractions; the first is the one to compare by
+    weights: Path | None  # the file beside the card; without one, sources tell where to fetch it
+    sources: tuple[Source, ...]  # in order of preference
+    checksums: Mapping[str, str]  # {"md5", "sha1", "sha256": digest} of the weights file, out of any archive
     self_test: tuple[float, ...]  # logits of the self-test clip, or nothing
+
+    @property
+    def fetchable(self) -> bool:
+        """Whether its weights are here or can be had without a person's hands."""
+        return self.weights is not None or any(not source.by_hand for source in self.sources)
 
 
 def weights_folder() -> Path:
@@ -53,23 +84,11 @@ def label_set(name: str) -> tuple[str, ...]:
     return tuple(known[name])
 
 
-def find_card(name_or_path: str) -> Card | None:
-    """The card of a model by name, or of a card or weights file by path; None for weights without a card beside them.
-
-    Raises UsageError for an unknown name and WeightsError for a missing or wrong file.
-    """
-    if name_or_path in card_names():
-        return load_card(weights_folder() / f"{name_or_path}.toml")
-    path = Path(name_or_path)
-    if path.suffix == ".toml":
-        return load_card(path)
-    if not path.is_file():
-        if path.suffix or len(path.parts) > 1:
-            raise WeightsError(f"{path}: no such file")
-        known = ", ".join(card_names())
-        raise UsageError(f"model {name_or_path!r}: unknown; known are {known}, or the path of a card or weights file")
-    beside = path.with_suffix(".toml")
-    return load_card(beside) if beside.is_file() else None
+def published_card(name: str) -> Card:
+    """The card of a model that comes with p3dfeat. Raises UsageError for an unknown name."""
+    if name not in card_names():
+        raise UsageError(f"model {name!r}: unknown; known are {', '.join(card_names())}")
+    return load_card(weights_folder() / f"{name}.toml")
 
 
 def card_content(card: Card) -> dict[str, Any]:
@@ -82,7 +101,8 @@ def card_content(card: Card) -> dict[str, Any]:
         "licence": card.licence,
         "citation": card.citation,
         "notes": card.notes,
-        "metrics": card.metrics,
+        "unknown": card.unknown,
+        "metrics": dict(card.metrics),
         "labels": list(card.labels),
         "self_test": list(card.self_test),
         "net": {field.name: getattr(card.architecture, field.name) for field in fields(Architecture)},
@@ -111,24 +131,9 @@ def load_card(path: Path) -> Card:
 
 
 def _card(path: Path, content: dict[str, Any]) -> Card:
-    table = _Table("card", content)
-    labels = table.take("labels", list | str)
-    if isinstance(labels, str):
-        labels = label_set(labels)
-    net = _Table("net", table.take("net", dict))
-    architecture = Architecture(
-        stages=tuple(net.take("stages", list)),
-        kinds=net.take("kinds", str),
-        family=net.take("family", str),
-        channels=net.take("channels", int),
-        classes=net.take("classes", int),
-        base_width=net.take("base_width", int),
-    )
-    net.done()
-    if not all(isinstance(label, str) for label in labels):
-        raise UsageError("labels: must all be text")
-    if len(labels) != architecture.classes:
-        raise UsageError(f"labels: {len(labels)} names for {architecture.classes} classes")
+    table = _Table("", content)
+    architecture = _architecture(_Table("net", table.take("net", dict)))
+    named_set, labels = _labels(table.take("labels", list | str, None), architecture.classes)
     spec = _input_spec(table.take("input", dict))
     if spec.num_channels != architecture.channels:
         raise UsageError(f"input.channels {spec.channels!r}: has {spec.num_channels}, net.channels is not that")
@@ -138,17 +143,88 @@ def _card(path: Path, content: dict[str, Any]) -> Card:
         title=table.take("title", str),
         architecture=architecture,
         input=spec,
-        labels=tuple(labels),
+        labels=labels,
+        label_set=named_set,
         licence=table.take("licence", str),
         citation=table.take("citation", str, ""),
-        notes=table.take("notes", str, ""),
-        metrics=table.take("metrics", dict, {}),
-        weights=path.parent / table.take("weights", str),
-        sha256=table.take("sha256", str, None),
+        notes=table.take("notes", str, "").strip(),
+        unknown=table.take("unknown", str, "").strip(),
+        metrics=_numbers(_Table("metrics", table.take("metrics", dict, {}))),
+        weights=None if (beside := table.take("weights", str, None)) is None else path.parent / beside,
+        sources=tuple(_source(n, entry) for n, entry in enumerate(table.take("sources", list, []), start=1)),
+        checksums=_checksums(_Table("checksums", table.take("checksums", dict, {}))),
         self_test=tuple(table.take("self_test", list, [])),
     )
     table.done()
+    if not re.fullmatch(r"[\w.-]*\w[\w.-]*", card.name):
+        raise UsageError(f"name {card.name!r}: must be letters, digits, and - _ . alone")
     return card
+
+
+def _architecture(net: "_Table") -> Architecture:
+    """``depth`` stands for the blocks and the width of a published net."""
+    depth = net.take("depth", int, None)
+    if depth is not None and depth not in STAGES:
+        raise UsageError(f"net.depth: no published P3D has {depth}; known are {', '.join(map(str, STAGES))}")
+    architecture = Architecture(
+        stages=tuple(net.take("stages", list)) if depth is None else STAGES[depth],
+        kinds=net.take("kinds", str),
+        family=net.take("family", str),
+        channels=net.take("channels", int),
+        classes=net.take("classes", int),
+        base_width=net.take("base_width", int) if depth is None else 64,
+    )
+    net.done()
+    return architecture
+
+
+def _labels(labels: list[Any] | str | None, classes: int) -> tuple[str | None, tuple[str, ...]]:
+    """The label set's name, if it is one, and the names; numbers where nobody knows the names."""
+    if labels is None:
+        return None, numbered_labels(classes)
+    named_set = labels if isinstance(labels, str) else None
+    names = label_set(labels) if isinstance(labels, str) else tuple(labels)
+    if not all(isinstance(label, str) for label in names):
+        raise UsageError("labels: must all be text")
+    if len(names) != classes:
+        raise UsageError(f"labels: {len(names)} names for {classes} classes")
+    return named_set, names
+
+
+def numbered_labels(classes: int) -> tuple[str, ...]:
+    """The names "class 0", "class 1" ..., for classes whose own names nobody knows."""
+    return tuple(f"class {number}" for number in range(classes))
+
+
+def _source(number: int, content: object) -> Source:
+    if not isinstance(content, dict):
+        raise UsageError(f"sources: entry {number} must be a table")
+    table = _Table(f"sources[{number}]", content)
+    hub, url, page = (table.take(field, str, None) for field in ("hub", "url", "page"))
+    if sum(place is not None for place in (hub, url, page)) != 1:
+        raise UsageError(f"sources[{number}]: give one of hub, url and page")
+    if url is not None and not url.startswith(("https://", "http://")):
+        raise UsageError(f"sources[{number}].url: must begin with https:// or http://, not {url!r}")
+    usual = {"file": "model.safetensors"} if hub else {"file": url.rpartition("/")[2]} if url else {}
+    file = table.take("file", str, *usual.values())
+    if not file or file != Path(file).name:
+        raise UsageError(f"sources[{number}].file: must be the name of a file, not {file!r}")
+    source = Source(file=file, hub=hub, revision=table.take("revision", str, None), url=url, page=page)
+    table.done()
+    return source
+
+
+def _checksums(table: "_Table") -> dict[str, str]:
+    found = {kind: table.take(kind, str) for kind in CHECKSUMS if kind in table}
+    table.done()
+    for kind, digest in found.items():
+        if not re.fullmatch(rf"[0-9a-f]{{{CHECKSUMS[kind]}}}", digest):
+            raise UsageError(f"checksums.{kind}: must be {CHECKSUMS[kind]} digits of 0-9 and a-f, not {digest!r}")
+    return found
+
+
+def _numbers(table: "_Table") -> dict[str, float]:
+    return {field: float(table.take(field, int | float)) for field in table}
 
 
 def _input_spec(content: dict[str, Any]) -> InputSpec:
@@ -167,8 +243,11 @@ class _Table:
     """One table of a card, from which every field must be taken, by its type."""
 
     def __init__(self, name: str, content: dict[str, Any]):
-        self._prefix = "" if name == "card" else f"{name}."
+        self._prefix = f"{name}." if name else ""
         self._content = dict(content)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(tuple(self._content))
 
     def take(self, field: str, kind: type | UnionType, *default: Any) -> Any:
         if field not in self._content:

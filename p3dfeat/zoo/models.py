@@ -1,14 +1,15 @@
 """A card and its weights, together: a net ready to run and the preprocessing it wants."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from p3dfeat.config import DEFAULT_MODEL, Sampling
+from p3dfeat.config import Sampling, default_model
 from p3dfeat.errors import UsageError, WeightsError
 from p3dfeat.nets import P3D
-from p3dfeat.zoo.cards import Card, find_card
-from p3dfeat.zoo.convert import convert
+from p3dfeat.zoo.cache import digests
+from p3dfeat.zoo.cards import Card
+from p3dfeat.zoo.conversion import convert
+from p3dfeat.zoo.location import Located, OnFetch, locate
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Model:
     card: Card
     net: P3D
     weights_sha256: str
+    origin: str = ""  # where the weights were fetched from: a URL, or user/repo@commit; nothing for a local file
 
     @property
     def name(self) -> str:
@@ -48,23 +50,31 @@ class Model:
         return Sampling(clips=clips, stride=stride, step=step, length=spec.length, fps=fps, tail=tail)
 
 
-def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> Model:
-    """A model by its name (``p3dfeat.load_model("p3d-camera")``), or by the path of its card or weights.
+def load_model(name_or_path: str | Path | None = None, *, on_fetch: OnFetch | None = None) -> Model:
+    """A model by its name (``p3dfeat.load_model("p3d-camera")``), by a path, or by its repository on the hub.
 
-    Weights may be safetensors, .caffemodel, .caffemodel.h5, MXNet's .params (also zipped) or the community port's
-    .pth.tar, with a card of the same name beside them or none; see ``p3dfeat.zoo.convert``.
-    Raises UsageError for an unknown name, WeightsError where weights are missing, damaged or another net's.
+    name_or_path: a name of ``p3dfeat weights list``; a weights file or card; a folder of config.json and
+    model.safetensors; ``user/repo[@revision]`` on the Hugging Face hub; None for the default model. Weights are
+    fetched on first use; on_fetch is told how far that is. Files may be safetensors, .caffemodel, .caffemodel.h5,
+    MXNet's .params (also zipped) or the community port's .pth.tar, with a card of the same name beside them or none.
+    Raises UsageError for an unknown name, WeightsError where weights are missing, unreachable, damaged or another
+    net's.
     """
-    card = find_card(str(name_or_path))
-    weights = card.weights if card is not None else Path(name_or_path)
+    return load_located(locate(str(name_or_path or default_model()), on_fetch=on_fetch))
+
+
+def load_located(located: Located) -> Model:
+    """The model of a weights file that is here."""
     try:
-        with open(weights, "rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = digests(located.weights, ("sha256",))["sha256"]
     except OSError as error:
-        raise WeightsError(f"{weights}: not readable ({error.strerror})") from None
-    if card is not None and card.sha256 is not None and sha256 != card.sha256:
-        raise WeightsError(f"{weights}: sha256 is {sha256[:12]}..., the card says {card.sha256[:12]}...")
-    converted = convert(weights, card=card)
+        raise WeightsError(f"{located.weights}: not readable ({error.strerror})") from None
+    if located.sha256 is not None and sha256 != located.sha256:
+        remedy = f"; p3dfeat weights download {located.card.name} --force" if located.origin and located.card else ""
+        raise WeightsError(
+            f"{located.weights}: damaged or replaced: sha256 is {sha256[:12]}..., not {located.sha256[:12]}...{remedy}"
+        )
+    converted = convert(located.weights, card=located.card)
     net = P3D(converted.card.architecture)
     net.load_state_dict(converted.state, strict=False)  # all but the counters of batch norm, which nothing reads
-    return Model(converted.card, net.eval(), sha256)
+    return Model(converted.card, net.eval(), sha256, located.origin)

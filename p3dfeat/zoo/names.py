@@ -42,6 +42,7 @@ PORT_PARTS: Final = {
     "conv_normal": "conv_spatial",
     "bn_normal": "bn_spatial",
 }
+TRANSFORMERS_PARTS: Final = {"convolution": "conv", "normalization": "bn"}
 CONV1_AREA: Final = 7 * 7
 FIELDS: Final = {"gamma": "weight", "beta": "bias"}
 
@@ -73,6 +74,24 @@ def gluoncv_name(name: str) -> str | None:
 def port_name(name: str) -> str | None:
     """As ``gluoncv_name`` for the community port's checkpoints, where conv3 is T and conv4 expands."""
     return _numbered_name(name.replace("conv1_custom", "conv1", 1), PORT_PARTS)
+
+
+def transformers_name(name: str) -> str | None:
+    """``resnet.encoder.stages.1.layers.0.layer.2.convolution.weight`` -> ``res3a.conv_expand.weight``."""
+    if name.startswith("classifier.1."):
+        return f"fc.{name.removeprefix('classifier.1.')}"
+    stem = re.fullmatch(r"resnet\.embedder\.embedder\.(convolution|normalization)\.(\w+)", name)
+    if stem is not None:
+        return f"{TRANSFORMERS_PARTS[stem[1]]}1.{stem[2]}"
+    found = re.fullmatch(
+        r"resnet\.encoder\.stages\.(\d)\.layers\.(\d+)\.(?:layer\.([012])|shortcut)\.(convolution|normalization)\.(\w+)",
+        name,
+    )
+    if found is None:
+        return None
+    part = TRANSFORMERS_PARTS[found[4]]
+    place = f"downsample.{['conv', 'bn'].index(part)}" if found[3] is None else f"{part}{int(found[3]) + 1}"
+    return gluoncv_name(f"layer{int(found[1]) + 1}.{found[2]}.{place}.{found[5]}")
 
 
 def _numbered_name(name: str, parts: Mapping[str, str]) -> str | None:

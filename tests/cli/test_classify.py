@@ -119,7 +119,7 @@ def test_the_end_of_a_video_is_not_padded_into_stillness(p3dfeat, tmp_path):
 def test_the_video_itself_comes_on_stdin(moves, tmp_path):
     with open(moves["tilt down"], "rb") as file:
         done = subprocess.run(
-            [sys.executable, "-m", "p3dfeat", "classify", "-", "--json"],
+            [sys.executable, "-m", "p3dfeat", "classify", "-", "--json", "-m", "p3d-camera"],
             stdin=file,
             capture_output=True,
             text=True,

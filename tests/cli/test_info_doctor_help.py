@@ -72,7 +72,8 @@ def test_doctor_as_json(p3dfeat):
     assert record["self_test_passed"] is True
     assert record["self_test_error"] < 1e-4
     assert "h264" in record["decoders"]
-    assert "huggingface" in record["weights_cache"]
+    assert "huggingface" in record["hub_cache"]
+    assert record["default_model"] == "p3d-camera"
     assert set(diagnosis.PACKAGES) == set(record["packages"])
 
 

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from p3dfeat.cli.progress import _Bar
+from p3dfeat.cli.progress import _RunBar
 from p3dfeat.extraction import ToDo, VideoDone
 from p3dfeat.pipeline import Described, Started
 from p3dfeat.types import Features, Video
@@ -24,10 +24,10 @@ def described(number: int, clips: int) -> Described:
 @pytest.fixture
 def bar():
     with Progress(console=Console(file=io.StringIO())) as progress:
-        yield _Bar(progress)
+        yield _RunBar(progress)
 
 
-def shown(bar: _Bar) -> tuple[str, str, str]:
+def shown(bar: _RunBar) -> tuple[str, str, str]:
     fields = bar._progress.tasks[0].fields
     return fields["videos"], fields["clips"], fields["failures"]
 

@@ -36,7 +36,7 @@ def test_a_file_is_not_converted_onto_itself(p3dfeat, tmp_path):
 def test_a_card_that_is_none_is_refused(p3dfeat, tmp_path):
     ended = p3dfeat("weights", "convert", GLUONCV_FILE, "-o", tmp_path / "a.safetensors", "--card", CAFFE_FILES[0])
     assert ended.code == 2
-    assert "has no card beside it" in ended.stderr
+    assert "neither a model nor a .toml file" in ended.stderr
 
 
 def test_an_unwritable_target_is_one_line(p3dfeat, tmp_path):

@@ -49,7 +49,7 @@ def test_the_embedded_model_is_small_and_complete():
     assert len(card.labels) == 12
     assert set(card.architecture.block_kinds().values()) == {"A", "B", "C"}
     assert card.architecture.family == "authors"
-    assert card.sha256 is not None
+    assert card.checksums["sha256"]
     assert card.metrics["accuracy_on_fresh_drawn_scenes"] >= 0.96
     assert card.metrics["accuracy_on_moves_over_real_stills"] >= 0.94
 
@@ -131,8 +131,8 @@ def test_damaged_weights_are_refused(tiny):
 
 
 def test_weights_other_than_the_cards_are_refused(tiny):
-    tiny.write_text('sha256 = "0123456789abcdef"\n' + CARD)
-    with pytest.raises(WeightsError, match=r"the card says 0123456789ab"):
+    tiny.write_text(CARD + f'\n[checksums]\nsha256 = "{"0123456789abcdef" * 4}"\n')
+    with pytest.raises(WeightsError, match=r"damaged or replaced: sha256 is .*, not 0123456789ab"):
         load_model(tiny)
 
 

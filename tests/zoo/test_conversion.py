@@ -158,8 +158,14 @@ def test_a_flow_net_is_converted_and_says_what_it_takes(tmp_path, folder):
     assert converted.card.input.mean == (128.0,)
     with pytest.raises(UsageError, match="takes optical flow"):
         p3dfeat.extract(folder, tmp_path / "f.h5", model=tmp_path / "flow.safetensors")
-    with pytest.raises(WeightsError, match="no preprocessing is published"):
-        convert(tmp_path / "flow.pth")
+    assert convert(tmp_path / "flow.pth").card.input.mean == (0.5,)  # as the port's code has it
+
+
+def test_a_net_whose_preprocessing_nobody_published_wants_a_card(tmp_path):
+    net = P3D(Architecture((1, 1, 1, 1), classes=3, base_width=4, channels=1))
+    torch.save(port_checkpoint(net), tmp_path / "luma.pth")
+    with pytest.raises(WeightsError, match=r"no preprocessing is published for these; .* in a card, luma.toml"):
+        convert(tmp_path / "luma.pth")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,164 @@
+"""Where fetched weights are kept: a folder a checkpoint, holding one file and the sha256 it had when it was checked.
+
+Files of the Hugging Face hub are not here but in huggingface_hub's own cache. A cache filled by someone else serves
+from a read-only disk.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock
+
+from p3dfeat.errors import WeightsError
+from p3dfeat.zoo.cards import Card
+
+SETTING: Final = "P3DFEAT_CACHE"
+RECORD: Final = "SHA256SUMS"  # in sha256sum's format; written last, so a folder that has it is whole
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A fetched weights file, the sha256 it had when it was checked, and where it came from."""
+
+    path: Path
+    sha256: str
+    origin: str
+
+
+def cache_folder() -> Path:
+    """$P3DFEAT_CACHE, else p3dfeat below $XDG_CACHE_HOME or ~/.cache. Raises WeightsError where there is no home."""
+    named = os.environ.get(SETTING)
+    try:
+        return Path(named or os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / ("" if named else "p3dfeat")
+    except RuntimeError:
+        raise WeightsError(f"cache: this user has no home folder; set {SETTING} to a folder for weights") from None
+
+
+def folder_of(card: Card) -> Path:
+    """Where the weights of ``card`` are or will be; another card of the same name has another folder."""
+    identity = repr((card.sources, sorted(card.checksums.items())))
+    return cache_folder() / f"{card.name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+
+
+def kept(card: Card) -> Kept | None:
+    """The fetched weights of ``card``, if they are here."""
+    folder = folder_of(card)
+    try:
+        found = re.fullmatch(r"([0-9a-f]{64})  ([^/\n]+)\n(?:# (.*)\n)?", (folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return None
+    if found is None or not (folder / found[2]).is_file():
+        return None
+    return Kept(folder / found[2], found[1], found[3] or "")
+
+
+@contextmanager
+def filling(card: Card) -> Iterator[Path]:
+    """The folder of ``card``, made and held by this process alone. Raises WeightsError where it cannot be written."""
+    folder = folder_of(card)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / "lock")
+        lock.acquire()
+    try:
+        yield folder
+    finally:
+        lock.release()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """One line for whatever the file system says."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise WeightsError(f"{path}: cannot be written ({reason}); {SETTING} may name another folder") from None
+
+
+def keep(card: Card, fetched: Path, origin: str) -> Kept:
+    """Check a fetched file, unpacked if it is an archive, and put it in its place; ``fetched`` is gone afterwards.
+
+    Raises WeightsError: where it is not what the card says, nothing of it is left; where the disk is full, it stays
+    for the next attempt.
+    """
+    unpacked = fetched.with_name(f"{fetched.name}.unpacked")
+    try:
+        with writing(fetched.parent):
+            name = _unpack(fetched, unpacked)
+            weights = fetched if name is None else unpacked
+            final = fetched.with_name(name or fetched.name.removesuffix(".part"))
+            digest = _checked(card, weights, origin)
+            os.replace(weights, final)
+            unpacked.write_text(f"{digest}  {final.name}\n# {origin}\n", encoding="utf-8")
+            os.replace(unpacked, fetched.parent / RECORD)
+        _drop(fetched)
+        return Kept(final, digest, origin)
+    except _OtherFileError:
+        _drop(fetched)
+        raise
+    finally:
+        unpacked.unlink(missing_ok=True)
+
+
+def version_mark(part: Path) -> Path:
+    """Where it is noted which version of a file ``part`` is the beginning of."""
+    return part.with_name(f"{part.name}.version")
+
+
+def _drop(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    version_mark(part).unlink(missing_ok=True)
+
+
+class _OtherFileError(WeightsError):
+    """What was fetched is not the published file."""
+
+
+def _unpack(fetched: Path, target: Path) -> str | None:
+    """Write the .params file of a published archive to ``target`` and tell its name; None for any other file."""
+    if not zipfile.is_zipfile(fetched):
+        return None
+    try:
+        with zipfile.ZipFile(fetched) as archive:
+            members = [entry for entry in archive.infolist() if entry.filename.endswith(".params")]
+            if not members:
+                return None  # a PyTorch checkpoint
+            if len(members) > 1 or members[0].file_size > 20 * fetched.stat().st_size:
+                raise _OtherFileError(f"{fetched.name}: an archive, but not of one .params file")
+            with archive.open(members[0]) as source, open(target, "wb") as file:
+                shutil.copyfileobj(source, file)
+            return Path(members[0].filename).name
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError) as error:
+        raise _OtherFileError(f"{fetched.name}: a damaged archive ({error})") from None
+
+
+def _checked(card: Card, weights: Path, origin: str) -> str:
+    """The file's sha256, after all checksums of the card."""
+    found = digests(weights, (*card.checksums, "sha256"))
+    for kind, expected in card.checksums.items():
+        if found[kind] != expected:
+            raise _OtherFileError(
+                f"{origin}: not the published file: its {kind} is {found[kind][:12]}..., the card says "
+                f"{expected[:12]}...; nothing of it was kept"
+            )
+    return found["sha256"]
+
+
+def digests(path: Path, kinds: tuple[str, ...]) -> dict[str, str]:
+    """{kind: hexadecimal digest} of a file, read once."""
+    hashes = {kind: hashlib.new(kind, usedforsecurity=False) for kind in kinds}
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            for each in hashes.values():
+                each.update(block)
+    return {kind: each.hexdigest() for kind, each in hashes.items()}

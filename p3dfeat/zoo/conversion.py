@@ -1,0 +1,210 @@
+"""Weights of other software, with or without a card, as models of ours."""
+
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from p3dfeat.errors import P3DFeatError, UsageError, WeightsError
+from p3dfeat.nets.architecture import Architecture
+from p3dfeat.zoo import hub
+from p3dfeat.zoo.cards import Card, card_content, card_from_content, label_set, numbered_labels, published_card
+from p3dfeat.zoo.formats import WeightsFile, read_weights
+from p3dfeat.zoo.location import FlatResNet
+from p3dfeat.zoo.names import architecture_of, caffe_name, fitted, gluoncv_name, port_name, renamed
+from p3dfeat.zoo.recycling import is_flat_resnet, recycled, recycled_card
+
+HUB_LICENCES: Final = ("MIT", "Apache-2.0", "BSD-3-Clause")  # those the hub knows by these names
+CARD_KEY: Final = "p3dfeat_card"  # of a safetensors file's metadata
+
+# Whose card has the preprocessing that goes with an arithmetic, by family and channels; the port's has its own.
+PUBLISHED: Final = {
+    ("authors", 3): "p3d199-kinetics400",
+    ("authors", 2): "p3d199-kinetics400-flow",
+    ("gluoncv", 3): "p3d131-kinetics400",
+}
+PUBLISHED_BY_PORT: Final = {
+    ("gluoncv", 3): "p3d199-kinetics400-port",
+    ("gluoncv", 2): "p3d199-kinetics400-flow-port",
+}
+
+
+@dataclass(frozen=True)
+class Converted:
+    """Weights under our names and the card that goes with them."""
+
+    card: Card
+    state: dict[str, Tensor]
+
+
+def convert(path: Path, *, card: Card | None = None, family: str | None = None, kinds: str = "ABC") -> Converted:
+    """Read a weights file of any known kind; every tensor is accounted for.
+
+    card: what the weights are; without one it comes from the file's metadata, or is read off the tensors, with the
+    preprocessing that the family's makers published. family, kinds: what tensors cannot tell; the family is the
+    format's own unless given ("authors" for Caffe, "gluoncv" for MXNet and the community port). Given, it is read into
+    the file's own card too.
+    Raises WeightsError naming the file and the tensor.
+    """
+    content = read_weights(path)
+    try:
+        if is_flat_resnet(content.arrays):
+            return _recycled(content, card)
+        naming, own_family = _naming(content)
+        arrays = renamed(content.arrays, naming)
+        if card is None and CARD_KEY in content.metadata:
+            card = _stored_card(content.metadata[CARD_KEY], path)
+            if family is not None:
+                card = replace(card, architecture=replace(card.architecture, family=family))
+        if card is None:
+            family = family or own_family
+            if family is None:
+                raise WeightsError("does not say which family it is of; name one: authors or gluoncv")
+            architecture = architecture_of(arrays, family=family, kinds=kinds)
+            card = _card_of(path, content, architecture)
+        return Converted(card, fitted(arrays, card.architecture))
+    except P3DFeatError as error:
+        text = str(error)
+        raise WeightsError(text if text.startswith(str(path)) else f"{path}: {text}") from None
+
+
+def recycle(resnet: FlatResNet, *, kinds: str = "ABC") -> Converted:
+    """A P3D of the weights of a 2-D ResNet-50, -101 or -152 that strides in its 3x3 convolutions ("v1.5").
+
+    On a clip of one repeated frame it gives the 2-D network's pool5 and logits for that frame, whatever the kinds.
+    Raises WeightsError naming the file and the tensor.
+    """
+    content = read_weights(resnet.weights)
+    try:
+        architecture, arrays = recycled(content.arrays, kinds=kinds)
+        card = recycled_card(architecture, resnet.origin, resnet.config, resnet.preprocessing, resnet.weights)
+        return Converted(card, fitted(arrays, architecture))
+    except P3DFeatError as error:
+        raise WeightsError(f"{resnet.origin}: {error}") from None
+
+
+def save(converted: Converted, path: Path) -> None:
+    """Write a safetensors file that needs no card beside it. Raises WeightsError; no half-written file stays."""
+    metadata = {CARD_KEY: json.dumps(card_content(converted.card), ensure_ascii=False)}
+    fresh = path.with_name(path.name + ".writing")
+    try:
+        save_file({name: value.contiguous() for name, value in converted.state.items()}, fresh, metadata=metadata)
+        os.replace(fresh, path)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be written ({error.strerror or error})") from None
+    except Exception as error:  # safetensors wraps what the file system says
+        raise WeightsError(f"{path}: cannot be written ({error})") from None
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def save_folder(converted: Converted, folder: Path) -> None:
+    """Write a model as the hub keeps it: config.json and model.safetensors, and a README.md for people."""
+    card = converted.card
+    config = {"model_type": "p3d", "library_name": "p3dfeat", "p3dfeat": card_content(card)}
+    (folder / hub.CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(_readme(card), encoding="utf-8")
+    save(converted, folder / hub.WEIGHTS)
+
+
+def _readme(card: Card) -> str:
+    licence = f"license: {card.licence.lower()}\n" if card.licence in HUB_LICENCES else ""
+    usage = "p3dfeat extract videos/ -o feats.h5 --model USER/REPO\np3dfeat classify clip.mp4 --model USER/REPO"
+    parts = [
+        f"---\n{licence}library_name: p3dfeat\npipeline_tag: video-classification\ntags: [p3d, video]\n---",
+        f"# {card.title}",
+        f"```sh\n{usage}\n```",
+        card.notes,
+        f"Not known: {card.unknown}" if card.unknown else "",
+        f"Licence: {card.licence}",
+        card.citation,
+    ]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _naming(content: WeightsFile) -> tuple[Callable[[str], str | None], str | None]:
+    """How a file's names become ours, and the family of who writes such names."""
+    if content.format == "caffe":
+        return caffe_name, "authors"
+    if any(name.startswith("res2") for name in content.arrays):
+        return str, None  # names of our own
+    return port_name if is_ports(content) else gluoncv_name, "gluoncv"
+
+
+def in_doubt(path: Path) -> bool:
+    """Whether a file is the community port's, which may want the authors' arithmetic or its own."""
+    return is_ports(read_weights(path))
+
+
+def is_ports(content: WeightsFile) -> bool:
+    """Whether the community port wrote this: its names are GluonCV's, but for T, which is its conv3."""
+    return content.format != "caffe" and not any(
+        name.startswith("res2") or ".conv_temporal." in name for name in content.arrays
+    )
+
+
+def _recycled(content: WeightsFile, card: Card | None) -> Converted:
+    """A P3D from the weights of a 2-D ResNet, which only a card of a recycled model asks for."""
+    if card is None or card.architecture.family != "recycled":
+        raise WeightsError("a 2-D ResNet; p3dfeat weights recycle makes a P3D of it")
+    architecture, arrays = recycled(content.arrays, kinds=card.architecture.kinds)
+    if architecture != card.architecture:
+        raise WeightsError(f"makes {architecture}, the card says {card.architecture}")
+    return Converted(card, fitted(arrays, architecture))
+
+
+def _stored_card(text: str, path: Path) -> Card:
+    try:
+        content = json.loads(text)
+    except ValueError:
+        raise WeightsError("its metadata is damaged") from None
+    if not isinstance(content, dict):
+        raise WeightsError("its metadata is damaged")
+    return card_from_content(content, path)
+
+
+def _card_of(path: Path, content: WeightsFile, architecture: Architecture) -> Card:
+    """A card for weights that have none."""
+    known = PUBLISHED | PUBLISHED_BY_PORT if is_ports(content) else PUBLISHED
+    published = known.get((architecture.family, architecture.channels))
+    if published is None:
+        raise UsageError(
+            f"{architecture.channels} input channels and the {architecture.family} family: no preprocessing is "
+            f"published for these; say what they need in a card, {path.with_suffix('.toml').name}"
+        )
+    labels_from, labels = _labels(content, architecture.classes)
+    return Card(
+        name=re.sub(r"[^\w.-]+", "-", path.stem) or "model",
+        title=f"P3D-{architecture.depth} from a {content.format} file",
+        architecture=architecture,
+        input=published_card(published).input,
+        labels=labels,
+        label_set=labels_from,
+        licence="unknown",
+        citation="",
+        notes=f"Read off the tensors; preprocessing as published for {published}.",
+        unknown="Who trained it, on what, and how good it is.",
+        metrics={},
+        weights=path,
+        sources=(),
+        checksums={},
+        self_test=(),
+    )
+
+
+def _labels(content: WeightsFile, classes: int) -> tuple[str | None, tuple[str, ...]]:
+    """The label set and its names, where the file or its family tells which it is; else numbers."""
+    known = None
+    if any(name.startswith("fc_sports1m") for name in content.arrays):
+        known = "sports1m"
+    elif content.format in ("mxnet", "torch") or any(name.startswith("fc_kinetics") for name in content.arrays):
+        known = "kinetics400"  # what the published nets of GluonCV and the port were trained on
+    if known is not None and len(label_set(known)) == classes:
+        return known, label_set(known)
+    return None, numbered_labels(classes)

@@ -1,0 +1,158 @@
+"""Fetching a file over plain http(s), through cuts, busy servers and full disks, to a whole file or a clear error."""
+
+import email.utils
+import re
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import httpx2
+
+from p3dfeat._version import __version__
+from p3dfeat.errors import WeightsError
+from p3dfeat.zoo.cache import SETTING, version_mark, writing
+
+ATTEMPTS: Final = 5  # in a row that bring nothing
+ATTEMPTS_IN_ALL: Final = 200  # for a line that is cut again and again
+FIRST_WAIT_SECONDS = 1.0  # doubled from one attempt to the next
+LONGEST_WAIT_SECONDS: Final = 120.0  # that a server may ask for
+TIMEOUT: Final = httpx2.Timeout(60, connect=10)
+BUSY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})  # statuses that may pass
+
+OnBytes = Callable[[int, int | None], None]  # bytes done, bytes in all if known
+
+
+class NotFetchedError(WeightsError):
+    """A URL did not give its file."""
+
+    def __init__(self, url: str, reason: str):
+        super().__init__(f"{without_secrets(url)}: {reason}")
+        self.host, self.reason = without_secrets(url).partition("://")[2].partition("/")[0] or url, reason
+
+
+class _TryAgainError(Exception):
+    """What went wrong may pass. wait_seconds: how long the server asks to wait, if it does."""
+
+    def __init__(self, reason: str, wait_seconds: float | None = None):
+        super().__init__(reason)
+        self.wait_seconds = wait_seconds
+
+
+class _NoConnectionError(_TryAgainError):
+    """Nobody answers at all; where no byte ever came, waiting long is of no use."""
+
+
+def download(url: str, part: Path, *, on_bytes: OnBytes) -> None:
+    """Fetch ``url`` into the file ``part``, going on where an earlier attempt, of any process, was cut off.
+
+    The file is whole when this returns. It is not yet checked: no more is known of it than its length.
+    Raises NotFetchedError, or WeightsError where the disk cannot take it.
+    """
+    barren, came = 0, False
+    with httpx2.Client(follow_redirects=True, timeout=TIMEOUT, headers=_headers()) as client:
+        for _ in range(ATTEMPTS_IN_ALL):
+            before = _size(part)
+            try:
+                _attempt(client, url, part, on_bytes)
+                return
+            except _TryAgainError as error:
+                barren = 0 if _size(part) > before else barren + 1
+                came = came or barren == 0
+                wait = FIRST_WAIT_SECONDS * 2 ** max(0, barren - 1)
+                if error.wait_seconds is not None:
+                    wait = error.wait_seconds
+                hopeless = barren == 2 and not came and isinstance(error, _NoConnectionError)
+                if wait > LONGEST_WAIT_SECONDS:
+                    raise NotFetchedError(url, f"{error}; it asks to come back in {wait:.0f} s") from None
+                if hopeless or barren == ATTEMPTS:
+                    raise NotFetchedError(url, str(error)) from None
+            time.sleep(wait)
+    raise NotFetchedError(url, f"the connection was cut {ATTEMPTS_IN_ALL} times; run again to go on from there")
+
+
+def without_secrets(url: str) -> str:
+    """A URL as it may be shown and kept: without user, password and query, which may hold a signature."""
+    return re.sub(r"^(\w+://)[^/?#]*@", r"\1", url.partition("?")[0].partition("#")[0])
+
+
+def _headers() -> dict[str, str]:
+    return {"User-Agent": f"p3dfeat/{__version__}", "Accept-Encoding": "identity"}
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _attempt(client: httpx2.Client, url: str, part: Path, on_bytes: OnBytes) -> None:
+    have = _size(part)
+    mark = version_mark(part)
+    version = mark.read_text() if have and mark.exists() else ""
+    headers = {"Range": f"bytes={have}-", "If-Range": version} if version else {}
+    try:
+        with client.stream("GET", url, headers=headers) as answer:
+            if answer.status_code == 416 and answer.headers.get("Content-Range") == f"bytes */{have}":
+                return  # an earlier attempt had it all
+            have, total = _range(answer, url, have)
+            on_bytes(have, total)
+            _check_space(part, total - have if total is not None else 0)
+            with writing(part), open(part, "r+b" if have else "wb") as file:
+                file.truncate(have)
+                file.seek(have)
+                mark.write_text(_version(answer))
+                for block in answer.iter_raw(1 << 18):
+                    file.write(block)
+                    have += len(block)
+                    on_bytes(have, total)
+    except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+        raise _NoConnectionError(f"no connection ({error})") from None
+    except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.TooManyRedirects) as error:
+        raise NotFetchedError(url, str(error)) from None
+    except (httpx2.TransportError, httpx2.StreamError) as error:
+        raise _TryAgainError(f"the connection was cut ({error or type(error).__name__})") from None
+    if total is not None and have != total:
+        raise _TryAgainError(f"{have:,} bytes came, {total:,} were announced")
+
+
+def _range(answer: httpx2.Response, url: str, have: int) -> tuple[int, int | None]:
+    """(bytes already here that stay, bytes in all) by the server's answer. Raises where it gives no bytes."""
+    status, length = answer.status_code, answer.headers.get("Content-Length", "")
+    if status == 200:
+        return 0, int(length) if length.isdecimal() else None
+    if status == 206:
+        unit, _, rest = answer.headers.get("Content-Range", "").partition(" ")
+        span, _, total = rest.partition("/")
+        if unit == "bytes" and span.startswith(f"{have}-") and total.isdecimal():
+            return have, int(total)
+        raise NotFetchedError(url, "answers with another range than was asked for")
+    reason = f"HTTP {status} ({answer.reason_phrase.lower() or 'no reason given'})"
+    if status in BUSY:
+        raise _TryAgainError(reason, _asked_wait(answer))
+    raise NotFetchedError(url, reason)
+
+
+def _asked_wait(answer: httpx2.Response) -> float | None:
+    """Retry-After: seconds, or a date."""
+    text = answer.headers.get("Retry-After", "")
+    if text.isdecimal():
+        return float(text)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _version(answer: httpx2.Response) -> str:
+    """What tells this version of the file from others: a strong ETag, or its date; nothing where there is neither."""
+    etag = answer.headers.get("ETag", "")
+    return etag if etag and not etag.startswith("W/") else answer.headers.get("Last-Modified", "")
+
+
+def _check_space(part: Path, needed: int) -> None:
+    free = shutil.disk_usage(part.parent).free
+    if needed > free:
+        raise WeightsError(
+            f"{part.parent}: {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free; make room, or set "
+            f"{SETTING} to a folder with room"
+        )

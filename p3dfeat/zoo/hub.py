@@ -1,0 +1,177 @@
+"""The Hugging Face hub, through huggingface_hub: HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE and tokens work as ever.
+
+A model of ours on the hub, or in a folder, is two files: ``config.json``, the card's content, and
+``model.safetensors``, the weights under our names.
+"""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from p3dfeat._version import __version__
+from p3dfeat.errors import WeightsError
+
+HOST: Final = "hf.co"
+CONFIG: Final = "config.json"
+WEIGHTS: Final = "model.safetensors"
+PREPROCESSING: Final = "preprocessor_config.json"  # of transformers' models
+LARGEST_CONFIG_BYTES: Final = 4 << 20
+
+OnBytes = Callable[[int, int | None], None]  # bytes done, bytes in all if known
+
+
+def parse_repository(text: str) -> tuple[str, str | None] | None:
+    """("user/repo", revision or None) of ``user/repo[@revision]``; None for any other text."""
+    found = re.fullmatch(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", text)
+    return (found[1], found[2]) if found else None
+
+
+def fetch(
+    repository: str, file: str, revision: str | None, *, anew: bool = False, on_bytes: OnBytes | None = None
+) -> tuple[Path, str]:
+    """A file of a repository, from the cache if it is there, and the commit it is of.
+
+    anew: even if it is in the cache.
+    Raises WeightsError, one line, whatever goes wrong; MissingFileError where the repository has no such file.
+    """
+    with _one_line(repository, file, revision):
+        from huggingface_hub import hf_hub_download
+
+        path = hf_hub_download(
+            repository,
+            file,
+            revision=revision,
+            force_download=anew,
+            library_name="p3dfeat",
+            library_version=__version__,
+            tqdm_class=_bar(on_bytes or (lambda done, total: None)),
+        )
+    return Path(path), _commit(Path(path))
+
+
+def cached(repository: str, file: str, revision: str | None) -> Path | None:
+    """The file if it was fetched before; nothing is asked of the network."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(repository, file, revision=revision)
+    return Path(found) if isinstance(found, str) else None
+
+
+def cache_folder() -> Path:
+    """Where huggingface_hub keeps what it fetched."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(HF_HUB_CACHE).expanduser()
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The content of a config.json. Raises WeightsError."""
+    try:
+        if path.stat().st_size > LARGEST_CONFIG_BYTES:
+            raise WeightsError(f"{path}: too large for a config")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WeightsError(f"{path}: not readable ({error.strerror})") from None
+    except (ValueError, RecursionError):
+        raise WeightsError(f"{path}: not JSON") from None
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path}: holds no settings")
+    return content
+
+
+def upload(folder: Path, repository: str, *, private: bool, message: str) -> str:
+    """Make the repository where there is none, and commit the files of ``folder``; gives the commit's address."""
+    with _one_line(repository, None, None):
+        from huggingface_hub import HfApi
+
+        api = HfApi(library_name="p3dfeat", library_version=__version__)
+        api.create_repo(repository, private=private, exist_ok=True)
+        return str(api.upload_folder(repo_id=repository, folder_path=folder, commit_message=message).commit_url)
+
+
+class MissingFileError(WeightsError):
+    """The repository is there; the file is not."""
+
+
+@contextmanager
+def _one_line(repository: str, file: str | None, revision: str | None) -> Iterator[None]:
+    """Errors of huggingface_hub as one line of ours."""
+    import httpx2
+    from huggingface_hub import constants, errors
+    from huggingface_hub.utils import logging
+
+    if "HF_HUB_VERBOSITY" not in os.environ:
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it warns of what is then retried, or raised
+    place = f"{repository}@{revision}" if revision else repository
+    where = f"{place} on {constants.ENDPOINT}"
+    try:
+        yield
+    except errors.GatedRepoError:
+        raise WeightsError(
+            f"{where}: gated; ask for access on its page, then run hf auth login or set HF_TOKEN"
+        ) from None
+    except errors.RepositoryNotFoundError:
+        raise WeightsError(f"{where}: no such repository, or a private one; for that, hf auth login") from None
+    except errors.RevisionNotFoundError:
+        raise WeightsError(f"{where}: no such revision") from None
+    except errors.LocalEntryNotFoundError as error:
+        if constants.HF_HUB_OFFLINE:
+            raise WeightsError(f"{place}: {file} is not in the cache and HF_HUB_OFFLINE is set") from None
+        raise WeightsError(f"{where}: could not be reached ({_reason(error.__cause__ or error)})") from None
+    except errors.EntryNotFoundError:
+        raise MissingFileError(f"{where}: has no {file}") from None
+    except errors.OfflineModeIsEnabled:
+        raise WeightsError(f"{where}: HF_HUB_OFFLINE is set") from None
+    except errors.HFValidationError as error:
+        raise WeightsError(f"{place}: no name of a repository ({_reason(error)})") from None
+    except errors.HfHubHTTPError as error:
+        raise WeightsError(f"{where}: {_status(error)}") from None
+    except httpx2.HTTPError as error:
+        raise WeightsError(f"{where}: could not be reached ({_reason(error)})") from None
+    except OSError as error:  # the cache's disk; or fewer bytes than announced
+        cache = f"; HF_HOME may name another folder than {constants.HF_HUB_CACHE}" if error.errno else ""
+        raise WeightsError(f"{place}: {file or 'its files'}: {error.strerror or _reason(error)}{cache}") from None
+    except (ValueError, RuntimeError) as error:
+        raise WeightsError(f"{where}: {_reason(error)}") from None
+
+
+def _status(error: Any) -> str:
+    response = error.response
+    status = f"HTTP {response.status_code} ({response.reason_phrase.lower() or 'no reason given'})"
+    return f"{status}; is the token right? see hf auth login" if response.status_code in (401, 403) else status
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what a library says."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def _commit(path: Path) -> str:
+    """The cache keeps a file as snapshots/<commit>/<file>."""
+    return path.parent.name
+
+
+def _bar(on_bytes: OnBytes) -> Any:
+    """A class of huggingface_hub's bars that draws nothing and reports."""
+    from huggingface_hub.utils.tqdm import tqdm
+
+    class Bar(tqdm):
+        def __init__(self, *args: Any, **settings: Any):
+            super().__init__(*args, **{**settings, "disable": True})  # type: ignore[no-untyped-call]
+            on_bytes(int(self.n), self.total)
+
+        def update(self, n: float | None = 1) -> None:
+            self.n += n or 0
+            on_bytes(int(self.n), self.total)
+
+        def update_transfer(self, n: float) -> None:
+            """Bytes on the wire, which Xet counts beside those of the file."""
+
+        def set_transfer_postfix_str(self, text: str, refresh: bool = True) -> None:
+            """Their rate."""
+
+    return Bar

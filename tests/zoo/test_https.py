@@ -1,0 +1,214 @@
+"""A file comes whole over plain http, whatever happens on the way, or an error says why not."""
+
+import os
+import resource
+import subprocess
+import sys
+import time
+
+import pytest
+
+from p3dfeat.errors import WeightsError
+from p3dfeat.zoo import https
+from p3dfeat.zoo.https import download
+from tests.web import Fault, Web, serving, unused_address
+
+CONTENT = os.urandom(30_000_000)
+HALF = len(CONTENT) // 2
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch):
+    monkeypatch.setattr(https, "FIRST_WAIT_SECONDS", 0.01)
+
+
+@pytest.fixture
+def web():
+    web = Web()
+    web.files["/weights.params"] = CONTENT
+    with serving(web) as address:
+        web.url = f"{address}/weights.params"
+        yield web
+
+
+def fetched(web: Web, part, progress: list | None = None) -> bytes:
+    download(web.url, part, on_bytes=lambda done, total: progress is None or progress.append((done, total)))
+    return part.read_bytes()
+
+
+def test_a_file_comes_whole_and_says_how_far_it_is(web, tmp_path):
+    progress: list = []
+    assert fetched(web, tmp_path / "w.part", progress) == CONTENT
+    assert progress[0] == (0, len(CONTENT))
+    assert progress[-1] == (len(CONTENT), len(CONTENT))
+    assert [done for done, _ in progress] == sorted(done for done, _ in progress)
+
+
+def test_a_cut_connection_is_gone_on_with_where_it_was_cut(web, tmp_path):
+    web.faults["/weights.params"] += [Fault(cut_after=HALF)]
+    assert fetched(web, tmp_path / "w.part") == CONTENT
+    first, second = web.asked("/weights.params")
+    assert "Range" not in first.headers
+    assert int(second.headers["Range"].removeprefix("bytes=").rstrip("-")) > HALF - 1_000_000
+    assert web.sent_bytes < len(CONTENT) + 1_000_000
+
+
+def test_many_cuts_are_no_obstacle_as_long_as_each_brings_something(web, tmp_path):
+    web.faults["/weights.params"] += [Fault(cut_after=2_000_000)] * 12
+    assert fetched(web, tmp_path / "w.part") == CONTENT
+    assert len(web.asked("/weights.params")) == 13
+
+
+def test_cuts_that_bring_nothing_end_in_an_error(web, tmp_path):
+    web.faults["/weights.params"] += [Fault(cut_after=0)] * 20
+    with pytest.raises(WeightsError, match="the connection was cut"):
+        fetched(web, tmp_path / "w.part")
+    assert len(web.asked("/weights.params")) == https.ATTEMPTS
+
+
+def test_a_later_run_goes_on_where_an_earlier_one_failed(web, tmp_path):
+    web.faults["/weights.params"] += [Fault(cut_after=HALF), Fault(status=404)]
+    with pytest.raises(WeightsError, match="HTTP 404"):
+        fetched(web, tmp_path / "w.part")
+    before = web.sent_bytes
+    assert fetched(web, tmp_path / "w.part") == CONTENT
+    assert web.sent_bytes - before < len(CONTENT) - HALF + 1_000_000
+
+
+def test_a_part_that_is_whole_already_is_not_fetched_again(web, tmp_path):
+    fetched(web, tmp_path / "w.part")
+    before = web.sent_bytes
+    assert fetched(web, tmp_path / "w.part") == CONTENT
+    assert web.sent_bytes == before
+
+
+def test_a_file_that_changed_meanwhile_is_begun_anew(web, tmp_path):
+    web.faults["/weights.params"] += [Fault(cut_after=HALF), Fault(status=404)]
+    with pytest.raises(WeightsError):
+        fetched(web, tmp_path / "w.part")
+    web.files["/weights.params"] = CONTENT[::-1]
+    assert fetched(web, tmp_path / "w.part") == CONTENT[::-1]
+
+
+@pytest.mark.parametrize("lacking", ["ranges", "etags"])
+def test_a_server_that_cannot_continue_sends_all_again(web, tmp_path, lacking):
+    setattr(web, lacking, False)
+    web.faults["/weights.params"] += [Fault(cut_after=HALF)]
+    assert fetched(web, tmp_path / "w.part") == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [(404, "not found"), (401, "unauthorized"), (403, "forbidden"), (410, "")]
+)
+def test_what_will_not_pass_is_not_tried_again(web, tmp_path, status, reason):
+    web.faults["/weights.params"] += [Fault(status=status)] * 5
+    with pytest.raises(WeightsError, match=rf"weights.params: HTTP {status} \({reason}"):
+        fetched(web, tmp_path / "w.part")
+    assert len(web.asked("/weights.params")) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+def test_a_busy_server_is_asked_again(web, tmp_path, status):
+    web.faults["/weights.params"] += [Fault(status=status)] * 3
+    assert fetched(web, tmp_path / "w.part") == CONTENT
+
+
+def test_a_server_that_stays_busy_ends_in_an_error(web, tmp_path):
+    web.faults["/weights.params"] += [Fault(status=503)] * 20
+    with pytest.raises(WeightsError, match=r"HTTP 503 \(service unavailable\)"):
+        fetched(web, tmp_path / "w.part")
+    assert len(web.asked("/weights.params")) == https.ATTEMPTS
+
+
+def test_retry_after_is_waited_for(web, tmp_path):
+    web.faults["/weights.params"] += [Fault(status=429, headers={"Retry-After": "1"})]
+    started = time.monotonic()
+    assert fetched(web, tmp_path / "w.part") == CONTENT
+    assert time.monotonic() - started >= 1
+
+
+@pytest.mark.parametrize("later", ["3600", "Wed, 21 Oct 2099 07:28:00 GMT"])
+def test_a_wait_that_is_too_long_is_left_to_the_user(web, tmp_path, later):
+    web.faults["/weights.params"] += [Fault(status=429, headers={"Retry-After": later})]
+    with pytest.raises(WeightsError, match=r"HTTP 429 .*it asks to come back in \d+ s"):
+        fetched(web, tmp_path / "w.part")
+
+
+def test_a_date_that_has_passed_is_no_wait(web, tmp_path):
+    later = {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}
+    web.faults["/weights.params"] += [Fault(status=503, headers=later)]
+    assert fetched(web, tmp_path / "w.part") == CONTENT
+
+
+def test_redirects_are_followed(web, tmp_path):
+    web.redirects["/old"] = web.url
+    download(web.url.replace("weights.params", "old"), tmp_path / "w.part", on_bytes=lambda done, total: None)
+    assert (tmp_path / "w.part").read_bytes() == CONTENT
+
+
+def test_another_range_than_asked_for_is_refused(web, tmp_path):
+    web.faults["/weights.params"] += [Fault(cut_after=HALF)]
+    wrong = Fault(status=206, headers={"Content-Range": "bytes 0-1/2"})
+    web.faults["/weights.params"] += [wrong]
+    with pytest.raises(WeightsError, match="another range"):
+        fetched(web, tmp_path / "w.part")
+
+
+def test_nobody_there_is_told_at_once(tmp_path):
+    with pytest.raises(WeightsError, match="no connection"):
+        download(f"{unused_address()}/x", tmp_path / "x.part", on_bytes=lambda done, total: None)
+
+
+def test_secrets_in_an_address_are_not_told(web, tmp_path):
+    url = web.url.replace("http://", "http://user:secret@") + "?signature=secret"
+    web.faults["/weights.params"] += [Fault(status=404)]
+    with pytest.raises(WeightsError) as caught:
+        download(url, tmp_path / "x.part", on_bytes=lambda done, total: None)
+    assert "secret" not in str(caught.value)
+    assert str(caught.value).startswith(web.url)
+    assert "Authorization" in web.requests[-1].headers
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "http://", "http://[x"])
+def test_what_is_no_web_address_is_an_error_in_a_line(tmp_path, url):
+    with pytest.raises(WeightsError):
+        download(url, tmp_path / "x.part", on_bytes=lambda done, total: None)
+
+
+def test_too_little_room_is_told_before_anything_is_written(web, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1_000_000})())
+    with pytest.raises(WeightsError, match=r"30 MB are needed, 1 MB are free; .*P3DFEAT_CACHE"):
+        fetched(web, tmp_path / "w.part")
+    assert list(tmp_path.iterdir()) == []
+
+
+FETCH = "import sys; from pathlib import Path; from p3dfeat.zoo.https import download\n" + (
+    "try: download(sys.argv[1], Path(sys.argv[2]), on_bytes=lambda *_: None)\n"
+    "except Exception as error: sys.exit(f'{type(error).__name__}: {error}')"
+)
+
+
+def test_a_disk_that_fills_up_is_an_error_and_what_came_is_kept(web, tmp_path):
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000_000, 10_000_000))
+
+    command = [sys.executable, "-c", FETCH, web.url, str(tmp_path / "w.part")]
+    done = subprocess.run(command, preexec_fn=limit, capture_output=True, text=True)
+    assert done.stderr.startswith("WeightsError: ")
+    assert "w.part: cannot be written (File too large); P3DFEAT_CACHE may name another folder" in done.stderr
+    assert (tmp_path / "w.part").read_bytes() == CONTENT[:10_000_000]
+    assert fetched(web, tmp_path / "w.part") == CONTENT
+
+
+def test_a_killed_process_loses_nothing(web, tmp_path):
+    web.seconds_a_block = 0.005
+    process = subprocess.Popen([sys.executable, "-c", FETCH, web.url, str(tmp_path / "w.part")])
+    while not (tmp_path / "w.part").exists() or (tmp_path / "w.part").stat().st_size < 3_000_000:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    web.seconds_a_block = 0
+    kept = (tmp_path / "w.part").stat().st_size
+    assert fetched(web, tmp_path / "w.part") == CONTENT
+    assert web.asked("/weights.params")[-1].headers["Range"] == f"bytes={kept}-"

@@ -1,0 +1,301 @@
+"""Names become weights: fetched once, checked, kept, and never a partial file under the final name."""
+
+import hashlib
+import io
+import os
+import threading
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import p3dfeat
+from benchmarks.random_checkpoints import gluoncv_weights, write_params
+from p3dfeat.errors import UsageError, WeightsError
+from p3dfeat.nets import Architecture
+from p3dfeat.zoo import find_card, https, load_model, locate, weights_here
+from p3dfeat.zoo.cache import cache_folder, folder_of
+from p3dfeat.zoo.location import fetch
+from tests.reference_weights import GLUONCV_FILE, GOLDEN
+from tests.users import as_ordinary_user
+from tests.web import Fault, Web, serving, unused_address
+
+CARD = """
+name = "small"
+title = "A small net"
+licence = "MIT"
+
+[net]
+family = "gluoncv"
+stages = [2, 2, 2, 1]
+kinds = "ABC"
+base_width = 8
+channels = 3
+classes = 10
+
+[input]
+resize = [64, 64]
+"""
+PARAMS = GLUONCV_FILE.read_bytes()
+
+
+def zipped(content: bytes, name: str = "small-0000.params") -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, content)
+    return file.getvalue()
+
+
+def gluoncv_error(model: p3dfeat.Model) -> float:
+    x = torch.from_numpy(np.random.default_rng(7).normal(0, 1, (2, 3, 16, 64, 64)).astype(np.float32))
+    expected = np.load(GOLDEN / "gluoncv_small_expected.npz")["logits"]
+    with torch.no_grad():
+        found = model.net(x, layers=("logits",))["logits"].numpy()
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("P3DFEAT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(https, "FIRST_WAIT_SECONDS", 0.01)
+
+
+@pytest.fixture
+def web():
+    web = Web()
+    web.files["/small.zip"] = zipped(PARAMS)
+    with serving(web) as web.address:
+        yield web
+
+
+@pytest.fixture
+def card(web, tmp_path):
+    """The path of a card whose weights are on the server, with the right checksum."""
+    return written(tmp_path / "small.toml", f"{web.address}/small.zip")
+
+
+def written(path, *urls: str, sha1: str = hashlib.sha1(PARAMS).hexdigest()):
+    sources = "".join(f'[[sources]]\nurl = "{url}"\n' for url in urls)
+    path.write_text(f'{CARD}\n[checksums]\nsha1 = "{sha1}"\n{sources}')
+    return str(path)
+
+
+def files_in_cache() -> list[str]:
+    return sorted(path.name for path in cache_folder().rglob("*") if path.is_file() and path.name != "lock")
+
+
+def test_weights_are_fetched_unpacked_checked_and_give_the_right_numbers(web, card):
+    events = []
+    model = load_model(card, on_fetch=events.append)
+    assert gluoncv_error(model) < 1e-4
+    assert model.origin == f"{web.address}/small.zip"
+    assert model.weights_sha256 == hashlib.sha256(PARAMS).hexdigest()
+    assert files_in_cache() == ["SHA256SUMS", "small-0000.params"]
+    assert (events[-1].name, events[-1].done_bytes) == ("small", len(web.files["/small.zip"]))
+
+
+def test_a_second_use_asks_nothing_of_the_network(web, card):
+    first = load_model(card)
+    asked = len(web.requests)
+    second = load_model(card)
+    assert len(web.requests) == asked
+    assert (first.origin, first.weights_sha256) == (second.origin, second.weights_sha256)
+
+
+def test_a_large_checkpoint_whose_connection_is_cut_comes_whole(web, tmp_path):
+    architecture = Architecture.of_depth(63, family="gluoncv", base_width=32, classes=10)
+    write_params(tmp_path / "large.params", gluoncv_weights(architecture))
+    content = (tmp_path / "large.params").read_bytes()
+    assert len(content) > 25_000_000
+    web.files["/large.zip"] = zipped(content)
+    web.faults["/large.zip"] += [Fault(cut_after=len(web.files["/large.zip"]) // 2), Fault(status=503)]
+    text = CARD.replace("stages = [2, 2, 2, 1]", "stages = [3, 4, 6, 3]").replace("base_width = 8", "base_width = 32")
+    sha1 = hashlib.sha1(content).hexdigest()
+    (tmp_path / "large.toml").write_text(
+        f'{text}\n[checksums]\nsha1 = "{sha1}"\n[[sources]]\nurl = "{web.address}/large.zip"\n'
+    )
+    model = load_model(tmp_path / "large.toml")
+    assert model.weights_sha256 == hashlib.sha256(content).hexdigest()
+    assert model.card.architecture == architecture
+    assert "Range" in web.asked("/large.zip")[-1].headers
+
+
+def test_the_origin_is_written_into_feature_files(web, card, folder, tmp_path):
+    p3dfeat.extract(folder / "left.mp4", tmp_path / "f.h5", model=card, clips=1)
+    with p3dfeat.open_features(tmp_path / "f.h5") as features:
+        assert features.settings["weights_origin"] == f"{web.address}/small.zip"
+    again = p3dfeat.extract(folder / "left.mp4", tmp_path / "f.h5", model=kept_file(card), clips=1)
+    assert (again.stored, again.skipped) == (0, 1)  # the same weights from elsewhere are the same weights
+
+
+def kept_file(card: str):
+    """The fetched weights under a card beside them, as if they had never been fetched."""
+    located = locate(card)
+    located.weights.with_suffix(".toml").write_text(CARD)
+    return located.weights
+
+
+def test_another_file_than_the_published_one_is_refused_and_nothing_is_kept(web, tmp_path):
+    card = written(tmp_path / "small.toml", f"{web.address}/small.zip", sha1="0" * 40)
+    with pytest.raises(WeightsError, match=r"not the published file: its sha1 is .*, the card says 000000000000"):
+        load_model(card)
+    assert files_in_cache() == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [zipped(PARAMS)[:-30], zipped(PARAMS)[:5000] + b"\0" * 500 + zipped(PARAMS)[5500:], b"<html>Sign in</html>"],
+    ids=["cut off", "overwritten", "a page instead"],
+)
+def test_a_damaged_download_leaves_nothing_under_the_final_name(web, card, content):
+    web.files["/small.zip"] = content
+    with pytest.raises(WeightsError):
+        load_model(card)
+    assert files_in_cache() == []
+    web.files["/small.zip"] = zipped(PARAMS)
+    assert gluoncv_error(load_model(card)) < 1e-4
+
+
+def test_the_next_source_is_tried_where_one_fails(web, tmp_path):
+    card = written(tmp_path / "small.toml", f"{web.address}/gone.zip", f"{web.address}/small.zip")
+    assert load_model(card).origin.endswith("/small.zip")
+    assert len(web.asked("/gone.zip")) == 1
+
+
+def test_a_mirror_is_asked_instead_of_the_sources(web, tmp_path, monkeypatch):
+    card = written(tmp_path / "small.toml", "https://nowhere.invalid/a/small.zip")
+    web.files["/our/own/small.zip"] = web.files["/small.zip"]
+    monkeypatch.setenv("P3DFEAT_MIRROR", f"{web.address}/our/own/")
+    assert load_model(card).origin == f"{web.address}/our/own/small.zip"
+
+
+def test_a_mirror_serves_what_others_fetch_by_hand(web, tmp_path, monkeypatch):
+    (tmp_path / "small.toml").write_text(f'{CARD}[[sources]]\npage = "https://x.invalid/"\nfile = "small.params"\n')
+    web.files["/small.params"] = PARAMS
+    with pytest.raises(WeightsError, match=r"has to be fetched by hand\. Three ways on: \(1\) get small.params from"):
+        load_model(tmp_path / "small.toml")
+    monkeypatch.setenv("P3DFEAT_MIRROR", web.address)
+    assert gluoncv_error(load_model(tmp_path / "small.toml")) < 1e-4
+
+
+def test_a_mirror_that_is_no_url_is_named(tmp_path, monkeypatch):
+    card = written(tmp_path / "small.toml", "https://nowhere.invalid/small.zip")
+    monkeypatch.setenv("P3DFEAT_MIRROR", "/data/weights")
+    with pytest.raises(UsageError, match="P3DFEAT_MIRROR must begin with https://"):
+        load_model(card)
+
+
+def test_where_nothing_can_be_reached_one_message_says_what_and_the_three_ways_on(tmp_path):
+    address = unused_address()
+    card = written(tmp_path / "small.toml", f"{address}/small.zip")
+    with pytest.raises(WeightsError) as caught:
+        load_model(card)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert f"{address.removeprefix('http://')}: no connection" in text
+    for way in (f"get {address}/small.zip where there is a network", "P3DFEAT_MIRROR", "--model p3d-camera"):
+        assert way in text
+
+
+def test_a_file_fetched_by_hand_is_checked_and_kept(card, tmp_path):
+    (tmp_path / "by_hand.zip").write_bytes(zipped(PARAMS))
+    located = fetch(find_card(card), place=str(tmp_path / "by_hand.zip"))
+    assert gluoncv_error(load_model(card)) < 1e-4
+    assert located.origin == "by_hand.zip"
+    assert (tmp_path / "by_hand.zip").exists()
+    (tmp_path / "other.params").write_bytes(PARAMS[:-4] + b"1234")
+    with pytest.raises(WeightsError, match=r"other.params: not the published file"):
+        fetch(find_card(card), place=str(tmp_path / "other.params"))
+    assert gluoncv_error(load_model(card)) < 1e-4  # what was there stays
+    with pytest.raises(WeightsError, match="no such file"):
+        fetch(find_card(card), place=str(tmp_path / "nothing"))
+
+
+def test_a_url_of_the_users_takes_the_place_of_the_sources(web, tmp_path):
+    card = written(tmp_path / "small.toml", "https://nowhere.invalid/small.zip")
+    assert fetch(find_card(card), place=f"{web.address}/small.zip").origin == f"{web.address}/small.zip"
+    assert gluoncv_error(load_model(card)) < 1e-4
+
+
+def test_weights_damaged_in_the_cache_are_refused_and_can_be_fetched_anew(web, card):
+    path = weights_here(find_card(card)) or locate(card)
+    damaged = bytearray(path.weights.read_bytes())
+    damaged[100_000] ^= 1
+    path.weights.write_bytes(damaged)
+    with pytest.raises(WeightsError, match=r"damaged or replaced: .*; p3dfeat weights download small --force"):
+        load_model(card)
+    fetch(find_card(card), anew=True)
+    assert gluoncv_error(load_model(card)) < 1e-4
+
+
+def test_two_that_want_the_same_weights_at_once_fetch_them_once(web, card):
+    web.seconds_a_block = 0.02
+    found, threads = [], []
+    for _ in range(4):
+        threads.append(threading.Thread(target=lambda: found.append(locate(card).sha256)))
+        threads[-1].start()
+    for thread in threads:
+        thread.join()
+    assert found == [hashlib.sha256(PARAMS).hexdigest()] * 4
+    assert len(web.asked("/small.zip")) == 1
+
+
+def open_to_all(folder: Path) -> None:
+    """Folders that pytest makes are their owner's alone."""
+    for part in (folder, *folder.parents[:2]):
+        part.chmod(0o755)
+
+
+def test_a_cache_that_cannot_be_written_is_named(card, tmp_path):
+    (tmp_path / "cache").mkdir()
+    open_to_all(tmp_path)
+    (tmp_path / "cache").chmod(0o555)
+    with (
+        as_ordinary_user(),
+        pytest.raises(WeightsError, match=r"cannot be written \(Permission denied\); P3DFEAT_CACHE"),
+    ):
+        load_model(card)
+
+
+def test_a_cache_that_someone_else_filled_serves_though_it_cannot_be_written(web, card, tmp_path):
+    load_model(card)
+    asked = len(web.requests)
+    open_to_all(tmp_path)
+    for folder in (tmp_path / "cache", *(tmp_path / "cache").iterdir()):
+        folder.chmod(0o555)
+    with as_ordinary_user():
+        assert gluoncv_error(load_model(card)) < 1e-4
+    assert len(web.requests) == asked
+
+
+def test_another_card_of_the_same_name_has_other_weights(web, card, tmp_path):
+    load_model(card)
+    (tmp_path / "other").mkdir()
+    other = written(tmp_path / "other" / "small.toml", f"{web.address}/other.zip")
+    assert folder_of(find_card(other)) != folder_of(find_card(card))
+    assert weights_here(find_card(other)) is None
+
+
+def test_a_user_without_a_home_is_told_to_name_a_cache(monkeypatch):
+    for name in ("P3DFEAT_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    with pytest.raises(WeightsError, match="set P3DFEAT_CACHE"):
+        cache_folder()
+
+
+def test_weights_beside_the_card_are_not_fetched(tmp_path):
+    (tmp_path / "small.params").write_bytes(PARAMS)
+    (tmp_path / "small.toml").write_text(f'weights = "small.params"\n{CARD}')
+    assert gluoncv_error(load_model(tmp_path / "small.toml")) < 1e-4
+    assert gluoncv_error(load_model(tmp_path / "small.params")) < 1e-4
+    with pytest.raises(UsageError, match="there is nothing to fetch"):
+        fetch(find_card(str(tmp_path / "small.toml")))
+
+
+def test_a_card_that_names_no_weights_at_all_says_so(tmp_path):
+    (tmp_path / "small.toml").write_text(CARD)
+    with pytest.raises(WeightsError, match="names neither a weights file nor a source"):
+        load_model(tmp_path / "small.toml")
