@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from math import isfinite
 from typing import Final
 
 from p3dfeat.errors import UsageError
@@ -64,8 +65,10 @@ class InputSpec:
         for name in ("mean", "std"):
             if len(getattr(self, name)) not in (1, self.num_channels):
                 raise UsageError(f"input {name}: needs one value, or one for each of {self.num_channels} channels")
-            if not all(isinstance(value, int | float) for value in getattr(self, name)):
+            if not all(isinstance(value, int | float) and isfinite(value) for value in getattr(self, name)):
                 raise UsageError(f"input {name}: must be numbers")
+        if not isfinite(self.scale):
+            raise UsageError("input scale: must be a number")
         if 0 in self.std:
             raise UsageError("input std: must not be 0")
 

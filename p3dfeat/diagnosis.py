@@ -15,7 +15,7 @@ from p3dfeat.engines.normalize import normalize
 from p3dfeat.errors import WeightsError
 from p3dfeat.types import UInt8Array
 from p3dfeat.video.codecs import available_decoders, ffmpeg_version
-from p3dfeat.zoo import Model, card_names, load_located, load_model, published_card, weights_folder, weights_here
+from p3dfeat.zoo import Model, card_names, find_card, load_located, load_model, weights_folder, weights_here
 from p3dfeat.zoo.cache import cache_folder, digests
 from p3dfeat.zoo.hub import cache_folder as hub_cache_folder
 
@@ -88,9 +88,9 @@ class WeightsCheck:
 def check_weights(name: str) -> WeightsCheck:
     """Recompute the checksums of a model's weights and run it on the self-test clip; nothing is fetched.
 
-    Raises UsageError for an unknown name.
+    name: of a model, or the path of a card. Raises UsageError for an unknown one.
     """
-    card = published_card(name)
+    card = find_card(name)
     located = weights_here(card)
     if located is None:
         return WeightsCheck(name, "", (), "", f"not here; p3dfeat weights download {name} fetches it")

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+
 from p3dfeat.nets import P3D
 from p3dfeat.zoo import load_model
 
@@ -16,3 +18,22 @@ def caffe_net() -> P3D:
 
 def gluoncv_net() -> P3D:
     return load_model(GLUONCV_FILE).net
+
+
+def port_checkpoint(net: P3D) -> dict[str, torch.Tensor]:
+    """The net's weights under the community port's names."""
+    parts = {"conv_reduce": "conv1", "conv_spatial": "conv2", "conv_temporal": "conv3", "conv_expand": "conv4"}
+    parts |= {"bn_reduce": "bn1", "bn_spatial": "bn2", "bn_temporal": "bn3", "bn_expand": "bn4"}
+    flat = parts | {"conv_spatial": "conv_normal", "bn_spatial": "bn_normal"}
+    found = {}
+    for name, value in net.state_dict().items():
+        block, _, rest = name.partition(".")
+        if not block.startswith("res"):
+            found[name.replace("conv1.", "conv1_custom.")] = value
+            continue
+        stage = int(block[3])
+        number = net.architecture.stage_blocks(stage).index(block)
+        part, _, field = rest.partition(".")
+        mapped = "downsample" if part == "shortcut" else (flat if stage == 5 else parts)[part]
+        found[f"module.layer{stage - 1}.{number}.{mapped}.{field}"] = value
+    return found

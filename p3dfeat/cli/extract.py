@@ -53,13 +53,16 @@ def extract(
     if not output and not dry_run:
         raise UsageError("output: none given; name the feature file with -o feats.h5")
     from p3dfeat import extraction
-    from p3dfeat.cli.progress import progress_bar
+    from p3dfeat.cli.progress import fetch_bar, progress_bar
+    from p3dfeat.zoo import load_model
 
     if dry_run:
+        with fetch_bar() as fetching:
+            loaded = load_model(model, on_fetch=fetching)
         plan = extraction.plan_extraction(
             inputs,
             output or None,
-            model=model,
+            model=loaded,
             layers=names,
             clips=clips,
             stride=stride,

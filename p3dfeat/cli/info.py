@@ -44,7 +44,7 @@ def _print_tables(features: "FeatureFile", shown: int | None) -> None:
     made = Table(box=None, show_header=False, pad_edge=False)
     made.add_row("file", f"{features.path}, {features.path.stat().st_size / 1e6:.2f} MB, {len(features)} videos")
     for name, value in features.settings.items():
-        if name not in ("format", "format_version"):
+        if name not in ("format", "format_version") and value != "":
             made.add_row(name.replace("_", " "), _brief(value))
     ledger = Ledger(features.path)
     if len(ledger):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def progress_bar() -> "Iterator[Callable[[ExtractEvent], None]]":
     """A handler of extraction events that keeps a bar up to date; without a terminal it only tells of downloads."""
     with fetch_bar() as fetch:
-        if not _on_terminal():
+        if not on_terminal():
             yield lambda event: fetch(event) if isinstance(event, Fetching) else None
             return
         bar: _RunBar | None = None
@@ -50,7 +50,8 @@ def fetch_bar() -> "Iterator[_FetchBar]":
         bar.close()
 
 
-def _on_terminal() -> bool:
+def on_terminal() -> bool:
+    """Whether bars may be drawn."""
     return not out.quiet and sys.stderr is not None and sys.stderr.isatty()
 
 
@@ -96,7 +97,7 @@ class _FetchBar:
         self._source = event.source
         size = f" ({event.total_bytes / 1e6:,.1f} MB)" if event.total_bytes else ""
         out.say(f"fetching {event.name} from {event.source}{size}")
-        if _on_terminal():
+        if on_terminal():
             from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
 
             self._progress = _started(

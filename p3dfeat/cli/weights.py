@@ -66,16 +66,20 @@ def list_models(json: options.Json = False, debug: options.Debug = False) -> Non
         for row in rows:
             out.json(row)
         return
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("name", "classes", "MB", "from", "here", "published accuracy", box=None, pad_edge=False)
+    name = Column("name", no_wrap=True)
+    source, accuracy = Column("from", overflow="fold"), Column("published accuracy", overflow="fold")
+    table = Table(name, Column("classes", justify="right"), Column("MB", justify="right"), source, "here", accuracy)
+    table.box, table.pad_edge = None, False
     for row in rows:
-        mark = " (default)" if row["name"] == default_model() else ""
-        accuracy = "".join(list(_percentages(row["metrics"]))[:1])
+        mark = " *" if row["name"] == default_model() else ""
+        best = "".join(list(_percentages(row["metrics"]))[:1])
         size = f"{row['size_bytes'] / 1e6:.0f}" if row["size_bytes"] >= 1e7 else f"{row['size_bytes'] / 1e6:.1f}"
         here = "yes" if row["path"] else "by hand" if not row["fetchable"] else "no"
-        table.add_row(row["name"] + mark, str(row["classes"]), size, row["source"], here, accuracy)
+        table.add_row(row["name"] + mark, str(row["classes"]), size, row["source"], here, best)
     out.show(table)
+    out.say("* is taken where no model is named")
 
 
 def _summary(card: "Card", located: "Located | None") -> dict[str, Any]:
@@ -149,8 +153,8 @@ def _about(card: "Card", path: str | None) -> list[tuple[str, str]]:
         ("here", path or "no"),
         ("licence", card.licence),
         ("citation", card.citation),
-        ("notes", card.notes),
-        ("not known", card.unknown),
+        ("notes", _flowing(card.notes)),
+        ("not known", _flowing(card.unknown)),
     ]
 
 
@@ -159,10 +163,17 @@ def _input_text(spec: "InputSpec") -> str:
     size = f"resized to {_joined(spec.resize, ' x ')}" if spec.resize else f"short side {spec.short_side}"
     crop = f", centre crop {_joined(spec.crop, ' x ')}" if spec.crop else ""
     scale = f" x {spec.scale:.4g}" if spec.scale != 1 else ""
-    values = f"(pixel{scale} - {_joined(spec.mean)}) / {_joined(spec.std)}"
+    deviation = "" if set(spec.std) == {1.0} else f" / {_joined(spec.std)}"
+    values = f"(pixel{scale} - {_joined(spec.mean)}){deviation}"
     standard = ", then each clip to mean 0 and deviation 1" if spec.standardize else ""
     frames = f"{spec.length} frames, step {spec.step}"
     return f"{frames}, {spec.channels}, {size}{crop}, {spec.interpolation}; {values}{standard}"
+
+
+def _flowing(text: str) -> str:
+    """Paragraphs for a terminal of any width; tables, which are indented, as they are."""
+    paragraphs = text.split("\n\n")
+    return "\n\n".join(part if part.startswith(" ") else " ".join(part.split("\n")) for part in paragraphs)
 
 
 def _joined(values: "Sequence[float]", by: str = " ") -> str:
@@ -333,7 +344,7 @@ def push(
     `--model user/repo` reads it back. hf auth login or HF_TOKEN says who you are. Prints the commit's address.
     """
     from p3dfeat import zoo
-    from p3dfeat.cli.progress import fetch_bar
+    from p3dfeat.cli.progress import fetch_bar, on_terminal
     from p3dfeat.zoo import hub
 
     if hub.parse_repository(repository) is None:
@@ -342,5 +353,6 @@ def push(
         located = zoo.locate(model, on_fetch=show_bytes)
     converted = zoo.convert(located.weights, card=located.card)
     with tempfile.TemporaryDirectory(prefix="p3dfeat-push-") as folder:
-        zoo.save_folder(converted, Path(folder))
-        out.data(hub.upload(Path(folder), repository, private=private, message=message))
+        zoo.save_folder(converted, Path(folder), repository=repository)
+        bars = on_terminal()
+        out.data(hub.upload(Path(folder), repository, private=private, message=message, show_progress=bars))

@@ -11,6 +11,9 @@ EXPANSION: Final = 4  # a bottleneck's output is four times as wide as its middl
 
 STAGES: Final = {63: (3, 4, 6, 3), 131: (3, 4, 23, 3), 199: (3, 8, 36, 3)}  # from ResNet-50, -101, -152
 
+MOST_BLOCKS: Final = 1000  # of a net; P3D-199 has 50
+MOST: Final = 1_000_000  # classes, channels, width: more is a mistake, or meant to exhaust memory
+
 HALVED: Final = 2**4  # frames that the four temporal pools leave one of, the one that res5 works on
 
 
@@ -54,13 +57,15 @@ class Architecture:
     def __post_init__(self) -> None:
         if len(self.stages) != 4 or not all(isinstance(depth, int) and depth >= 1 for depth in self.stages):
             raise UsageError(f"stages {self.stages}: must be four block counts of at least 1, for res2 to res5")
+        if sum(self.stages) > MOST_BLOCKS:
+            raise UsageError(f"stages {self.stages}: more than {MOST_BLOCKS:,} blocks")
         if not self.kinds or set(self.kinds) - set(KINDS):
             raise UsageError(f"kinds {self.kinds!r}: must be a cycle of the letters A, B and C, such as 'ABC'")
         if self.family not in FAMILIES:
             raise UsageError(f"family {self.family!r}: unknown; known are {', '.join(FAMILIES)}")
         for name in ("channels", "classes", "base_width"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} {getattr(self, name)}: must be at least 1")
+            if not 1 <= getattr(self, name) <= MOST:
+                raise UsageError(f"{name} {getattr(self, name)}: must be from 1 to {MOST:,}")
 
     @classmethod
     def of_depth(

@@ -7,22 +7,14 @@ from p3dfeat._lazy import lazy
 if TYPE_CHECKING:
     from p3dfeat.zoo.cards import Card, card_names, load_card, published_card, weights_folder
     from p3dfeat.zoo.conversion import Converted, convert, in_doubt, recycle, save, save_folder
-    from p3dfeat.zoo.location import (
-        FlatResNet,
-        Located,
-        fetch,
-        find_card,
-        locate,
-        locate_resnet,
-        weights_here,
-        weights_of,
-    )
+    from p3dfeat.zoo.location import Located, fetch, find_card, locate, weights_here, weights_of
     from p3dfeat.zoo.models import Model, load_located, load_model
+    from p3dfeat.zoo.recycling import FlatResNet, locate_resnet
 
 _HOMES: Final = {
     "Card": "cards",
     "Converted": "conversion",
-    "FlatResNet": "location",
+    "FlatResNet": "recycling",
     "Located": "location",
     "Model": "models",
     "card_names": "cards",
@@ -34,7 +26,7 @@ _HOMES: Final = {
     "load_located": "models",
     "load_model": "models",
     "locate": "location",
-    "locate_resnet": "location",
+    "locate_resnet": "recycling",
     "published_card": "cards",
     "recycle": "conversion",
     "save": "conversion",

@@ -153,9 +153,11 @@ def _card(path: Path, content: dict[str, Any]) -> Card:
         weights=None if (beside := table.take("weights", str, None)) is None else path.parent / beside,
         sources=tuple(_source(n, entry) for n, entry in enumerate(table.take("sources", list, []), start=1)),
         checksums=_checksums(_Table("checksums", table.take("checksums", dict, {}))),
-        self_test=tuple(table.take("self_test", list, [])),
+        self_test=_answer(table.take("self_test", list, []), architecture.classes),
     )
     table.done()
+    for field in ("title", "licence", "citation", "notes", "unknown"):
+        _check_printable(field, getattr(card, field).replace("\n", " "))
     if not re.fullmatch(r"[\w.-]*\w[\w.-]*", card.name):
         raise UsageError(f"name {card.name!r}: must be letters, digits, and - _ . alone")
     return card
@@ -186,9 +188,17 @@ def _labels(labels: list[Any] | str | None, classes: int) -> tuple[str | None, t
     names = label_set(labels) if isinstance(labels, str) else tuple(labels)
     if not all(isinstance(label, str) for label in names):
         raise UsageError("labels: must all be text")
+    for label in names:
+        _check_printable("labels", label)
     if len(names) != classes:
         raise UsageError(f"labels: {len(names)} names for {classes} classes")
     return named_set, names
+
+
+def _check_printable(field: str, text: str) -> None:
+    """A card may come from anywhere; what it says is shown on terminals."""
+    if not text.isprintable():
+        raise UsageError(f"{field}: {text!r} holds characters that are no text")
 
 
 def numbered_labels(classes: int) -> tuple[str, ...]:
@@ -203,6 +213,8 @@ def _source(number: int, content: object) -> Source:
     hub, url, page = (table.take(field, str, None) for field in ("hub", "url", "page"))
     if sum(place is not None for place in (hub, url, page)) != 1:
         raise UsageError(f"sources[{number}]: give one of hub, url and page")
+    if hub is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", hub):
+        raise UsageError(f"sources[{number}].hub: must be user/repo, not {hub!r}")
     if url is not None and not url.startswith(("https://", "http://")):
         raise UsageError(f"sources[{number}].url: must begin with https:// or http://, not {url!r}")
     usual = {"file": "model.safetensors"} if hub else {"file": url.rpartition("/")[2]} if url else {}
@@ -223,8 +235,19 @@ def _checksums(table: "_Table") -> dict[str, str]:
     return found
 
 
+def _answer(logits: list[Any], classes: int) -> tuple[float, ...]:
+    if logits and len(logits) != classes:
+        raise UsageError(f"self_test: {len(logits)} logits for {classes} classes")
+    if not all(isinstance(value, int | float) for value in logits):
+        raise UsageError("self_test: must be numbers")
+    return tuple(logits)
+
+
 def _numbers(table: "_Table") -> dict[str, float]:
-    return {field: float(table.take(field, int | float)) for field in table}
+    found = {field: float(table.take(field, int | float)) for field in table}
+    for field in found:
+        _check_printable("metrics", field)
+    return found
 
 
 def _input_spec(content: dict[str, Any]) -> InputSpec:

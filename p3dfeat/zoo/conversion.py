@@ -16,9 +16,8 @@ from p3dfeat.nets.architecture import Architecture
 from p3dfeat.zoo import hub
 from p3dfeat.zoo.cards import Card, card_content, card_from_content, label_set, numbered_labels, published_card
 from p3dfeat.zoo.formats import WeightsFile, read_weights
-from p3dfeat.zoo.location import FlatResNet
 from p3dfeat.zoo.names import architecture_of, caffe_name, fitted, gluoncv_name, port_name, renamed
-from p3dfeat.zoo.recycling import is_flat_resnet, recycled, recycled_card
+from p3dfeat.zoo.recycling import FlatResNet, is_flat_resnet, recycled, recycled_card
 
 HUB_LICENCES: Final = ("MIT", "Apache-2.0", "BSD-3-Clause")  # those the hub knows by these names
 CARD_KEY: Final = "p3dfeat_card"  # of a safetensors file's metadata
@@ -104,18 +103,18 @@ def save(converted: Converted, path: Path) -> None:
         fresh.unlink(missing_ok=True)
 
 
-def save_folder(converted: Converted, folder: Path) -> None:
+def save_folder(converted: Converted, folder: Path, *, repository: str) -> None:
     """Write a model as the hub keeps it: config.json and model.safetensors, and a README.md for people."""
     card = converted.card
     config = {"model_type": "p3d", "library_name": "p3dfeat", "p3dfeat": card_content(card)}
     (folder / hub.CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(_readme(card), encoding="utf-8")
+    (folder / "README.md").write_text(_readme(card, repository), encoding="utf-8")
     save(converted, folder / hub.WEIGHTS)
 
 
-def _readme(card: Card) -> str:
+def _readme(card: Card, repository: str) -> str:
     licence = f"license: {card.licence.lower()}\n" if card.licence in HUB_LICENCES else ""
-    usage = "p3dfeat extract videos/ -o feats.h5 --model USER/REPO\np3dfeat classify clip.mp4 --model USER/REPO"
+    usage = f"p3dfeat extract videos/ -o feats.h5 --model {repository}\np3dfeat classify clip.mp4 --model {repository}"
     parts = [
         f"---\n{licence}library_name: p3dfeat\npipeline_tag: video-classification\ntags: [p3d, video]\n---",
         f"# {card.title}",
@@ -180,7 +179,7 @@ def _card_of(path: Path, content: WeightsFile, architecture: Architecture) -> Ca
         )
     labels_from, labels = _labels(content, architecture.classes)
     return Card(
-        name=re.sub(r"[^\w.-]+", "-", path.stem) or "model",
+        name=re.sub(r"[^\w.-]+", "-", path.name.partition(".")[0]) or "model",
         title=f"P3D-{architecture.depth} from a {content.format} file",
         architecture=architecture,
         input=published_card(published).input,

@@ -83,11 +83,24 @@ def read_config(path: Path) -> dict[str, Any]:
     return content
 
 
-def upload(folder: Path, repository: str, *, private: bool, message: str) -> str:
-    """Make the repository where there is none, and commit the files of ``folder``; gives the commit's address."""
+def address(repository: str) -> str:
+    """Where a person finds a repository, by HF_ENDPOINT."""
+    from huggingface_hub.constants import ENDPOINT
+
+    return f"{ENDPOINT}/{repository}"
+
+
+def upload(folder: Path, repository: str, *, private: bool, message: str, show_progress: bool) -> str:
+    """Make the repository where there is none, and commit the files of ``folder``; gives the commit's address.
+
+    show_progress: whether huggingface_hub draws its bars. Raises WeightsError, one line, whatever goes wrong.
+    """
     with _one_line(repository, None, None):
         from huggingface_hub import HfApi
+        from huggingface_hub.utils.tqdm import disable_progress_bars
 
+        if not show_progress:
+            disable_progress_bars()
         api = HfApi(library_name="p3dfeat", library_version=__version__)
         api.create_repo(repository, private=private, exist_ok=True)
         return str(api.upload_folder(repo_id=repository, folder_path=folder, commit_message=message).commit_url)

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -48,7 +47,10 @@ def locate(text: str, *, on_fetch: OnFetch | None = None) -> Located:
         card = load_card(beside) if beside.is_file() else None
         return Located(path, card, sha256=card.checksums.get("sha256") if card else None)
     if (repository := hub.parse_repository(text)) and path.suffix not in FILE_KINDS:
-        return _on_hub(*repository, on_fetch=on_fetch)
+        try:
+            return _on_hub(*repository, on_fetch=on_fetch)
+        except WeightsError as error:
+            raise WeightsError(f"{text}: no file or folder here, and on the hub: {error}") from None
     if path.suffix or len(path.parts) > 1:
         raise WeightsError(f"{path}: no such file")
     known = ", ".join(card_names())
@@ -173,7 +175,7 @@ def _from_file(card: Card, source: Path) -> Located:
 
 def _from_hub(card: Card, source: Source, report: OnFetch, *, anew: bool) -> Located:
     assert source.hub is not None
-    place = f"{hub.HOST}/{source}"
+    place = hub.address(str(source))
     path, commit = hub.fetch(
         source.hub,
         source.file,
@@ -193,16 +195,15 @@ def _on_hub(repository: str, revision: str | None, *, on_fetch: OnFetch | None) 
     report = on_fetch or (lambda event: None)
 
     def on_bytes(done: int, total: int | None) -> None:
-        report(Fetching(repository, f"{hub.HOST}/{repository}", done, total))
+        report(Fetching(repository, hub.address(repository), done, total))
 
     try:
         config, commit = hub.fetch(repository, hub.CONFIG, revision)
         revision = commit  # both files of one commit, whatever is pushed meanwhile
-        content = hub.read_config(config)
+        card = _configured(hub.read_config(config), config.with_name(hub.WEIGHTS), repository)
     except hub.MissingFileError:
-        content = None
+        card = None
     weights, commit = hub.fetch(repository, hub.WEIGHTS, revision, on_bytes=on_bytes)
-    card = None if content is None else _configured(content, weights, repository)
     return _located_on_hub(weights, card, f"{repository}@{commit}")
 
 
@@ -213,54 +214,6 @@ def _in_folder(folder: Path) -> Located:
     if not config.is_file():
         return Located(weights)
     return Located(weights, _configured(hub.read_config(config), weights, str(folder)))
-
-
-@dataclass(frozen=True)
-class FlatResNet:
-    """The files of a 2-D ResNet."""
-
-    weights: Path
-    config: dict[str, object]  # timm's or transformers' config.json; empty where there is none
-    preprocessing: dict[str, object]  # transformers' preprocessor_config.json
-    origin: str  # user/repo@commit, or the file's name
-
-
-def locate_resnet(text: str, *, on_fetch: OnFetch | None = None) -> FlatResNet:
-    """The files of a 2-D ResNet: ``user/repo[@revision]`` on the hub, fetched if need be, a folder or a weights file.
-
-    Raises UsageError for what is none of these, WeightsError where a file is missing or unreachable.
-    """
-    path = Path(text)
-    if os.path.isdir(path):
-        if not (path / hub.WEIGHTS).is_file():
-            raise WeightsError(f"{path}: a folder without {hub.WEIGHTS}; name the weights file itself")
-        return FlatResNet(path / hub.WEIGHTS, *_configs(path), origin=path.resolve().name)
-    if os.path.isfile(path):
-        configs = _configs(path.parent) if path.name == hub.WEIGHTS else ({}, {})
-        return FlatResNet(path, *configs, origin=path.name)
-    repository = hub.parse_repository(text)
-    if repository is None or path.suffix in FILE_KINDS:
-        raise WeightsError(f"{text}: no such file, nor user/repo on the hub")
-    name, revision = repository
-    report = on_fetch or (lambda event: None)
-    weights, commit = hub.fetch(
-        name,
-        hub.WEIGHTS,
-        revision,
-        on_bytes=lambda done, total: report(Fetching(name, f"{hub.HOST}/{name}", done, total)),
-    )
-    for file in (hub.CONFIG, hub.PREPROCESSING):  # timm has the first alone
-        with suppress(hub.MissingFileError):
-            hub.fetch(name, file, commit)
-    return FlatResNet(weights, *_configs(weights.parent), origin=f"{name}@{commit}")
-
-
-def _configs(folder: Path) -> tuple[dict[str, object], dict[str, object]]:
-    config, preprocessing = folder / hub.CONFIG, folder / hub.PREPROCESSING
-    return (
-        hub.read_config(config) if config.is_file() else {},
-        hub.read_config(preprocessing) if preprocessing.is_file() else {},
-    )
 
 
 def _configured(content: dict[str, object], weights: Path, place: str) -> Card:

@@ -4,8 +4,11 @@ Their 3x3 convolutions become S. T begins as the identity, or, where it is added
 repeated frame gives exactly the 2-D network's pool5 and logits for that frame.
 """
 
+import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,13 +19,64 @@ from p3dfeat.config import InputSpec
 from p3dfeat.errors import WeightsError
 from p3dfeat.nets.architecture import STAGES, Architecture
 from p3dfeat.nets.p3d import BATCH_NORM_EPS
+from p3dfeat.types import Fetching
+from p3dfeat.zoo import hub
 from p3dfeat.zoo.cards import Card, label_set, numbered_labels
+from p3dfeat.zoo.location import FILE_KINDS, OnFetch
 from p3dfeat.zoo.names import Arrays, architecture_of, gluoncv_name, renamed, transformers_name
 
 FAMILY: Final = "recycled"
 CENTRE: Final = 1  # of T's three taps
 IMAGENET_CLASSES: Final = 1000
 PIL_FILTERS: Final = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # as transformers numbers them
+
+
+@dataclass(frozen=True)
+class FlatResNet:
+    """The files of a 2-D ResNet."""
+
+    weights: Path
+    config: dict[str, object]  # timm's or transformers' config.json; empty where there is none
+    preprocessing: dict[str, object]  # transformers' preprocessor_config.json
+    origin: str  # user/repo@commit, or the file's name
+
+
+def locate_resnet(text: str, *, on_fetch: OnFetch | None = None) -> FlatResNet:
+    """The files of a 2-D ResNet: ``user/repo[@revision]`` on the hub, fetched if need be, a folder or a weights file.
+
+    Raises UsageError for what is none of these, WeightsError where a file is missing or unreachable.
+    """
+    path = Path(text)
+    if os.path.isdir(path):
+        if not (path / hub.WEIGHTS).is_file():
+            raise WeightsError(f"{path}: a folder without {hub.WEIGHTS}; name the weights file itself")
+        return FlatResNet(path / hub.WEIGHTS, *_configs(path), origin=path.resolve().name)
+    if os.path.isfile(path):
+        configs = _configs(path.parent) if path.name == hub.WEIGHTS else ({}, {})
+        return FlatResNet(path, *configs, origin=path.name)
+    repository = hub.parse_repository(text)
+    if repository is None or path.suffix in FILE_KINDS:
+        raise WeightsError(f"{text}: no such file, nor user/repo on the hub")
+    name, revision = repository
+    report = on_fetch or (lambda event: None)
+    weights, commit = hub.fetch(
+        name,
+        hub.WEIGHTS,
+        revision,
+        on_bytes=lambda done, total: report(Fetching(name, hub.address(name), done, total)),
+    )
+    for file in (hub.CONFIG, hub.PREPROCESSING):  # timm has the first alone
+        with suppress(hub.MissingFileError):
+            hub.fetch(name, file, commit)
+    return FlatResNet(weights, *_configs(weights.parent), origin=f"{name}@{commit}")
+
+
+def _configs(folder: Path) -> tuple[dict[str, object], dict[str, object]]:
+    config, preprocessing = folder / hub.CONFIG, folder / hub.PREPROCESSING
+    return (
+        hub.read_config(config) if config.is_file() else {},
+        hub.read_config(preprocessing) if preprocessing.is_file() else {},
+    )
 
 
 def is_flat_resnet(arrays: Arrays) -> bool:

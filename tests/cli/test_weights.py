@@ -1,8 +1,42 @@
-"""p3dfeat weights convert."""
+"""p3dfeat weights."""
+
+import hashlib
+from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from tests.reference_weights import CAFFE_FILES, GLUONCV_FILE
+from p3dfeat.config import DEFAULT_MODEL
+from p3dfeat.nets import P3D, Architecture
+from p3dfeat.zoo import card_names
+from p3dfeat.zoo.cards import label_set
+from tests.reference_weights import CAFFE_FILES, GLUONCV_FILE, port_checkpoint
+from tests.web import Web, serving, unused_address
+from tests.zoo.flat_resnet import random_weights
+
+SMALL_CARD = """
+name = "small"
+title = "A small net"
+licence = "MIT"
+
+[net]
+family = "gluoncv"
+stages = [2, 2, 2, 1]
+kinds = "ABC"
+base_width = 8
+channels = 3
+classes = 10
+
+[input]
+resize = [64, 64]
+
+[checksums]
+sha1 = "{sha1}"
+
+[[sources]]
+url = "https://nowhere.invalid/small.params"
+"""
 
 
 @pytest.mark.parametrize("source", [CAFFE_FILES[0], GLUONCV_FILE], ids=lambda path: path.name)
@@ -43,3 +77,165 @@ def test_an_unwritable_target_is_one_line(p3dfeat, tmp_path):
     ended = p3dfeat("weights", "convert", GLUONCV_FILE, "-o", tmp_path / "no" / "a.safetensors")
     assert ended.code == 5
     assert "cannot be written" in ended.stderr
+
+
+def test_both_readings_of_a_file_in_doubt_are_written_and_compared(p3dfeat, tmp_path, folder):
+    net = P3D(Architecture((1, 1, 1, 1), classes=400, base_width=4))
+    torch.save({"state_dict": port_checkpoint(net)}, tmp_path / "port.pth.tar")
+    hinted = p3dfeat("weights", "convert", tmp_path / "port.pth.tar")
+    assert "arithmetic is in doubt: --family both" in hinted.stderr
+    ended = p3dfeat("weights", "convert", tmp_path / "port.pth.tar", "--family", "both")
+    assert ended.code == 0
+    readings = [tmp_path / f"port.{family}.safetensors" for family in ("gluoncv", "authors")]
+    assert all(path.is_file() for path in readings)
+
+    compared = p3dfeat("weights", "compare", *readings, folder / "left.mp4", "-n", 2, "--json")
+    (record,) = compared.records
+    assert record["clips"] == 2
+    assert (record["a"]["family"], record["b"]["family"]) == ("gluoncv", "authors")
+    differences = {layer["layer"]: layer["relative_l2"] for layer in record["layers"]}
+    assert list(differences) == ["pool1", "res2a", "res3a", "res4a", "res5a", "pool5", "logits", "prob"]
+    assert differences["pool5"] > 0.05
+    assert record["a"]["predictions"][0]["label"] in label_set("kinetics400")
+    shown = p3dfeat("weights", "compare", *readings, folder / "left.mp4", "-n", 2)
+    for words in ("relative L2", "A: port (gluoncv)", "B: port (authors)", "preprocessing differs", "best label"):
+        assert words in shown.stdout
+
+
+def test_a_conversion_does_not_differ_from_its_original(p3dfeat, tmp_path, folder):
+    p3dfeat("weights", "convert", GLUONCV_FILE, "-o", tmp_path / "a.safetensors")
+    ended = p3dfeat("weights", "compare", GLUONCV_FILE, tmp_path / "a.safetensors", folder / "left.mp4", "--json")
+    (record,) = ended.records
+    assert record["same_input"] is True
+    assert record["agreement"] == 1
+    assert len(record["layers"]) == 8
+    assert {layer["relative_l2"] for layer in record["layers"]} == {0}
+    assert min(layer["cosine"] for layer in record["layers"]) > 1 - 1e-9
+    nothing = p3dfeat("weights", "compare", GLUONCV_FILE, tmp_path / "a.safetensors", folder / "notes.txt")
+    assert nothing.code == 3
+    assert "notes.txt" in nothing.stderr
+
+
+def test_a_resnet_on_disk_is_recycled_and_runs(p3dfeat, tmp_path, folder, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_file(random_weights((3, 4, 6, 3), width=4), tmp_path / "resnet50.safetensors")
+    ended = p3dfeat("weights", "recycle", "resnet50.safetensors")
+    assert ended.code == 0
+    assert ended.stderr == (
+        "p3d63-resnet50.safetensors: P3D-63, recycled family, kinds ABC, width 4, 3 channels, 10 classes\n"
+    )
+    assert p3dfeat("classify", folder / "left.mp4", "-m", "p3d63-resnet50.safetensors", "-n", 1).code == 0
+    assert p3dfeat("weights", "recycle", "nothing").code == 5
+
+
+def test_the_models_are_listed(p3dfeat):
+    records = p3dfeat("weights", "list", "--json").records
+    by_name = {record["name"]: record for record in records}
+    assert set(by_name) == set(card_names())
+    assert by_name["p3d-camera"]["path"].endswith("p3d-camera.safetensors")
+    assert by_name["p3d199-kinetics400"]["fetchable"] is False
+    assert by_name["p3d199-kinetics400"]["size_bytes"] == pytest.approx(266e6, rel=0.01)
+    assert by_name["p3d63-imagenet"]["source"] == "hf.co/timm/resnet50.tv_in1k"
+    lines = p3dfeat("weights", "list").stdout.splitlines()
+    assert len(lines) == len(records) + 1
+    assert "name" in lines[0]
+    assert next(line for line in lines if "p3d131-kinetics400" in line).split()[-3:] == ["72.6", "%", "top-1"]
+
+
+@pytest.mark.parametrize("name", card_names())
+def test_every_card_is_shown(p3dfeat, name):
+    shown = p3dfeat("weights", "show", name).stdout
+    for field in ("title", "net", "classes", "input", "licence", "citation", "notes", "not known"):
+        assert f"\n{field} " in shown
+    (record,) = p3dfeat("weights", "show", name, "--json").records
+    assert record["name"] == name
+    assert record["sources"] or record["path"]
+
+
+def test_good_and_damaged_weights_are_told_apart(p3dfeat, tmp_path, monkeypatch):
+    monkeypatch.setenv("P3DFEAT_CACHE", str(tmp_path / "cache"))
+    (embedded,) = p3dfeat("weights", "verify", "--json").records
+    assert (embedded["name"], embedded["checksums"], embedded["error"]) == ("p3d-camera", ["sha256"], None)
+    assert "p3d-camera: good (sha256; self test: stored answer" in p3dfeat("weights", "verify").stdout
+
+    sha1 = hashlib.sha1(GLUONCV_FILE.read_bytes()).hexdigest()
+    card = tmp_path / "small.toml"
+    card.write_text(SMALL_CARD.format(sha1=sha1))
+    missing = p3dfeat("weights", "verify", card)
+    assert (missing.code, "not here" in missing.stdout) == (5, True)
+    kept = Path(p3dfeat("weights", "download", card, "--from", GLUONCV_FILE).stdout.strip())
+    good = p3dfeat("weights", "verify", card)
+    assert (good.code, good.stdout) == (
+        0,
+        f"{card}: good (sha256, sha1; self test: finite logits; no answer is stored)\n",
+    )
+    damaged = bytearray(kept.read_bytes())
+    damaged[-5000] ^= 1
+    kept.write_bytes(damaged)
+    bad = p3dfeat("weights", "verify", card)
+    assert (bad.code, "WRONG: sha256 is" in bad.stdout) == (5, True)
+    assert f"p3dfeat: {card}: not as they should be" in bad.stderr
+
+
+def test_weights_that_give_no_numbers_fail_their_self_test(p3dfeat, tmp_path):
+    net = P3D(Architecture((1, 1, 1, 1), classes=10, base_width=4))
+    torch.nn.init.constant_(net.fc.bias, float("nan"))
+    weights = {n: v.contiguous() for n, v in net.state_dict().items() if v.dtype.is_floating_point}
+    save_file(weights, tmp_path / "w.safetensors")
+    text = SMALL_CARD.partition("[checksums]")[0].replace("[2, 2, 2, 1]", "[1, 1, 1, 1]").replace("= 8", "= 4")
+    (tmp_path / "w.toml").write_text('weights = "w.safetensors"\n' + text)
+    ended = p3dfeat("weights", "verify", tmp_path / "w.toml")
+    assert (ended.code, "self test: its logits are not finite" in ended.stdout) == (5, True)
+
+
+def test_download_tells_where_the_weights_are_and_that_they_are_there_already(p3dfeat, tmp_path, monkeypatch):
+    monkeypatch.setenv("P3DFEAT_CACHE", str(tmp_path / "cache"))
+    web = Web()
+    web.files["/small.params"] = GLUONCV_FILE.read_bytes()
+    (tmp_path / "small.toml").write_text(SMALL_CARD.format(sha1=hashlib.sha1(web.files["/small.params"]).hexdigest()))
+    with serving(web) as address:
+        monkeypatch.setenv("P3DFEAT_MIRROR", address)
+        first = p3dfeat("weights", "download", tmp_path / "small.toml")
+        again = p3dfeat("weights", "download", tmp_path / "small.toml")
+        forced = p3dfeat("weights", "download", tmp_path / "small.toml", "--force")
+    assert first.stderr == f"fetching small from {address}/small.params (0.7 MB)\n"
+    assert Path(first.stdout.strip()).read_bytes() == web.files["/small.params"]
+    assert (again.stdout, again.stderr) == (first.stdout, "")
+    assert (forced.stdout, forced.stderr) == (first.stdout, first.stderr)
+
+
+def test_extract_fetches_what_it_needs_and_says_so(p3dfeat, tmp_path, monkeypatch, folder):
+    monkeypatch.setenv("P3DFEAT_CACHE", str(tmp_path / "cache"))
+    web = Web()
+    web.files["/small.params"] = GLUONCV_FILE.read_bytes()
+    (tmp_path / "small.toml").write_text(SMALL_CARD.format(sha1=hashlib.sha1(web.files["/small.params"]).hexdigest()))
+    with serving(web) as address:
+        monkeypatch.setenv("P3DFEAT_MIRROR", address)
+        ended = p3dfeat("extract", folder, "-o", tmp_path / "f.h5", "-m", tmp_path / "small.toml", "-n", 1, "--json")
+    assert ended.code == 0
+    assert ended.records[-1]["stored"] == 3
+    assert "fetching small from" in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["extract", "classify"])
+def test_without_a_network_the_default_model_explains_the_three_ways_on(
+    p3dfeat, tmp_path, monkeypatch, folder, command
+):
+    monkeypatch.delenv("P3DFEAT_MODEL")
+    mirror = unused_address()
+    monkeypatch.setenv("P3DFEAT_MIRROR", mirror)
+    arguments = ("-o", tmp_path / "f.h5") if command == "extract" else ()
+    ended = p3dfeat(command, folder / "left.mp4", *arguments)
+    assert ended.code == 5
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(f"p3dfeat: model {DEFAULT_MODEL}: could not be fetched: {mirror.removeprefix('http://')}: ")
+    for words in ("Three ways on: (1) get https://", "(2) set P3DFEAT_MIRROR", "(3) --model p3d-camera"):
+        assert words in line
+    assert not (tmp_path / "f.h5").exists()
+
+
+def test_the_model_can_be_set_once_and_for_all(p3dfeat, monkeypatch, folder):
+    monkeypatch.setenv("P3DFEAT_MODEL", str(GLUONCV_FILE))
+    (record,) = p3dfeat("classify", folder / "left.mp4", "-n", 1, "--json").records
+    assert record["predictions"][0]["label"].startswith("class ")
+    assert "P3DFEAT_MODEL" in p3dfeat("extract", "--help").stdout

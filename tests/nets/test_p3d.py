@@ -24,6 +24,14 @@ def test_published_nets_have_the_published_number_of_parameters(depth, millions)
     assert sum(p.numel() for p in net.parameters()) / 1e6 == pytest.approx(millions, abs=0.1)
 
 
+@pytest.mark.parametrize("architecture", [Architecture.of_depth(131), SMALL, Architecture((1, 2, 1, 3), channels=2)])
+def test_the_size_of_a_weights_file_is_known_without_building_the_net(architecture):
+    with torch.device("meta"):
+        state = P3D(architecture).state_dict()
+    stored = sum(value.numel() for name, value in state.items() if not name.endswith("num_batches_tracked"))
+    assert architecture.num_weights == stored
+
+
 def test_p3d_199_names_and_kinds_its_blocks_as_the_authors_do():
     kinds = Architecture.of_depth(199).block_kinds()
     expected = {"res2a": "A", "res2b": "B", "res2c": "C", "res3a": "A", "res3b7": "B", "res4a": "C", "res4b35": "B"}
@@ -32,7 +40,7 @@ def test_p3d_199_names_and_kinds_its_blocks_as_the_authors_do():
 
 
 @pytest.mark.parametrize("kinds", ["A", "B", "C", "ABC", "BCA", "AB", "CCA"])
-@pytest.mark.parametrize("family", ["authors", "gluoncv"])
+@pytest.mark.parametrize("family", ["authors", "gluoncv", "recycled"])
 @pytest.mark.parametrize("channels", [1, 2, 3])
 def test_any_kind_family_and_number_of_channels_runs(kinds, family, channels):
     net = P3D(Architecture((1, 2, 1, 1), kinds=kinds, family=family, channels=channels, classes=7, base_width=4)).eval()

@@ -5,9 +5,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import p3dfeat
+from p3dfeat.config import DEFAULT_MODEL
 from p3dfeat.errors import UsageError, WeightsError
 from p3dfeat.nets import P3D, Architecture
-from p3dfeat.zoo import card_names, find_card, load_card, load_model, weights_folder
+from p3dfeat.zoo import card_names, find_card, load_card, load_model, published_card, weights_folder
 
 CARD = """
 name = "tiny"
@@ -92,6 +93,31 @@ def test_a_model_of_the_users_own_loads_by_path(tiny, suffix):
         ("mean = [104, 117, 123]", 'mean = ["a"]', "input mean: must be numbers"),
         ("crop = [160, 160]", "crop = [160, 160]\nlength = 32", "clip of 32 frames"),
         ("[net]", "[net", "not a readable card"),
+        ("stages = [1, 1, 1, 1]", "depth = 100", "net.depth: no published P3D has 100; known are 63, 131, 199"),
+        ("stages = [1, 1, 1, 1]", "depth = 63", "net.base_width: unknown field"),
+        ('name = "tiny"', 'name = "../tiny"', "name '../tiny': must be letters"),
+        ('licence = "MIT"', 'licence = "MIT"\nmetrics = { top1 = "x" }', "metrics.top1: must be a int | float"),
+        ('licence = "MIT"', 'licence = "MIT"\nsources = [3]', "sources: entry 1 must be a table"),
+        ('licence = "MIT"', 'licence = "MIT"\nsources = [{ }]', "sources[1]: give one of hub, url and page"),
+        ('licence = "MIT"', 'licence = "MIT"\nsources = [{ url = "x" }]', "sources[1].url: must begin with https://"),
+        ('licence = "MIT"', 'licence = "MIT"\nsources = [{ page = "x" }]', "sources[1].file: missing"),
+        ('licence = "MIT"', 'licence = "MIT"\nsources = [{ hub = "a/b", rev = "x" }]', "sources[1].rev: unknown field"),
+        (
+            'licence = "MIT"',
+            'licence = "MIT"\nsources = [{ hub = "a/b", file = "../x" }]',
+            "must be the name of a file",
+        ),
+        ('licence = "MIT"', 'licence = "MIT"\nchecksums = { sha1 = "x" }', "checksums.sha1: must be 40 digits"),
+        ('licence = "MIT"', 'licence = "MIT"\nchecksums = { sha = "x" }', "checksums.sha: unknown field"),
+        ('labels = ["a", "b", "c"]', 'labels = ["a", "b", "\\u001b[31m"]', "holds characters that are no text"),
+        ('title = "A tiny net"', 'title = "\\u0007"', "title: '\\x07' holds characters"),
+        ("stages = [1, 1, 1, 1]", "stages = [1, 1, 1, 100_000_000]", "more than 1,000 blocks"),
+        ("classes = 3", "classes = 1_000_000_000_000", "classes 1000000000000: must be from 1 to 1,000,000"),
+        ("mean = [104, 117, 123]", "mean = [nan]", "input mean: must be numbers"),
+        ("mean = [104, 117, 123]", "scale = inf", "input scale: must be a number"),
+        ('licence = "MIT"', 'licence = "MIT"\nsources = [{ hub = "a" }]', "sources[1].hub: must be user/repo, not 'a'"),
+        ('licence = "MIT"', 'licence = "MIT"\nself_test = ["x"]', "self_test: 1 logits for 3 classes"),
+        ('licence = "MIT"', 'licence = "MIT"\nself_test = ["x", 1, 2]', "self_test: must be numbers"),
     ],
 )
 def test_a_mistake_in_a_card_is_named(tiny, line, instead, message):
@@ -134,6 +160,45 @@ def test_weights_other_than_the_cards_are_refused(tiny):
     tiny.write_text(CARD + f'\n[checksums]\nsha256 = "{"0123456789abcdef" * 4}"\n')
     with pytest.raises(WeightsError, match=r"damaged or replaced: sha256 is .*, not 0123456789ab"):
         load_model(tiny)
+
+
+PUBLISHED = {
+    "p3d63-imagenet": (63, "recycled", 3, "imagenet1k"),
+    "p3d131-imagenet": (131, "recycled", 3, "imagenet1k"),
+    "p3d199-imagenet": (199, "recycled", 3, "imagenet1k"),
+    "p3d63-kinetics400": (63, "gluoncv", 3, "kinetics400"),
+    "p3d131-kinetics400": (131, "gluoncv", 3, "kinetics400"),
+    "p3d199-kinetics400": (199, "authors", 3, "kinetics400"),
+    "p3d199-kinetics400-flow": (199, "authors", 2, "kinetics400"),
+    "p3d199-sports1m": (199, "authors", 3, "sports1m"),
+    "p3d199-kinetics400-port": (199, "gluoncv", 3, "kinetics400"),
+    "p3d199-kinetics400-flow-port": (199, "gluoncv", 2, "kinetics400"),
+    "p3d199-kinetics600-port": (199, "gluoncv", 3, None),
+}
+
+
+def test_there_is_a_card_for_every_checkpoint_the_public_knows():
+    assert set(card_names()) == {*PUBLISHED, "p3d-camera"}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_card_says_all_that_is_known(name):
+    card = published_card(name)
+    net = card.architecture
+    assert (net.depth, net.family, net.channels, card.label_set) == PUBLISHED[name]
+    assert card.name == name
+    assert card.sources
+    assert min(map(len, (card.title, card.licence, card.citation, card.notes, card.unknown))) > 10
+    assert len(set(card.labels)) == net.classes
+    for source in card.sources:
+        assert source.revision if source.hub else source.file
+
+
+def test_the_default_model_is_the_best_that_can_be_fetched_without_hands():
+    trained_on_videos = [
+        card for card in map(published_card, card_names()) if card.fetchable and card.label_set == "kinetics400"
+    ]
+    assert max(trained_on_videos, key=lambda card: card.metrics["top-1"]).name == DEFAULT_MODEL
 
 
 def test_an_unknown_name_lists_the_known_ones():

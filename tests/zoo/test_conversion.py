@@ -16,7 +16,7 @@ from p3dfeat.nets import P3D, Architecture
 from p3dfeat.zoo import convert, load_model, save
 from p3dfeat.zoo.formats import read_weights
 from p3dfeat.zoo.names import port_name
-from tests.reference_weights import CAFFE_FILES, GLUONCV_FILE, GOLDEN
+from tests.reference_weights import CAFFE_FILES, GLUONCV_FILE, GOLDEN, port_checkpoint
 
 TOLERANCE = 1e-4
 
@@ -81,25 +81,6 @@ def test_weights_in_double_precision_are_read(tmp_path):
     assert caffe_error(load_model(tmp_path / "double.caffemodel")) < TOLERANCE
 
 
-def port_checkpoint(net: P3D) -> dict[str, torch.Tensor]:
-    """The net's weights under the community port's names."""
-    parts = {"conv_reduce": "conv1", "conv_spatial": "conv2", "conv_temporal": "conv3", "conv_expand": "conv4"}
-    parts |= {"bn_reduce": "bn1", "bn_spatial": "bn2", "bn_temporal": "bn3", "bn_expand": "bn4"}
-    flat = parts | {"conv_spatial": "conv_normal", "bn_spatial": "bn_normal"}
-    found = {}
-    for name, value in net.state_dict().items():
-        block, _, rest = name.partition(".")
-        if not block.startswith("res"):
-            found[name.replace("conv1.", "conv1_custom.")] = value
-            continue
-        stage = int(block[3])
-        number = net.architecture.stage_blocks(stage).index(block)
-        part, _, field = rest.partition(".")
-        mapped = "downsample" if part == "shortcut" else (flat if stage == 5 else parts)[part]
-        found[f"module.layer{stage - 1}.{number}.{mapped}.{field}"] = value
-    return found
-
-
 @pytest.mark.parametrize("family", [None, "gluoncv", "authors"])
 def test_the_ports_checkpoint_is_read_either_way(tmp_path, family):
     net = P3D(Architecture((1, 2, 3, 2), classes=400, base_width=4)).eval()
@@ -148,6 +129,14 @@ def test_a_card_beside_the_weights_is_what_counts(tmp_path):
     (tmp_path / "mine.toml").write_text(card)
     model = load_model(target)
     assert (model.name, model.card.labels[9], model.card.input.size) == ("mine", "l9", (64, 64))
+
+
+def test_a_family_given_changes_the_arithmetic_alone_of_a_file_that_carries_its_card(tmp_path):
+    original = load_model("p3d-camera").card
+    save(convert(original.weights, card=original), tmp_path / "a.safetensors")
+    other = convert(tmp_path / "a.safetensors", family="gluoncv").card
+    assert other.architecture.family == "gluoncv"
+    assert (other.labels, other.input, other.name) == (original.labels, original.input, original.name)
 
 
 def test_a_flow_net_is_converted_and_says_what_it_takes(tmp_path, folder):

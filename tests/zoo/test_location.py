@@ -15,7 +15,7 @@ import p3dfeat
 from benchmarks.random_checkpoints import gluoncv_weights, write_params
 from p3dfeat.errors import UsageError, WeightsError
 from p3dfeat.nets import Architecture
-from p3dfeat.zoo import find_card, https, load_model, locate, weights_here
+from p3dfeat.zoo import convert, find_card, https, load_model, locate, save_folder, weights_here
 from p3dfeat.zoo.cache import cache_folder, folder_of
 from p3dfeat.zoo.location import fetch
 from tests.reference_weights import GLUONCV_FILE, GOLDEN
@@ -299,3 +299,47 @@ def test_a_card_that_names_no_weights_at_all_says_so(tmp_path):
     (tmp_path / "small.toml").write_text(CARD)
     with pytest.raises(WeightsError, match="names neither a weights file nor a source"):
         load_model(tmp_path / "small.toml")
+
+
+@pytest.fixture
+def model_folder(tmp_path):
+    """A folder in the layout of the hub."""
+    (tmp_path / "model").mkdir()
+    save_folder(convert(GLUONCV_FILE), tmp_path / "model", repository="me/small")
+    return tmp_path / "model"
+
+
+def test_a_folder_in_the_layout_of_the_hub_is_a_model(model_folder):
+    model = load_model(model_folder)
+    assert gluoncv_error(model) < 1e-4
+    assert model.card.input.step == 2
+    (model_folder / "config.json").unlink()
+    assert gluoncv_error(load_model(model_folder)) < 1e-4  # the weights carry their card too
+    (model_folder / "model.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"a folder without model.safetensors"):
+        load_model(model_folder)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "holds no settings"),
+        (" " * 5_000_000 + "{}", "too large"),
+        ('{"model_type": "resnet"}', "is not one of p3dfeat's"),
+        ('{"p3dfeat": {"name": "x"}}', "net: missing"),
+        ('{"p3dfeat": {"net": {"stages": [2, 2, 2, 1000000000]}}}', "net.kinds: missing"),
+    ],
+)
+def test_a_config_that_makes_no_sense_is_named(model_folder, config, message):
+    (model_folder / "config.json").write_text(config)
+    with pytest.raises(WeightsError, match=message):
+        load_model(model_folder)
+
+
+def test_a_config_of_another_net_is_named_by_the_tensor_that_does_not_fit(model_folder):
+    path = model_folder / "config.json"
+    path.write_text(path.read_text().replace('"base_width": 8', '"base_width": 16'))
+    with pytest.raises(WeightsError, match=r"tensor conv1.weight is \(8, 3, 1, 7, 7\), the net wants \(16"):
+        load_model(model_folder)
