@@ -11,6 +11,24 @@ GOLDEN = Path(__file__).parent / "golden"
 CAFFE_FILES = sorted(GOLDEN.glob("caffe_small*.caffemodel*"))
 GLUONCV_FILE = GOLDEN / "gluoncv_small.params"
 
+# What GLUONCV_FILE is, but for where to fetch it.
+GLUONCV_CARD = """
+name = "small"
+title = "A small net"
+licence = "MIT"
+
+[net]
+family = "gluoncv"
+stages = [2, 2, 2, 1]
+kinds = "ABC"
+base_width = 8
+channels = 3
+classes = 10
+
+[input]
+resize = [64, 64]
+"""
+
 
 def caffe_net() -> P3D:
     return load_model(GOLDEN / "caffe_small.caffemodel.h5").net

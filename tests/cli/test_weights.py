@@ -1,6 +1,7 @@
 """p3dfeat weights."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -11,28 +12,13 @@ from p3dfeat.config import DEFAULT_MODEL
 from p3dfeat.nets import P3D, Architecture
 from p3dfeat.zoo import card_names
 from p3dfeat.zoo.cards import label_set
-from tests.reference_weights import CAFFE_FILES, GLUONCV_FILE, port_checkpoint
+from tests.reference_weights import CAFFE_FILES, GLUONCV_CARD, GLUONCV_FILE, port_checkpoint
 from tests.web import Web, serving, unused_address
 from tests.zoo.flat_resnet import random_weights
 
-SMALL_CARD = """
-name = "small"
-title = "A small net"
-licence = "MIT"
-
-[net]
-family = "gluoncv"
-stages = [2, 2, 2, 1]
-kinds = "ABC"
-base_width = 8
-channels = 3
-classes = 10
-
-[input]
-resize = [64, 64]
-
+SMALL_CARD = f"""{GLUONCV_CARD}
 [checksums]
-sha1 = "{sha1}"
+sha1 = "{hashlib.sha1(GLUONCV_FILE.read_bytes()).hexdigest()}"
 
 [[sources]]
 url = "https://nowhere.invalid/small.params"
@@ -158,9 +144,8 @@ def test_good_and_damaged_weights_are_told_apart(p3dfeat, tmp_path, monkeypatch)
     assert (embedded["name"], embedded["checksums"], embedded["error"]) == ("p3d-camera", ["sha256"], None)
     assert "p3d-camera: good (sha256; self test: stored answer" in p3dfeat("weights", "verify").stdout
 
-    sha1 = hashlib.sha1(GLUONCV_FILE.read_bytes()).hexdigest()
     card = tmp_path / "small.toml"
-    card.write_text(SMALL_CARD.format(sha1=sha1))
+    card.write_text(SMALL_CARD)
     missing = p3dfeat("weights", "verify", card)
     assert (missing.code, "not here" in missing.stdout) == (5, True)
     kept = Path(p3dfeat("weights", "download", card, "--from", GLUONCV_FILE).stdout.strip())
@@ -182,36 +167,36 @@ def test_weights_that_give_no_numbers_fail_their_self_test(p3dfeat, tmp_path):
     torch.nn.init.constant_(net.fc.bias, float("nan"))
     weights = {n: v.contiguous() for n, v in net.state_dict().items() if v.dtype.is_floating_point}
     save_file(weights, tmp_path / "w.safetensors")
-    text = SMALL_CARD.partition("[checksums]")[0].replace("[2, 2, 2, 1]", "[1, 1, 1, 1]").replace("= 8", "= 4")
+    text = GLUONCV_CARD.replace("[2, 2, 2, 1]", "[1, 1, 1, 1]").replace("= 8", "= 4")
     (tmp_path / "w.toml").write_text('weights = "w.safetensors"\n' + text)
     ended = p3dfeat("weights", "verify", tmp_path / "w.toml")
     assert (ended.code, "self test: its logits are not finite" in ended.stdout) == (5, True)
 
 
-def test_download_tells_where_the_weights_are_and_that_they_are_there_already(p3dfeat, tmp_path, monkeypatch):
+@pytest.fixture
+def mirrored(tmp_path, monkeypatch):
+    """The path of a card whose weights a mirror has, and no cache yet."""
     monkeypatch.setenv("P3DFEAT_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "small.toml").write_text(SMALL_CARD)
     web = Web()
     web.files["/small.params"] = GLUONCV_FILE.read_bytes()
-    (tmp_path / "small.toml").write_text(SMALL_CARD.format(sha1=hashlib.sha1(web.files["/small.params"]).hexdigest()))
     with serving(web) as address:
         monkeypatch.setenv("P3DFEAT_MIRROR", address)
-        first = p3dfeat("weights", "download", tmp_path / "small.toml")
-        again = p3dfeat("weights", "download", tmp_path / "small.toml")
-        forced = p3dfeat("weights", "download", tmp_path / "small.toml", "--force")
-    assert first.stderr == f"fetching small from {address}/small.params (0.7 MB)\n"
-    assert Path(first.stdout.strip()).read_bytes() == web.files["/small.params"]
+        yield tmp_path / "small.toml"
+
+
+def test_download_tells_where_the_weights_are_and_that_they_are_there_already(p3dfeat, mirrored):
+    first = p3dfeat("weights", "download", mirrored)
+    again = p3dfeat("weights", "download", mirrored)
+    forced = p3dfeat("weights", "download", mirrored, "--force")
+    assert first.stderr == f"fetching small from {os.environ['P3DFEAT_MIRROR']}/small.params (0.7 MB)\n"
+    assert Path(first.stdout.strip()).read_bytes() == GLUONCV_FILE.read_bytes()
     assert (again.stdout, again.stderr) == (first.stdout, "")
     assert (forced.stdout, forced.stderr) == (first.stdout, first.stderr)
 
 
-def test_extract_fetches_what_it_needs_and_says_so(p3dfeat, tmp_path, monkeypatch, folder):
-    monkeypatch.setenv("P3DFEAT_CACHE", str(tmp_path / "cache"))
-    web = Web()
-    web.files["/small.params"] = GLUONCV_FILE.read_bytes()
-    (tmp_path / "small.toml").write_text(SMALL_CARD.format(sha1=hashlib.sha1(web.files["/small.params"]).hexdigest()))
-    with serving(web) as address:
-        monkeypatch.setenv("P3DFEAT_MIRROR", address)
-        ended = p3dfeat("extract", folder, "-o", tmp_path / "f.h5", "-m", tmp_path / "small.toml", "-n", 1, "--json")
+def test_extract_fetches_what_it_needs_and_says_so(p3dfeat, tmp_path, mirrored, folder):
+    ended = p3dfeat("extract", folder, "-o", tmp_path / "f.h5", "-m", mirrored, "-n", 1, "--json")
     assert ended.code == 0
     assert ended.records[-1]["stored"] == 3
     assert "fetching small from" in ended.stderr

@@ -18,26 +18,10 @@ from p3dfeat.nets import Architecture
 from p3dfeat.zoo import convert, find_card, https, load_model, locate, save_folder, weights_here
 from p3dfeat.zoo.cache import cache_folder, folder_of
 from p3dfeat.zoo.location import fetch
-from tests.reference_weights import GLUONCV_FILE, GOLDEN
+from tests.reference_weights import GLUONCV_CARD, GLUONCV_FILE, GOLDEN
 from tests.users import as_ordinary_user
 from tests.web import Fault, Web, serving, unused_address
 
-CARD = """
-name = "small"
-title = "A small net"
-licence = "MIT"
-
-[net]
-family = "gluoncv"
-stages = [2, 2, 2, 1]
-kinds = "ABC"
-base_width = 8
-channels = 3
-classes = 10
-
-[input]
-resize = [64, 64]
-"""
 PARAMS = GLUONCV_FILE.read_bytes()
 
 
@@ -78,7 +62,7 @@ def card(web, tmp_path):
 
 def written(path, *urls: str, sha1: str = hashlib.sha1(PARAMS).hexdigest()):
     sources = "".join(f'[[sources]]\nurl = "{url}"\n' for url in urls)
-    path.write_text(f'{CARD}\n[checksums]\nsha1 = "{sha1}"\n{sources}')
+    path.write_text(f'{GLUONCV_CARD}\n[checksums]\nsha1 = "{sha1}"\n{sources}')
     return str(path)
 
 
@@ -111,7 +95,9 @@ def test_a_large_checkpoint_whose_connection_is_cut_comes_whole(web, tmp_path):
     assert len(content) > 25_000_000
     web.files["/large.zip"] = zipped(content)
     web.faults["/large.zip"] += [Fault(cut_after=len(web.files["/large.zip"]) // 2), Fault(status=503)]
-    text = CARD.replace("stages = [2, 2, 2, 1]", "stages = [3, 4, 6, 3]").replace("base_width = 8", "base_width = 32")
+    text = GLUONCV_CARD.replace("stages = [2, 2, 2, 1]", "stages = [3, 4, 6, 3]").replace(
+        "base_width = 8", "base_width = 32"
+    )
     sha1 = hashlib.sha1(content).hexdigest()
     (tmp_path / "large.toml").write_text(
         f'{text}\n[checksums]\nsha1 = "{sha1}"\n[[sources]]\nurl = "{web.address}/large.zip"\n'
@@ -133,7 +119,7 @@ def test_the_origin_is_written_into_feature_files(web, card, folder, tmp_path):
 def kept_file(card: str):
     """The fetched weights under a card beside them, as if they had never been fetched."""
     located = locate(card)
-    located.weights.with_suffix(".toml").write_text(CARD)
+    located.weights.with_suffix(".toml").write_text(GLUONCV_CARD)
     return located.weights
 
 
@@ -172,7 +158,9 @@ def test_a_mirror_is_asked_instead_of_the_sources(web, tmp_path, monkeypatch):
 
 
 def test_a_mirror_serves_what_others_fetch_by_hand(web, tmp_path, monkeypatch):
-    (tmp_path / "small.toml").write_text(f'{CARD}[[sources]]\npage = "https://x.invalid/"\nfile = "small.params"\n')
+    (tmp_path / "small.toml").write_text(
+        f'{GLUONCV_CARD}[[sources]]\npage = "https://x.invalid/"\nfile = "small.params"\n'
+    )
     web.files["/small.params"] = PARAMS
     with pytest.raises(WeightsError, match=r"has to be fetched by hand\. Three ways on: \(1\) get small.params from"):
         load_model(tmp_path / "small.toml")
@@ -288,7 +276,7 @@ def test_a_user_without_a_home_is_told_to_name_a_cache(monkeypatch):
 
 def test_weights_beside_the_card_are_not_fetched(tmp_path):
     (tmp_path / "small.params").write_bytes(PARAMS)
-    (tmp_path / "small.toml").write_text(f'weights = "small.params"\n{CARD}')
+    (tmp_path / "small.toml").write_text(f'weights = "small.params"\n{GLUONCV_CARD}')
     assert gluoncv_error(load_model(tmp_path / "small.toml")) < 1e-4
     assert gluoncv_error(load_model(tmp_path / "small.params")) < 1e-4
     with pytest.raises(UsageError, match="there is nothing to fetch"):
@@ -296,7 +284,7 @@ def test_weights_beside_the_card_are_not_fetched(tmp_path):
 
 
 def test_a_card_that_names_no_weights_at_all_says_so(tmp_path):
-    (tmp_path / "small.toml").write_text(CARD)
+    (tmp_path / "small.toml").write_text(GLUONCV_CARD)
     with pytest.raises(WeightsError, match="names neither a weights file nor a source"):
         load_model(tmp_path / "small.toml")
 
