@@ -1,15 +1,19 @@
 """How two models differ on a video: two readings of one file, or a conversion and its original."""
 
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from p3dfeat import pipeline
 from p3dfeat.engines.torch_engine import TorchEngine
+from p3dfeat.errors import WeightsError
 from p3dfeat.types import FloatArray, Prediction, Video, best_predictions
 from p3dfeat.zoo import Model
+
+TINY: Final = float(np.finfo(np.float64).tiny)  # in place of a norm of zero
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Comparison:
     num_clips: int
     same_input: bool  # both see the same pixels; otherwise layers differ by preprocessing too
     layers: tuple[LayerDifference, ...]  # those that both have, of equal shape
+    unlike: tuple[str, ...]  # layers that both have, of unequal shape, which cannot be compared
     agreement: float | None  # share of clips that both give the same best label; None where labels differ
     a: Reading
     b: Reading
@@ -61,6 +66,7 @@ class Comparison:
             "same_input": self.same_input,
             "agreement": self.agreement,
             "layers": [layer.as_json() for layer in self.layers],
+            "unlike": list(self.unlike),
             "a": self.a.as_json(),
             "b": self.b.as_json(),
         }
@@ -79,24 +85,32 @@ def compare(
 ) -> Comparison:
     """Run both models over uniformly spaced clips of a video, each with its own preprocessing.
 
-    Raises VideoError for a video that cannot be read.
+    Raises VideoError for a video that cannot be read, WeightsError for a model whose numbers are not finite.
     """
-    common = [name for name in _landmarks(a) if name in _landmarks(b)]
-    found = [
-        _described(model, video, clips, tuple(common), device=device, precision=precision, batch_size=batch_size)
+    common = tuple(name for name in _landmarks(a) if name in _landmarks(b))
+    sides = [
+        _described(model, video, clips, common, device=device, precision=precision, batch_size=batch_size)
         for model in (a, b)
     ]
-    layers = tuple(_difference(name, *(each[name] for each in found)) for name in common if _alike(name, *found))
-    best = [each["prob"].argmax(axis=1) for each in found]
-    same_labels = a.card.labels == b.card.labels
+    tallies = {name: _Tally(name) for name in common}
+    probabilities: tuple[list[FloatArray], list[FloatArray]] = ([], [])
+    with closing(sides[0]), closing(sides[1]):
+        for first, second in zip(*sides, strict=True):  # batch by batch, so that memory does not grow with the clips
+            for name, tally in tallies.items():
+                tally.add(first[name], second[name])
+            for rows, found in zip(probabilities, (first, second), strict=True):
+                rows.append(found["prob"])
+    prob_a, prob_b = (np.concatenate(rows) for rows in probabilities)
+    same_best = np.mean(prob_a.argmax(axis=1) == prob_b.argmax(axis=1))
     return Comparison(
         source=video,
-        num_clips=len(best[0]),
+        num_clips=len(prob_a),
         same_input=a.card.input == b.card.input,
-        layers=layers,
-        agreement=float(np.mean(best[0] == best[1])) if same_labels else None,
-        a=_reading(a, found[0]["prob"], top_k),
-        b=_reading(b, found[1]["prob"], top_k),
+        layers=tuple(tally.difference() for tally in tallies.values() if tally.alike),
+        unlike=tuple(name for name, tally in tallies.items() if not tally.alike),
+        agreement=float(same_best) if a.card.labels == b.card.labels else None,
+        a=_reading(a, prob_a, top_k),
+        b=_reading(b, prob_b, top_k),
     )
 
 
@@ -116,12 +130,11 @@ def _described(
     device: str,
     precision: str,
     batch_size: int | None,
-) -> dict[str, FloatArray]:
-    """{layer: (clips, ...)} of a video."""
+) -> Generator[Mapping[str, FloatArray], None, None]:
+    """{layer: (n, ...)} of the video's clips, a batch at a time."""
     model.check_sees_pictures()
     engine = TorchEngine(model.net, model.card.input, layers=layers, device=device, precision=precision)
     video = Video(id="-", path=path, source=path)
-    rows: list[dict[str, FloatArray]] = []
     events = pipeline.describe(
         [video],
         engine=engine,
@@ -134,23 +147,37 @@ def _described(
             if isinstance(event, pipeline.Failed):
                 raise type(event.failure.error)(f"{path}: {event.failure.error}")
             if isinstance(event, pipeline.Described):
-                rows.append(dict(event.features.layers))
-    return {name: np.concatenate([part[name] for part in rows]) for name in layers}
+                if not np.isfinite(event.features.layers["prob"]).all():
+                    raise WeightsError(f"model {model.name}: its probabilities are not finite numbers")
+                yield event.features.layers
 
 
-def _alike(name: str, a: dict[str, FloatArray], b: dict[str, FloatArray]) -> bool:
-    return a[name].shape == b[name].shape
+class _Tally:
+    """How far one layer of two models is apart, over all clips so far."""
 
+    def __init__(self, layer: str):
+        self.alike = True
+        self._layer = layer
+        self._distance = self._norm = 0.0  # squared
+        self._cosine = np.inf
 
-def _difference(name: str, a: FloatArray, b: FloatArray) -> LayerDifference:
-    first, second = (rows.reshape(len(rows), -1).astype(np.float64) for rows in (a, b))
-    norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-    cosines = (first * second).sum(axis=1) / np.maximum(norms, np.finfo(np.float64).tiny)
-    distance = np.linalg.norm(second - first) / max(float(np.linalg.norm(first)), np.finfo(np.float64).tiny)
-    return LayerDifference(name, float(distance), float(cosines.min()))
+    def add(self, a: FloatArray, b: FloatArray) -> None:
+        """Rows of the next clips, (n, ...) each."""
+        if a.shape != b.shape:
+            self.alike = False
+            return
+        first, second = (rows.reshape(len(rows), -1).astype(np.float64) for rows in (a, b))
+        norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+        cosines = (first * second).sum(axis=1) / np.maximum(norms, TINY)
+        self._cosine = min(self._cosine, float(cosines.min()))
+        self._distance += float(np.square(second - first).sum())
+        self._norm += float(np.square(first).sum())
+
+    def difference(self) -> LayerDifference:
+        distance = float(np.sqrt(self._distance / max(self._norm, TINY)))
+        return LayerDifference(self._layer, distance, float(self._cosine))
 
 
 def _reading(model: Model, prob: FloatArray, top_k: int) -> Reading:
-    mean = prob.mean(axis=0)
-    predictions = best_predictions(mean, model.card.labels, top_k)
+    predictions = best_predictions(prob.mean(axis=0), model.card.labels, top_k)
     return Reading(model.name, model.card.architecture.family, predictions, float(prob.max(axis=1).mean()))

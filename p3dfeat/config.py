@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass
-from math import isfinite
 from typing import Final
 
 from p3dfeat.errors import UsageError
@@ -15,6 +14,8 @@ CHANNELS: Final = {"rgb": 3, "bgr": 3, "luma": 1, "flow": 2}
 # A clip that repeats the last frame; none; a clip of whole frames that ends with the last, overlapping the one before.
 TAILS: Final = ("pad", "drop", "align")
 MOST: Final = 1_000_000  # clips, frames of a clip or between clips
+MOST_PIXELS: Final = 16_384  # of a height or width
+LARGEST: Final = 1e30  # of a mean, deviation or scale
 INTERPOLATIONS: Final = ("nearest", "bilinear", "bicubic", "area", "lanczos")
 
 
@@ -43,8 +44,8 @@ class InputSpec:
     standardize: bool = False  # at last, bring each clip to mean 0 and deviation 1
 
     def __post_init__(self) -> None:
-        if self.length < 1 or self.step < 1:
-            raise UsageError(f"input length {self.length}, step {self.step}: both must be at least 1")
+        for name in ("length", "step"):
+            _check_whole(f"input {name}", getattr(self, name), MOST)
         if self.channels not in CHANNELS:
             raise UsageError(f"input channels {self.channels!r}: unknown; known are {', '.join(CHANNELS)}")
         if self.interpolation not in INTERPOLATIONS:
@@ -54,21 +55,22 @@ class InputSpec:
             raise UsageError("input resize: give either resize = [height, width] or short_side")
         if self.short_side is not None and self.crop is None:
             raise UsageError("input crop: needed with short_side, since videos differ in aspect")
-        sizes = [*(self.resize or ()), *(self.crop or ())]
-        if self.short_side is not None:
-            sizes.append(self.short_side)
-        if min(sizes) < 1:
-            raise UsageError("input size: every height and width must be at least 1")
+        for name in ("resize", "crop"):
+            if (size := getattr(self, name)) is not None and len(size) != 2:
+                raise UsageError(f"input {name}: must be [height, width], not {list(size)}")
+        for size in (*(self.resize or ()), *(self.crop or ()), *([] if self.short_side is None else [self.short_side])):
+            _check_whole("input size: every height and width", size, MOST_PIXELS)
         height, width = self.resize or (self.short_side or 0, self.short_side or 0)
         if self.crop is not None and (self.crop[0] > height or self.crop[1] > width):
             raise UsageError(f"input crop {list(self.crop)}: larger than the resized picture of {[height, width]}")
         for name in ("mean", "std"):
             if len(getattr(self, name)) not in (1, self.num_channels):
                 raise UsageError(f"input {name}: needs one value, or one for each of {self.num_channels} channels")
-            if not all(isinstance(value, int | float) and isfinite(value) for value in getattr(self, name)):
-                raise UsageError(f"input {name}: must be numbers")
-        if not isfinite(self.scale):
-            raise UsageError("input scale: must be a number")
+            for value in getattr(self, name):
+                _check_number(f"input {name}", value)
+        _check_number("input scale", self.scale)
+        if not isinstance(self.standardize, bool):
+            raise UsageError("input standardize: must be true or false")
         if 0 in self.std:
             raise UsageError("input std: must not be 0")
 
@@ -83,6 +85,16 @@ class InputSpec:
             return self.crop
         assert self.resize is not None
         return self.resize
+
+
+def _check_whole(name: str, value: object, most: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        raise UsageError(f"{name}: must be a whole number from 1 to {most:,}, not {value!r}")
+
+
+def _check_number(name: str, value: object) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= LARGEST:
+        raise UsageError(f"{name}: must be a number, not {value!r}")
 
 
 @dataclass(frozen=True)

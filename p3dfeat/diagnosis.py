@@ -2,7 +2,7 @@
 
 import platform
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from p3dfeat.errors import WeightsError
 from p3dfeat.types import UInt8Array
 from p3dfeat.video.codecs import available_decoders, ffmpeg_version
 from p3dfeat.zoo import Model, card_names, find_card, load_located, load_model, weights_folder, weights_here
-from p3dfeat.zoo.cache import cache_folder, digests
+from p3dfeat.zoo.cache import cache_folder
 from p3dfeat.zoo.hub import cache_folder as hub_cache_folder
 
 PACKAGES: Final = ("torch", "av", "h5py", "numpy", "huggingface-hub", "safetensors", "typer", "rich")
@@ -64,11 +64,18 @@ def diagnose() -> Diagnosis:
         models=list(card_names()),
         embedded_weights=str(weights_folder()),
         default_model=default_model(),
-        weights_cache=str(cache_folder()),
+        weights_cache=_cache(),
         hub_cache=str(hub_cache_folder()),
         self_test_error=error,
         self_test_passed=error <= TOLERANCE,
     )
+
+
+def _cache() -> str:
+    try:
+        return str(cache_folder())
+    except WeightsError as error:
+        return str(error)
 
 
 @dataclass(frozen=True)
@@ -94,18 +101,12 @@ def check_weights(name: str) -> WeightsCheck:
     located = weights_here(card)
     if located is None:
         return WeightsCheck(name, "", (), "", f"not here; p3dfeat weights download {name} fetches it")
-    expected = {**({"sha256": located.sha256} if located.sha256 else {}), **card.checksums}
+    located = replace(located, checksums={**located.checksums, **card.checksums})
     try:
-        found = digests(located.weights, tuple(expected))
-        for kind, digest in expected.items():
-            if found[kind] != digest:
-                raise WeightsError(f"{kind} is {found[kind][:12]}..., not {digest[:12]}...")
         answer = _self_test(load_located(located))
-    except OSError as error:
-        return WeightsCheck(name, str(located.weights), (), "", f"not readable ({error.strerror})")
     except WeightsError as error:
         return WeightsCheck(name, str(located.weights), (), "", str(error))
-    return WeightsCheck(name, str(located.weights), tuple(expected), answer)
+    return WeightsCheck(name, str(located.weights), tuple(sorted(located.checksums)), answer)
 
 
 def _self_test(model: Model) -> str:

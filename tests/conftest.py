@@ -9,6 +9,7 @@ CACHES = tempfile.TemporaryDirectory(prefix="p3dfeat-test-caches-")
 os.environ["P3DFEAT_CACHE"] = f"{CACHES.name}/p3dfeat"
 os.environ["HF_HOME"] = f"{CACHES.name}/huggingface"
 os.environ["P3DFEAT_MODEL"] = "p3d-camera"  # the default one would have to be fetched
+os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"  # where the tests' own servers are
 for name in ("P3DFEAT_MIRROR", "HF_ENDPOINT", "HF_TOKEN", "HF_HUB_CACHE", "HF_HUB_OFFLINE"):
     os.environ.pop(name, None)
 

@@ -50,7 +50,7 @@ class Web:
         self.redirects: dict[str, str] = {}
         self.requests: list[Request] = []
         self.sent_bytes = 0
-        self.ranges = self.etags = True
+        self.ranges = self.etags = self.heeds_if_range = True
         self.seconds_a_block = 0.0
 
     def asked(self, path: str, method: str = "GET") -> list[Request]:
@@ -77,6 +77,7 @@ def serving(web: Web) -> Iterator[str]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    server.handle_error = lambda *_: None  # a client that goes away is no news
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
@@ -116,6 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
         content, status, headers = answer.content, answer.status, dict(answer.headers)
         wanted = self.headers.get("Range", "")
         still_the_same = self.headers.get("If-Range", headers.get("ETag")) == headers.get("ETag")
+        still_the_same = still_the_same or not self.server_web.heeds_if_range
         if wanted.startswith("bytes=") and status == 200 and answer.ranges and still_the_same:
             start = int(wanted.removeprefix("bytes=").partition("-")[0])
             if start >= len(content):

@@ -79,31 +79,33 @@ def _run_progress() -> "Progress":
 
 
 class _FetchBar:
-    """Bytes here of all bytes."""
+    """Bytes here of all bytes; while nothing comes, because of a slow server or another process, the bar pulses."""
 
     def __init__(self) -> None:
-        self._source = ""
+        self._shown = self._said = ""
         self._progress: Progress | None = None
         self._task: TaskID | None = None
 
     def __call__(self, event: Fetching) -> None:
-        if event.source != self._source:
+        if event.source != self._shown:
             self._begin(event)
+        if event.source != self._said and (event.done_bytes or event.total_bytes):  # what gives nothing is no news
+            self._said = event.source
+            size = f" ({event.total_bytes / 1e6:,.1f} MB)" if event.total_bytes else ""
+            out.say(f"fetching {event.name} from {event.source}{size}")
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=event.done_bytes, total=event.total_bytes)
 
     def _begin(self, event: Fetching) -> None:
         self.close()
-        self._source = event.source
-        size = f" ({event.total_bytes / 1e6:,.1f} MB)" if event.total_bytes else ""
-        out.say(f"fetching {event.name} from {event.source}{size}")
+        self._shown = event.source
         if on_terminal():
             from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
 
             self._progress = _started(
                 BarColumn(bar_width=None), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
             )
-            self._task = self._progress.add_task("", total=event.total_bytes)
+            self._task = self._progress.add_task("", total=None)
 
     def close(self) -> None:
         if self._progress is not None:

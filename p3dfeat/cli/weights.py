@@ -37,7 +37,9 @@ CardOption = Annotated[str | None, typer.Option("--card", metavar="NAME|PATH", h
 Family = Annotated[
     str | None, typer.Option(metavar="authors|gluoncv|both", help="Arithmetic; default: the format's own.")
 ]
-Kinds = Annotated[str, typer.Option(metavar="ABC", help="Block kinds, which no file tells.")]
+Kinds = Annotated[str | None, typer.Option(metavar="ABC", help="Block kinds; default: the card's, or ABC.")]
+RecycledKinds = Annotated[str, typer.Option(metavar="ABC", help="Block kinds, cycled over the blocks.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file that is there.")]
 ResNet = Annotated[
     str, typer.Argument(metavar="RESNET", help="user/repo[@revision] on the hub, a folder, or a weights file.")
 ]
@@ -68,18 +70,18 @@ def list_models(json: options.Json = False, debug: options.Debug = False) -> Non
         return
     from rich.table import Column, Table
 
-    name = Column("name", no_wrap=True)
+    default, name = default_model(), Column("name", no_wrap=True)
     source, accuracy = Column("from", overflow="fold"), Column("published accuracy", overflow="fold")
     table = Table(name, Column("classes", justify="right"), Column("MB", justify="right"), source, "here", accuracy)
     table.box, table.pad_edge = None, False
     for row in rows:
-        mark = " *" if row["name"] == default_model() else ""
+        mark = " *" if row["name"] == default else ""
         best = "".join(list(_percentages(row["metrics"]))[:1])
         size = f"{row['size_bytes'] / 1e6:.0f}" if row["size_bytes"] >= 1e7 else f"{row['size_bytes'] / 1e6:.1f}"
         here = "yes" if row["path"] else "by hand" if not row["fetchable"] else "no"
         table.add_row(row["name"] + mark, str(row["classes"]), size, row["source"], here, best)
     out.show(table)
-    out.say("* is taken where no model is named")
+    out.say("* is taken where no model is named" if default in card_names() else f"without a name, {default} is taken")
 
 
 def _summary(card: "Card", located: "Located | None") -> dict[str, Any]:
@@ -226,25 +228,34 @@ def convert(
     output: OutputFile = None,
     card: CardOption = None,
     family: Family = None,
-    kinds: Kinds = "ABC",
+    kinds: Kinds = None,
+    overwrite: Overwrite = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
     """Make a safetensors file, with its card inside, of a .caffemodel, .caffemodel.h5, .params or .pth.tar file.
 
-    Without --card, depth, width, channels and classes are read off the tensors. --family both writes two files.
+    What it is comes from --card, a card of the same name beside it, or is read off the tensors. --family both writes
+    two files.
     """
     from p3dfeat import zoo
 
-    target = output or file.with_name(f"{file.name.split('.')[0]}.safetensors")
-    found = zoo.find_card(card) if card else None
+    target = output or file.with_name(f"{zoo.plain_name(file)}.safetensors")
+    known = zoo.find_card(card) if card else zoo.card_beside(file)
     for reading in BOTH if family == "both" else (family,):
         path = target.with_name(f"{target.stem}.{reading}{target.suffix}") if family == "both" else target
-        if path.exists() and path.samefile(file):
-            raise UsageError(f"{path}: is the file to convert; name another with -o")
-        _save(zoo.convert(file, card=found, family=reading, kinds=kinds), path)
-    if family is None and found is None and zoo.in_doubt(file):
+        _check_free(path, file, overwrite)
+        _save(zoo.convert(file, card=known, family=reading, kinds=kinds), path)
+    if family is None and known is None and zoo.in_doubt(file):
         out.say("the port's arithmetic is in doubt: --family both writes both readings, p3dfeat weights compare them")
+
+
+def _check_free(target: Path, source: Path, overwrite: bool) -> None:
+    """Refuse to write over the file that is read, or any other unasked."""
+    if target.exists() and source.exists() and target.samefile(source):
+        raise UsageError(f"{target}: is the file to convert; name another with -o")
+    if target.exists() and not overwrite:
+        raise UsageError(f"{target}: exists; name another with -o, or --overwrite it")
 
 
 def _save(converted: "Converted", target: Path) -> None:
@@ -262,7 +273,8 @@ def _save(converted: "Converted", target: Path) -> None:
 def recycle(
     resnet: ResNet,
     output: RecycledFile = None,
-    kinds: Kinds = "ABC",
+    kinds: RecycledKinds = "ABC",
+    overwrite: Overwrite = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
@@ -275,7 +287,9 @@ def recycle(
 
     with fetch_bar() as show_bytes:
         converted = zoo.recycle(zoo.locate_resnet(resnet, on_fetch=show_bytes), kinds=kinds)
-    _save(converted, output or Path(f"{converted.card.name}.safetensors"))
+    target = output or Path(f"{converted.card.name}.safetensors")
+    _check_free(target, Path(resnet), overwrite)
+    _save(converted, target)
 
 
 @weights.command()
@@ -318,6 +332,8 @@ def _print_comparison(found: "Comparison") -> None:
         labels.add_row(*map(_labelled, pair))
     agreement = "" if found.agreement is None else f"; the same best label on {100 * found.agreement:.0f} % of them"
     out.show(layers, "", labels, "")
+    if found.unlike:
+        out.data(f"Of unlike shape, and not compared: {', '.join(found.unlike)}")
     out.data(
         f"{found.num_clips} clips{agreement}; best label's probability, mean: "
         f"A {found.a.confidence:.3f}, B {found.b.confidence:.3f}"
@@ -351,6 +367,7 @@ def push(
         raise UsageError(f"repository {repository!r}: must be user/repo")
     with fetch_bar() as show_bytes:
         located = zoo.locate(model, on_fetch=show_bytes)
+    located.check()
     converted = zoo.convert(located.weights, card=located.card)
     with tempfile.TemporaryDirectory(prefix="p3dfeat-push-") as folder:
         zoo.save_folder(converted, Path(folder), repository=repository)

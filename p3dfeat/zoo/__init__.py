@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Final
 from p3dfeat._lazy import lazy
 
 if TYPE_CHECKING:
-    from p3dfeat.zoo.cards import Card, card_names, load_card, published_card, weights_folder
-    from p3dfeat.zoo.conversion import Converted, convert, in_doubt, recycle, save, save_folder
+    from p3dfeat.zoo.cards import Card, card_beside, card_names, load_card, published_card, weights_folder
+    from p3dfeat.zoo.conversion import Converted, convert, in_doubt, plain_name, recycle, save, save_folder
     from p3dfeat.zoo.location import Located, fetch, find_card, locate, weights_here, weights_of
     from p3dfeat.zoo.models import Model, load_located, load_model
     from p3dfeat.zoo.recycling import FlatResNet, locate_resnet
@@ -17,6 +17,7 @@ _HOMES: Final = {
     "FlatResNet": "recycling",
     "Located": "location",
     "Model": "models",
+    "card_beside": "cards",
     "card_names": "cards",
     "convert": "conversion",
     "fetch": "location",
@@ -28,6 +29,7 @@ _HOMES: Final = {
     "locate": "location",
     "locate_resnet": "recycling",
     "published_card": "cards",
+    "plain_name": "conversion",
     "recycle": "conversion",
     "save": "conversion",
     "save_folder": "conversion",
@@ -43,6 +45,7 @@ __all__ = [
     "FlatResNet",
     "Located",
     "Model",
+    "card_beside",
     "card_names",
     "convert",
     "fetch",
@@ -53,6 +56,7 @@ __all__ = [
     "load_model",
     "locate",
     "locate_resnet",
+    "plain_name",
     "published_card",
     "recycle",
     "save",

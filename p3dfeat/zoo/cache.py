@@ -9,8 +9,7 @@ import os
 import re
 import shutil
 import zipfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,11 @@ from typing import Final
 from filelock import FileLock
 
 from p3dfeat.errors import WeightsError
+from p3dfeat.zoo.archive import opened_member
 from p3dfeat.zoo.cards import Card
 
 SETTING: Final = "P3DFEAT_CACHE"
+LOCK: Final = "lock"
 RECORD: Final = "SHA256SUMS"  # in sha256sum's format; written last, so a folder that has it is whole
 
 
@@ -45,16 +46,15 @@ def cache_folder() -> Path:
 
 def folder_of(card: Card) -> Path:
     """Where the weights of ``card`` are or will be; another card of the same name has another folder."""
-    identity = repr((card.sources, sorted(card.checksums.items())))
-    return cache_folder() / f"{card.name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+    return cache_folder() / f"{card.name}-{hashlib.sha256(card.identity.encode()).hexdigest()[:8]}"
 
 
 def kept(card: Card) -> Kept | None:
     """The fetched weights of ``card``, if they are here."""
-    folder = folder_of(card)
     try:
+        folder = folder_of(card)
         found = re.fullmatch(r"([0-9a-f]{64})  ([^/\n]+)\n(?:# (.*)\n)?", (folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
+    except (OSError, UnicodeDecodeError, WeightsError):  # not there, or no place where it could be
         return None
     if found is None or not (folder / found[2]).is_file():
         return None
@@ -67,7 +67,7 @@ def filling(card: Card) -> Iterator[Path]:
     folder = folder_of(card)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / "lock")
+        lock = FileLock(folder / LOCK)
         lock.acquire()
     try:
         yield folder
@@ -82,12 +82,23 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or error
-        raise WeightsError(f"{path}: cannot be written ({reason}); {SETTING} may name another folder") from None
+        raise CacheError(f"{path}: cannot be written ({reason}); {SETTING} may name another folder") from None
 
 
-def keep(card: Card, fetched: Path, origin: str) -> Kept:
+class CacheError(WeightsError):
+    """The disk does not take what would be fetched; no other source helps."""
+
+
+def part_for(folder: Path, name: str) -> Path:
+    """Where a file is put while it is fetched, by a name that is safe on every disk and none of the cache's own."""
+    safe = re.sub(r"[^\w.+-]", "_", name)[-100:]
+    return folder / f"{f'_{safe}' if safe in ('', '.', '..', LOCK, RECORD) else safe}.part"
+
+
+def keep(card: Card, fetched: Path, origin: str, check: Callable[[Path], object]) -> Kept:
     """Check a fetched file, unpacked if it is an archive, and put it in its place; ``fetched`` is gone afterwards.
 
+    check: raises WeightsError for a file that is not the card's; asked where the card knows no checksum.
     Raises WeightsError: where it is not what the card says, nothing of it is left; where the disk is full, it stays
     for the next attempt.
     """
@@ -96,15 +107,18 @@ def keep(card: Card, fetched: Path, origin: str) -> Kept:
         with writing(fetched.parent):
             name = _unpack(fetched, unpacked)
             weights = fetched if name is None else unpacked
-            final = fetched.with_name(name or fetched.name.removesuffix(".part"))
-            digest = _checked(card, weights, origin)
+            final = fetched if name is None else part_for(fetched.parent, name)
+            final = final.with_name(final.name.removesuffix(".part"))
+            digest = _checked(card, weights, origin, check)
             os.replace(weights, final)
             unpacked.write_text(f"{digest}  {final.name}\n# {origin}\n", encoding="utf-8")
             os.replace(unpacked, fetched.parent / RECORD)
-        _drop(fetched)
+        for left in fetched.parent.iterdir():  # this file's part, and what an earlier source gave
+            if left.name not in (final.name, RECORD, LOCK):
+                left.unlink(missing_ok=True)
         return Kept(final, digest, origin)
     except _OtherFileError:
-        _drop(fetched)
+        drop(fetched)
         raise
     finally:
         unpacked.unlink(missing_ok=True)
@@ -115,7 +129,8 @@ def version_mark(part: Path) -> Path:
     return part.with_name(f"{part.name}.version")
 
 
-def _drop(part: Path) -> None:
+def drop(part: Path) -> None:
+    """Forget what was fetched of a file so far."""
     part.unlink(missing_ok=True)
     version_mark(part).unlink(missing_ok=True)
 
@@ -129,29 +144,37 @@ def _unpack(fetched: Path, target: Path) -> str | None:
     if not zipfile.is_zipfile(fetched):
         return None
     try:
-        with zipfile.ZipFile(fetched) as archive:
-            members = [entry for entry in archive.infolist() if entry.filename.endswith(".params")]
-            if not members:
-                return None  # a PyTorch checkpoint
-            if len(members) > 1 or members[0].file_size > 20 * fetched.stat().st_size:
-                raise _OtherFileError(f"{fetched.name}: an archive, but not of one .params file")
-            with archive.open(members[0]) as source, open(target, "wb") as file:
-                shutil.copyfileobj(source, file)
-            return Path(members[0].filename).name
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError) as error:
-        raise _OtherFileError(f"{fetched.name}: a damaged archive ({error})") from None
+        with opened_member(fetched) as member:
+            if member is None:
+                return None
+            name, _, stream = member
+            with open(target, "wb") as file:
+                shutil.copyfileobj(stream, file)
+            return Path(name).name
+    except WeightsError as error:
+        raise _OtherFileError(f"{fetched.name.removesuffix('.part')}: {error}") from None
 
 
-def _checked(card: Card, weights: Path, origin: str) -> str:
-    """The file's sha256, after all checksums of the card."""
+def _checked(card: Card, weights: Path, origin: str, check: Callable[[Path], object]) -> str:
+    """The file's sha256, after all checksums of the card, or, without one, its tensors."""
     found = digests(weights, (*card.checksums, "sha256"))
-    for kind, expected in card.checksums.items():
-        if found[kind] != expected:
-            raise _OtherFileError(
-                f"{origin}: not the published file: its {kind} is {found[kind][:12]}..., the card says "
-                f"{expected[:12]}...; nothing of it was kept"
-            )
+    if wrong := differing(card.checksums, found):
+        raise _OtherFileError(f"{origin}: not the published file: its {wrong}; nothing of it was kept")
+    if not card.checksums:
+        try:
+            check(weights)
+        except WeightsError as error:
+            reason = str(error).removeprefix(f"{weights}: ")
+            raise _OtherFileError(f"{origin}: not weights of {card.name}: {reason}; nothing of it was kept") from None
     return found["sha256"]
+
+
+def differing(expected: Mapping[str, str], found: Mapping[str, str]) -> str | None:
+    """The first checksum that is not as it should be, in words."""
+    for kind, digest in expected.items():
+        if found[kind] != digest:
+            return f"{kind} is {found[kind][:12]}..., not {digest[:12]}..."
+    return None
 
 
 def digests(path: Path, kinds: tuple[str, ...]) -> dict[str, str]:

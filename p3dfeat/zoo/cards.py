@@ -9,11 +9,13 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Final
 
-from p3dfeat.config import InputSpec
+from p3dfeat.config import LARGEST, InputSpec
 from p3dfeat.errors import P3DFeatError, UsageError, WeightsError
 from p3dfeat.nets.architecture import STAGES, Architecture
 
 LABELS: Final = "labels.toml"  # class names by label set
+FILE_NAME: Final = r"(?=.*\w)[\w. +=,@()-]{1,200}"
+HUB_NAME: Final = r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}"
 CHECKSUMS: Final = {"md5": 32, "sha1": 40, "sha256": 64}  # hexadecimal digits
 
 
@@ -58,6 +60,11 @@ class Card:
     self_test: tuple[float, ...]  # logits of the self-test clip, or nothing
 
     @property
+    def identity(self) -> str:
+        """What tells its weights file from others: its checksums, or, where none is known, where it is published."""
+        return repr(sorted(self.checksums.items()) or [str(source) for source in self.sources[:1]])
+
+    @property
     def fetchable(self) -> bool:
         """Whether its weights are here or can be had without a person's hands."""
         return self.weights is not None or any(not source.by_hand for source in self.sources)
@@ -91,6 +98,12 @@ def published_card(name: str) -> Card:
     return load_card(weights_folder() / f"{name}.toml")
 
 
+def card_beside(path: Path) -> Card | None:
+    """The card of the same name beside a weights file, if there is one."""
+    beside = path.with_suffix(".toml")
+    return load_card(beside) if beside.is_file() else None
+
+
 def card_content(card: Card) -> dict[str, Any]:
     """A card as its file holds it, for storing with the weights; defaults are left out."""
     spec = {field.name: getattr(card.input, field.name) for field in fields(InputSpec)}
@@ -122,7 +135,7 @@ def load_card(path: Path) -> Card:
     """Read and check a card. Raises WeightsError naming the file and the field."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: not TOML, not UTF-8, a number without end
         raise WeightsError(f"{path.name}: not a readable card ({error})") from None
     try:
         return _card(path, content)
@@ -213,16 +226,17 @@ def _source(number: int, content: object) -> Source:
     hub, url, page = (table.take(field, str, None) for field in ("hub", "url", "page"))
     if sum(place is not None for place in (hub, url, page)) != 1:
         raise UsageError(f"sources[{number}]: give one of hub, url and page")
-    if hub is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", hub):
+    if hub is not None and not re.fullmatch(HUB_NAME, hub):
         raise UsageError(f"sources[{number}].hub: must be user/repo, not {hub!r}")
     if url is not None and not url.startswith(("https://", "http://")):
         raise UsageError(f"sources[{number}].url: must begin with https:// or http://, not {url!r}")
     usual = {"file": "model.safetensors"} if hub else {"file": url.rpartition("/")[2]} if url else {}
     file = table.take("file", str, *usual.values())
-    if not file or file != Path(file).name:
+    if not re.fullmatch(FILE_NAME, file):
         raise UsageError(f"sources[{number}].file: must be the name of a file, not {file!r}")
     source = Source(file=file, hub=hub, revision=table.take("revision", str, None), url=url, page=page)
     table.done()
+    _check_printable(f"sources[{number}]", str(source))
     return source
 
 
@@ -238,16 +252,20 @@ def _checksums(table: "_Table") -> dict[str, str]:
 def _answer(logits: list[Any], classes: int) -> tuple[float, ...]:
     if logits and len(logits) != classes:
         raise UsageError(f"self_test: {len(logits)} logits for {classes} classes")
-    if not all(isinstance(value, int | float) for value in logits):
-        raise UsageError("self_test: must be numbers")
-    return tuple(logits)
+    return tuple(_number("self_test", value) for value in logits)
 
 
 def _numbers(table: "_Table") -> dict[str, float]:
-    found = {field: float(table.take(field, int | float)) for field in table}
+    found = {field: _number(f"metrics.{field}", table.take(field, int | float)) for field in table}
     for field in found:
         _check_printable("metrics", field)
     return found
+
+
+def _number(field: str, value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= LARGEST:
+        raise UsageError(f"{field}: must be numbers")
+    return float(value)
 
 
 def _input_spec(content: dict[str, Any]) -> InputSpec:

@@ -4,11 +4,12 @@ import json
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from p3dfeat.errors import P3DFeatError, UsageError, WeightsError
@@ -16,6 +17,7 @@ from p3dfeat.nets.architecture import Architecture
 from p3dfeat.zoo import hub
 from p3dfeat.zoo.cards import Card, card_content, card_from_content, label_set, numbered_labels, published_card
 from p3dfeat.zoo.formats import WeightsFile, read_weights
+from p3dfeat.zoo.location import FILE_KINDS
 from p3dfeat.zoo.names import architecture_of, caffe_name, fitted, gluoncv_name, port_name, renamed
 from p3dfeat.zoo.recycling import FlatResNet, is_flat_resnet, recycled, recycled_card
 
@@ -42,47 +44,69 @@ class Converted:
     state: dict[str, Tensor]
 
 
-def convert(path: Path, *, card: Card | None = None, family: str | None = None, kinds: str = "ABC") -> Converted:
+def convert(path: Path, *, card: Card | None = None, family: str | None = None, kinds: str | None = None) -> Converted:
     """Read a weights file of any known kind; every tensor is accounted for.
 
     card: what the weights are; without one it comes from the file's metadata, or is read off the tensors, with the
-    preprocessing that the family's makers published. family, kinds: what tensors cannot tell; the family is the
-    format's own unless given ("authors" for Caffe, "gluoncv" for MXNet and the community port). Given, it is read into
-    the file's own card too.
-    Raises WeightsError naming the file and the tensor.
+    preprocessing that the family's makers published. family, kinds: what tensors cannot tell; given, they go before
+    what a card says; the format's own family ("authors" for Caffe, "gluoncv" for MXNet and the community port) and
+    the paper's "ABC" where nobody says anything.
+    Raises UsageError for an unknown family or kinds, WeightsError naming the file and the tensor.
     """
+    _check_reading(family, kinds)
     content = read_weights(path)
     try:
-        if is_flat_resnet(content.arrays):
-            return _recycled(content, card)
-        naming, own_family = _naming(content)
-        arrays = renamed(content.arrays, naming)
-        if card is None and CARD_KEY in content.metadata:
-            card = _stored_card(content.metadata[CARD_KEY], path)
-            if family is not None:
-                card = replace(card, architecture=replace(card.architecture, family=family))
-        if card is None:
-            family = family or own_family
-            if family is None:
-                raise WeightsError("does not say which family it is of; name one: authors or gluoncv")
-            architecture = architecture_of(arrays, family=family, kinds=kinds)
-            card = _card_of(path, content, architecture)
-        return Converted(card, fitted(arrays, card.architecture))
+        return _convert(path, content, card, family, kinds)
     except P3DFeatError as error:
         text = str(error)
         raise WeightsError(text if text.startswith(str(path)) else f"{path}: {text}") from None
+
+
+def _check_reading(family: str | None, kinds: str | None) -> None:
+    Architecture(kinds="ABC" if kinds is None else kinds, family=family or "authors")
+
+
+def _convert(path: Path, content: WeightsFile, card: Card | None, family: str | None, kinds: str | None) -> Converted:
+    if card is None and CARD_KEY in content.metadata:
+        card = _stored_card(content.metadata[CARD_KEY], path)
+    if card is not None:
+        card = _read_as(card, family or card.architecture.family, kinds or card.architecture.kinds)
+    if is_flat_resnet(content.arrays):
+        return _recycled(content, card)
+    naming, own_family = _naming(content)
+    arrays = renamed(content.arrays, naming)
+    if card is None:
+        family = family or own_family
+        if family is None:
+            raise WeightsError("does not say which family it is of; name one: authors or gluoncv")
+        card = _card_of(path, content, architecture_of(arrays, family=family, kinds=kinds or "ABC"))
+    return Converted(card, fitted(arrays, card.architecture))
+
+
+def _read_as(card: Card, family: str, kinds: str) -> Card:
+    """The card of the same weights in other arithmetic, of which nothing that was measured holds."""
+    architecture = replace(card.architecture, family=family, kinds=kinds)
+    if architecture == card.architecture:
+        return card
+    remark = f"Read as of the {family} family, kinds {kinds}; what is said above was said of another reading."
+    notes = f"{card.notes}\n\n{remark}".strip()
+    return replace(card, architecture=architecture, notes=notes, metrics={}, self_test=())
 
 
 def recycle(resnet: FlatResNet, *, kinds: str = "ABC") -> Converted:
     """A P3D of the weights of a 2-D ResNet-50, -101 or -152 that strides in its 3x3 convolutions ("v1.5").
 
     On a clip of one repeated frame it gives the 2-D network's pool5 and logits for that frame, whatever the kinds.
-    Raises WeightsError naming the file and the tensor.
+    Raises UsageError for unknown kinds, WeightsError naming the file and the tensor.
     """
+    _check_reading(None, kinds)
     content = read_weights(resnet.weights)
     try:
+        if not is_flat_resnet(content.arrays):
+            raise WeightsError("no 2-D ResNet as timm, torchvision or transformers name its tensors")
         architecture, arrays = recycled(content.arrays, kinds=kinds)
         card = recycled_card(architecture, resnet.origin, resnet.config, resnet.preprocessing, resnet.weights)
+        card_from_content(json.loads(json.dumps(card_content(card))), resnet.weights)  # its config may say anything
         return Converted(card, fitted(arrays, architecture))
     except P3DFeatError as error:
         raise WeightsError(f"{resnet.origin}: {error}") from None
@@ -91,16 +115,17 @@ def recycle(resnet: FlatResNet, *, kinds: str = "ABC") -> Converted:
 def save(converted: Converted, path: Path) -> None:
     """Write a safetensors file that needs no card beside it. Raises WeightsError; no half-written file stays."""
     metadata = {CARD_KEY: json.dumps(card_content(converted.card), ensure_ascii=False)}
-    fresh = path.with_name(path.name + ".writing")
+    content = to_bytes({name: value.contiguous() for name, value in converted.state.items()}, metadata)
+    final = Path(os.path.realpath(path))
+    fresh = final.with_name(f"{final.name}.{os.getpid()}.writing")
     try:
-        save_file({name: value.contiguous() for name, value in converted.state.items()}, fresh, metadata=metadata)
-        os.replace(fresh, path)
+        fresh.write_bytes(content)
+        os.replace(fresh, final)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be written ({error.strerror or error})") from None
-    except Exception as error:  # safetensors wraps what the file system says
-        raise WeightsError(f"{path}: cannot be written ({error})") from None
     finally:
-        fresh.unlink(missing_ok=True)
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
 
 
 def save_folder(converted: Converted, folder: Path, *, repository: str) -> None:
@@ -136,6 +161,13 @@ def _naming(content: WeightsFile) -> tuple[Callable[[str], str | None], str | No
     return port_name if is_ports(content) else gluoncv_name, "gluoncv"
 
 
+def plain_name(path: Path) -> str:
+    """A weights file's name without what tells its kind: net.v1 of net.v1.params, port of port.pth.tar."""
+    while path.suffix in FILE_KINDS:
+        path = path.with_suffix("")
+    return path.name
+
+
 def in_doubt(path: Path) -> bool:
     """Whether a file is the community port's, which may want the authors' arithmetic or its own."""
     return is_ports(read_weights(path))
@@ -161,7 +193,7 @@ def _recycled(content: WeightsFile, card: Card | None) -> Converted:
 def _stored_card(text: str, path: Path) -> Card:
     try:
         content = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise WeightsError("its metadata is damaged") from None
     if not isinstance(content, dict):
         raise WeightsError("its metadata is damaged")
@@ -179,7 +211,7 @@ def _card_of(path: Path, content: WeightsFile, architecture: Architecture) -> Ca
         )
     labels_from, labels = _labels(content, architecture.classes)
     return Card(
-        name=re.sub(r"[^\w.-]+", "-", path.name.partition(".")[0]) or "model",
+        name=re.sub(r"[^\w.-]+", "-", plain_name(path)) or "model",
         title=f"P3D-{architecture.depth} from a {content.format} file",
         architecture=architecture,
         input=published_card(published).input,

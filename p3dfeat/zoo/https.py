@@ -12,7 +12,7 @@ import httpx2
 
 from p3dfeat._version import __version__
 from p3dfeat.errors import WeightsError
-from p3dfeat.zoo.cache import SETTING, version_mark, writing
+from p3dfeat.zoo.cache import SETTING, CacheError, drop, version_mark, writing
 
 ATTEMPTS: Final = 5  # in a row that bring nothing
 ATTEMPTS_IN_ALL: Final = 200  # for a line that is cut again and again
@@ -48,10 +48,10 @@ def download(url: str, part: Path, *, on_bytes: OnBytes) -> None:
     """Fetch ``url`` into the file ``part``, going on where an earlier attempt, of any process, was cut off.
 
     The file is whole when this returns. It is not yet checked: no more is known of it than its length.
-    Raises NotFetchedError, or WeightsError where the disk cannot take it.
+    Raises NotFetchedError, or CacheError where the disk cannot take it.
     """
     barren, came = 0, False
-    with httpx2.Client(follow_redirects=True, timeout=TIMEOUT, headers=_headers()) as client:
+    with _client(url) as client:
         for _ in range(ATTEMPTS_IN_ALL):
             before = _size(part)
             try:
@@ -77,8 +77,14 @@ def without_secrets(url: str) -> str:
     return re.sub(r"^(\w+://)[^/?#]*@", r"\1", url.partition("?")[0].partition("#")[0])
 
 
-def _headers() -> dict[str, str]:
-    return {"User-Agent": f"p3dfeat/{__version__}", "Accept-Encoding": "identity"}
+def _client(url: str) -> httpx2.Client:
+    headers = {"User-Agent": f"p3dfeat/{__version__}", "Accept-Encoding": "identity"}
+    try:
+        return httpx2.Client(follow_redirects=True, timeout=TIMEOUT, headers=headers)
+    except (ImportError, OSError, ValueError, httpx2.InvalidURL) as error:
+        raise NotFetchedError(
+            url, f"this environment's proxy or certificate settings are of no use ({error})"
+        ) from None
 
 
 def _size(path: Path) -> int:
@@ -86,29 +92,35 @@ def _size(path: Path) -> int:
 
 
 def _attempt(client: httpx2.Client, url: str, part: Path, on_bytes: OnBytes) -> None:
-    have = _size(part)
     mark = version_mark(part)
-    version = mark.read_text() if have and mark.exists() else ""
+    have = _size(part)
+    version = mark.read_text(encoding="utf-8") if have and mark.exists() else ""
     headers = {"Range": f"bytes={have}-", "If-Range": version} if version else {}
     try:
         with client.stream("GET", url, headers=headers) as answer:
-            if answer.status_code == 416 and answer.headers.get("Content-Range") == f"bytes */{have}":
-                return  # an earlier attempt had it all
+            if answer.status_code == 416:
+                if answer.headers.get("Content-Range") == f"bytes */{have}":
+                    return  # an earlier attempt had it all
+                drop(part)
+                raise _TryAgainError("HTTP 416 (range not satisfiable)")
             have, total = _range(answer, url, have)
+            if have and _version(answer) not in ("", version):
+                drop(part)
+                raise _TryAgainError("the file there changed while it was fetched")
             on_bytes(have, total)
             _check_space(part, total - have if total is not None else 0)
             with writing(part), open(part, "r+b" if have else "wb") as file:
                 file.truncate(have)
                 file.seek(have)
-                mark.write_text(_version(answer))
-                for block in answer.iter_raw(1 << 18):
+                mark.write_text(_version(answer), encoding="utf-8")
+                for block in answer.iter_raw():  # as they come: what is here when the connection is cut stays
                     file.write(block)
                     have += len(block)
                     on_bytes(have, total)
     except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
         raise _NoConnectionError(f"no connection ({error})") from None
-    except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.TooManyRedirects) as error:
-        raise NotFetchedError(url, str(error)) from None
+    except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.TooManyRedirects, ValueError) as error:
+        raise NotFetchedError(url, str(error)) from None  # ValueError: a host's name that cannot be one
     except (httpx2.TransportError, httpx2.StreamError) as error:
         raise _TryAgainError(f"the connection was cut ({error or type(error).__name__})") from None
     if total is not None and have != total:
@@ -117,14 +129,14 @@ def _attempt(client: httpx2.Client, url: str, part: Path, on_bytes: OnBytes) -> 
 
 def _range(answer: httpx2.Response, url: str, have: int) -> tuple[int, int | None]:
     """(bytes already here that stay, bytes in all) by the server's answer. Raises where it gives no bytes."""
-    status, length = answer.status_code, answer.headers.get("Content-Length", "")
+    status = answer.status_code
     if status == 200:
-        return 0, int(length) if length.isdecimal() else None
+        length = re.fullmatch(r"\d{1,15}", answer.headers.get("Content-Length", ""))
+        return 0, int(length[0]) if length else None
     if status == 206:
-        unit, _, rest = answer.headers.get("Content-Range", "").partition(" ")
-        span, _, total = rest.partition("/")
-        if unit == "bytes" and span.startswith(f"{have}-") and total.isdecimal():
-            return have, int(total)
+        span = re.fullmatch(r"bytes (\d{1,15})-\d{1,15}/(\d{1,15})", answer.headers.get("Content-Range", ""))
+        if span and int(span[1]) == have:
+            return have, int(span[2])
         raise NotFetchedError(url, "answers with another range than was asked for")
     reason = f"HTTP {status} ({answer.reason_phrase.lower() or 'no reason given'})"
     if status in BUSY:
@@ -135,24 +147,23 @@ def _range(answer: httpx2.Response, url: str, have: int) -> tuple[int, int | Non
 def _asked_wait(answer: httpx2.Response) -> float | None:
     """Retry-After: seconds, or a date."""
     text = answer.headers.get("Retry-After", "")
-    if text.isdecimal():
-        return float(text)
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
+        seconds = float(text) if text.isdecimal() else email.utils.parsedate_to_datetime(text).timestamp() - time.time()
+    except (ValueError, OverflowError):
         return None
+    return max(0.0, seconds)
 
 
 def _version(answer: httpx2.Response) -> str:
     """What tells this version of the file from others: a strong ETag, or its date; nothing where there is neither."""
-    etag = answer.headers.get("ETag", "")
-    return etag if etag and not etag.startswith("W/") else answer.headers.get("Last-Modified", "")
+    etag: str = answer.headers.get("ETag", "")
+    return etag if etag and not etag.startswith("W/") else str(answer.headers.get("Last-Modified", ""))
 
 
 def _check_space(part: Path, needed: int) -> None:
     free = shutil.disk_usage(part.parent).free
     if needed > free:
-        raise WeightsError(
+        raise CacheError(
             f"{part.parent}: {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free; make room, or set "
             f"{SETTING} to a folder with room"
         )

@@ -14,6 +14,9 @@ from typing import Any, Final
 
 from p3dfeat._version import __version__
 from p3dfeat.errors import WeightsError
+from p3dfeat.zoo.cache import CacheError
+from p3dfeat.zoo.cards import HUB_NAME
+from p3dfeat.zoo.https import without_secrets
 
 HOST: Final = "hf.co"
 CONFIG: Final = "config.json"
@@ -26,7 +29,7 @@ OnBytes = Callable[[int, int | None], None]  # bytes done, bytes in all if known
 
 def parse_repository(text: str) -> tuple[str, str | None] | None:
     """("user/repo", revision or None) of ``user/repo[@revision]``; None for any other text."""
-    found = re.fullmatch(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", text)
+    found = re.fullmatch(rf"({HUB_NAME})(?:@([\w./-]+))?", text)
     return (found[1], found[2]) if found else None
 
 
@@ -65,7 +68,7 @@ def cache_folder() -> Path:
     """Where huggingface_hub keeps what it fetched."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    return Path(HF_HUB_CACHE).expanduser()
+    return Path(HF_HUB_CACHE)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -87,7 +90,7 @@ def address(repository: str) -> str:
     """Where a person finds a repository, by HF_ENDPOINT."""
     from huggingface_hub.constants import ENDPOINT
 
-    return f"{ENDPOINT}/{repository}"
+    return f"{without_secrets(ENDPOINT)}/{repository}"
 
 
 def upload(folder: Path, repository: str, *, private: bool, message: str, show_progress: bool) -> str:
@@ -120,7 +123,7 @@ def _one_line(repository: str, file: str | None, revision: str | None) -> Iterat
     if "HF_HUB_VERBOSITY" not in os.environ:
         logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it warns of what is then retried, or raised
     place = f"{repository}@{revision}" if revision else repository
-    where = f"{place} on {constants.ENDPOINT}"
+    where = f"{place} on {without_secrets(constants.ENDPOINT)}"
     try:
         yield
     except errors.GatedRepoError:
@@ -145,10 +148,13 @@ def _one_line(repository: str, file: str | None, revision: str | None) -> Iterat
         raise WeightsError(f"{where}: {_status(error)}") from None
     except httpx2.HTTPError as error:
         raise WeightsError(f"{where}: could not be reached ({_reason(error)})") from None
-    except OSError as error:  # the cache's disk; or fewer bytes than announced
-        cache = f"; HF_HOME may name another folder than {constants.HF_HUB_CACHE}" if error.errno else ""
-        raise WeightsError(f"{place}: {file or 'its files'}: {error.strerror or _reason(error)}{cache}") from None
-    except (ValueError, RuntimeError) as error:
+    except OSError as error:  # the cache's disk; or fewer bytes than announced; or a file that a setting names
+        named = str(error.filename or "")
+        if error.errno and (not named or named.startswith(str(cache_folder()))):
+            remedy = f"HF_HOME may name another folder than {cache_folder()}"
+            raise CacheError(f"{place}: {file or 'its files'}: {error.strerror}; {remedy}") from None
+        raise WeightsError(f"{where}: {error.strerror or _reason(error)}{f' ({named})' if named else ''}") from None
+    except (ImportError, ValueError, RuntimeError, httpx2.InvalidURL) as error:
         raise WeightsError(f"{where}: {_reason(error)}") from None
 
 

@@ -3,16 +3,17 @@
 import os
 import re
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote, unquote
 
 from p3dfeat.config import EMBEDDED_MODEL
 from p3dfeat.errors import UsageError, WeightsError
 from p3dfeat.types import Fetching
 from p3dfeat.zoo import cache, https, hub
-from p3dfeat.zoo.cards import Card, Source, card_from_content, card_names, load_card, published_card
+from p3dfeat.zoo.cards import Card, Source, card_beside, card_from_content, card_names, load_card, published_card
 
 MIRROR: Final = "P3DFEAT_MIRROR"
 FILE_KINDS: Final = (".safetensors", ".caffemodel", ".h5", ".params", ".pth", ".pt", ".tar", ".zip", ".toml", ".bin")
@@ -27,7 +28,18 @@ class Located:
     weights: Path
     card: Card | None = None
     origin: str = ""  # where it was fetched from: a URL, or user/repo@commit; nothing for a file of the user's
-    sha256: str | None = None  # what it must have
+    checksums: Mapping[str, str] = field(default_factory=dict)  # that it must have
+
+    def check(self) -> str:
+        """The file's sha256, after all checksums. Raises WeightsError where it is not there or not what it was."""
+        try:
+            found = cache.digests(self.weights, (*self.checksums, "sha256"))
+        except OSError as error:
+            raise WeightsError(f"{self.weights}: not readable ({error.strerror})") from None
+        if wrong := cache.differing(self.checksums, found):
+            remedy = f"; p3dfeat weights download {_named(self.card)} --force" if self.origin and self.card else ""
+            raise WeightsError(f"{self.weights}: damaged or replaced: its {wrong}{remedy}")
+        return found["sha256"]
 
 
 def locate(text: str, *, on_fetch: OnFetch | None = None) -> Located:
@@ -43,9 +55,8 @@ def locate(text: str, *, on_fetch: OnFetch | None = None) -> Located:
     if path.suffix == ".toml":
         return weights_of(load_card(path), on_fetch=on_fetch)
     if os.path.isfile(path):  # unlike Path's own, false where one may not look
-        beside = path.with_suffix(".toml")
-        card = load_card(beside) if beside.is_file() else None
-        return Located(path, card, sha256=card.checksums.get("sha256") if card else None)
+        card = card_beside(path)
+        return Located(path, card, checksums=card.checksums if card else {})
     if (repository := hub.parse_repository(text)) and path.suffix not in FILE_KINDS:
         try:
             return _on_hub(*repository, on_fetch=on_fetch)
@@ -71,20 +82,24 @@ def find_card(text: str) -> Card:
 def weights_here(card: Card) -> Located | None:
     """The weights of ``card`` if they need not be fetched."""
     if card.weights is not None:
-        return Located(card.weights, card, sha256=card.checksums.get("sha256"))
+        return Located(card.weights, card, checksums=card.checksums) if card.weights.is_file() else None
     if found := cache.kept(card):
-        return Located(found.path, card, found.origin, found.sha256)
+        return _located_in_cache(found, card)
     for source in card.sources:
         if source.hub and (path := hub.cached(source.hub, source.file, source.revision)):
             return _located_on_hub(path, card, f"{source.hub}@{path.parent.name}")
     return None
 
 
+def _located_in_cache(found: cache.Kept, card: Card) -> Located:
+    return Located(found.path, card, found.origin, {"sha256": found.sha256})
+
+
 def _located_on_hub(path: Path, card: Card | None, origin: str) -> Located:
     """A file in the hub's cache, where a large one lies under its sha256."""
     blob = path.resolve().name
-    known = card.checksums.get("sha256") if card else None
-    return Located(path, card, origin, known or (blob if re.fullmatch("[0-9a-f]{64}", blob) else None))
+    known = {"sha256": blob} if re.fullmatch("[0-9a-f]{64}", blob) else {}
+    return Located(path, card, origin, known | dict(card.checksums if card else {}))
 
 
 def weights_of(card: Card, *, on_fetch: OnFetch | None = None) -> Located:
@@ -100,38 +115,48 @@ def fetch(card: Card, *, place: str | None = None, anew: bool = False, on_fetch:
     Raises WeightsError that tells what was tried and the ways on.
     """
     if card.weights is not None:
+        if not card.weights.is_file():
+            raise WeightsError(f"{card.weights}: no such file, though the card of {card.name} names it")
         raise UsageError(f"model {card.name}: its weights are {card.weights}; there is nothing to fetch")
     report = on_fetch or (lambda event: None)
-    if place is not None and re.match("https?://", place):
-        return _from_url(card, place, report, anew=True)
     if place is not None:
-        return _from_file(card, Path(place))
+        return _from_place(card, place, report)
     if not card.sources:
         raise WeightsError(f"model {card.name}: its card names neither a weights file nor a source of one")
-    tried = []
+    tried: dict[str, str] = {}
     for source in card.sources:
+        url = _url(source)
+        if url in tried or (url is None and source.by_hand):
+            continue
         try:
-            if source.hub:
-                return _from_hub(card, source, report, anew=anew)
-            if url := _url(source):
-                return _from_url(card, url, report, anew=anew)
+            return (
+                _from_hub(card, source, report, anew=anew) if url is None else _from_url(card, url, report, anew=anew)
+            )
+        except cache.CacheError:
+            raise
         except https.NotFetchedError as error:
-            tried.append(f"{error.host}: {error.reason}")
+            tried[url or str(source)] = f"{error.host}: {error.reason}"
         except WeightsError as error:
-            tried.append(str(error))
-    raise WeightsError(_ways_on(card, tried))
+            tried[url or str(source)] = str(error)
+    raise WeightsError(_ways_on(card, list(tried.values())))
 
 
 def _url(source: Source) -> str | None:
-    """Where the file is fetched from: the mirror, if there is one."""
+    """Where the file is fetched from, the mirror if there is one; None for the hub and for what is fetched by hand."""
     mirror = os.environ.get(MIRROR, "").rstrip("/")
-    return f"{mirror}/{source.file}" if mirror else source.url
+    return f"{mirror}/{quote(source.file)}" if mirror and not source.hub else source.url
+
+
+def _named(card: Card) -> str:
+    """How a user names this card on the command line."""
+    return card.name if card.name in card_names() else "CARD.toml"
 
 
 def _ways_on(card: Card, tried: list[str]) -> str:
     """One message: what could not be reached, and the three ways on."""
     source = next((s for s in card.sources if s.by_hand), None) or card.sources[0]
-    problem = f"could not be fetched: {'; '.join(dict.fromkeys(tried))}" if tried else "has to be fetched by hand"
+    keep = f"p3dfeat weights download {_named(card)} --from FILE"
+    problem = f"could not be fetched: {'; '.join(tried)}" if tried else "has to be fetched by hand"
     mirror = f"{MIRROR} to a URL that has {source.file}"
     if source.hub:
         first, mirror = f"hf download {source.hub} where there is a network", f"HF_ENDPOINT to a mirror of {hub.HOST}"
@@ -140,42 +165,64 @@ def _ways_on(card: Card, tried: list[str]) -> str:
     else:
         first = f"get {source.url} where there is a network"
     return (
-        f"model {card.name}: {problem}. Three ways on: (1) {first}, then p3dfeat weights download {card.name} --from "
-        f"FILE; (2) set {mirror}; (3) --model {EMBEDDED_MODEL}, which comes with p3dfeat and names camera movements"
+        f"model {card.name}: {problem}. Three ways on: (1) {first}, then {keep}; "
+        f"(2) set {mirror}; (3) --model {EMBEDDED_MODEL}, which comes with p3dfeat and names camera movements"
     )
 
 
+def _from_place(card: Card, place: str, report: OnFetch) -> Located:
+    """From where the user says: a URL, or a file here."""
+    if not re.match(r"\w+://", place):
+        return _from_file(card, Path(place))
+    if not re.match("(?i)https?://", place):
+        raise UsageError(f"{https.without_secrets(place)}: only http and https, or a file here")
+    return _from_url(card, place, report, anew=True)
+
+
 def _from_url(card: Card, url: str, report: OnFetch, *, anew: bool) -> Located:
-    if not re.match("https?://", url):
+    if not re.match("(?i)https?://", url):
         raise UsageError(f"{https.without_secrets(url)}: not a URL; {MIRROR} must begin with https:// or http://")
+    place = https.without_secrets(url)
+    report(Fetching(card.name, place, 0, None))  # before what may take long: the lock, the connection
     with cache.filling(card) as folder:
         found = cache.kept(card)
         if found is not None and not anew:  # another process was faster
-            return Located(found.path, card, found.origin, found.sha256)
-        part = folder / f"{url.rpartition('/')[2].partition('?')[0] or 'weights'}.part"
-        place = https.without_secrets(url)
+            return _located_in_cache(found, card)
+        part = cache.part_for(folder, unquote(place.rpartition("/")[2]) or "weights")
+        if anew:
+            cache.drop(part)
         https.download(url, part, on_bytes=lambda done, total: report(Fetching(card.name, place, done, total)))
-        found = cache.keep(card, part, place)
-    return Located(found.path, card, found.origin, found.sha256)
+        return _located_in_cache(cache.keep(card, part, place, _reads_as(card)), card)
 
 
 def _from_file(card: Card, source: Path) -> Located:
+    if not source.is_file():
+        raise WeightsError(f"{source}: no such file")
     with cache.filling(card) as folder:
-        part = folder / f"{source.name}.part"
+        part = cache.part_for(folder, source.name)
         try:
             shutil.copyfile(source, part)
-        except FileNotFoundError:
-            raise WeightsError(f"{source}: no such file") from None
         except OSError as error:
             part.unlink(missing_ok=True)
-            raise WeightsError(f"{source}: cannot be copied to {folder} ({error.strerror})") from None
-        found = cache.keep(card, part, source.name)
-    return Located(found.path, card, found.origin, found.sha256)
+            raise WeightsError(f"{source}: cannot be copied to {folder} ({error.strerror or error})") from None
+        return _located_in_cache(cache.keep(card, part, source.name, _reads_as(card)), card)
+
+
+def _reads_as(card: Card) -> Callable[[Path], object]:
+    """A check that a file holds the tensors of ``card``'s net."""
+
+    def read(path: Path) -> object:
+        from p3dfeat.zoo.conversion import convert  # which needs torch; most files have a checksum instead
+
+        return convert(path, card=card)
+
+    return read
 
 
 def _from_hub(card: Card, source: Source, report: OnFetch, *, anew: bool) -> Located:
     assert source.hub is not None
     place = hub.address(str(source))
+    report(Fetching(card.name, place, 0, None))
     path, commit = hub.fetch(
         source.hub,
         source.file,
@@ -183,11 +230,10 @@ def _from_hub(card: Card, source: Source, report: OnFetch, *, anew: bool) -> Loc
         anew=anew,
         on_bytes=lambda done, total: report(Fetching(card.name, place, done, total)),
     )
-    found = cache.digests(path, tuple(card.checksums))
-    for kind, expected in card.checksums.items():
-        if found[kind] != expected:
-            raise WeightsError(f"{source}: its {kind} is {found[kind][:12]}..., the card says {expected[:12]}...")
-    return _located_on_hub(path, card, f"{source.hub}@{commit}")
+    located = _located_on_hub(path, card, f"{source.hub}@{commit}")
+    if wrong := cache.differing(located.checksums, cache.digests(path, tuple(located.checksums))):
+        raise WeightsError(f"{source}: not the published file: its {wrong}")
+    return located
 
 
 def _on_hub(repository: str, revision: str | None, *, on_fetch: OnFetch | None) -> Located:

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from p3dfeat.config import Sampling, default_model
-from p3dfeat.errors import UsageError, WeightsError
+from p3dfeat.errors import UsageError
 from p3dfeat.nets import P3D
-from p3dfeat.zoo.cache import digests
 from p3dfeat.zoo.cards import Card
 from p3dfeat.zoo.conversion import convert
 from p3dfeat.zoo.location import Located, OnFetch, locate
@@ -64,16 +63,8 @@ def load_model(name_or_path: str | Path | None = None, *, on_fetch: OnFetch | No
 
 
 def load_located(located: Located) -> Model:
-    """The model of a weights file that is here."""
-    try:
-        sha256 = digests(located.weights, ("sha256",))["sha256"]
-    except OSError as error:
-        raise WeightsError(f"{located.weights}: not readable ({error.strerror})") from None
-    if located.sha256 is not None and sha256 != located.sha256:
-        remedy = f"; p3dfeat weights download {located.card.name} --force" if located.origin and located.card else ""
-        raise WeightsError(
-            f"{located.weights}: damaged or replaced: sha256 is {sha256[:12]}..., not {located.sha256[:12]}...{remedy}"
-        )
+    """The model of a weights file that is here. Raises WeightsError where it is damaged or another net's."""
+    sha256 = located.check()
     converted = convert(located.weights, card=located.card)
     net = P3D(converted.card.architecture)
     net.load_state_dict(converted.state, strict=False)  # all but the counters of batch norm, which nothing reads

@@ -19,6 +19,7 @@ from p3dfeat.nets.p3d import P3D
 Arrays = Mapping[str, NDArray[np.generic]]
 
 CAFFE_BATCH_NORM: Final = ("weight", "bias", "running_mean", "running_var")  # slope, bias, mean, variance
+NUMBERED_BLOBS: Final = ("0", "1", "2", "3")
 CAFFE_BRANCHES: Final = {"2a": "reduce", "2b": "spatial", "2b_t": "temporal", "2c": "expand"}
 GLUONCV_PARTS: Final = {
     "conv1": "conv_reduce",
@@ -50,7 +51,7 @@ FIELDS: Final = {"gamma": "weight", "beta": "bias"}
 def caffe_name(name: str) -> str | None:
     """``res3b1_branch2b_t/0`` -> ``res3b1.conv_temporal.weight``; None for what no P3D has."""
     layer, _, blob = name.rpartition("/")
-    number = int(blob) if blob.isdecimal() else -1
+    number = int(blob) if blob in NUMBERED_BLOBS else -1
     if layer.startswith("fc") and number in (0, 1):
         return f"fc.{('weight', 'bias')[number]}"
     found = re.fullmatch(r"(res|bn)(\d[a-z]+\d*)_branch(1|2a|2b|2b_t|2c)", layer)
@@ -84,7 +85,7 @@ def transformers_name(name: str) -> str | None:
     if stem is not None:
         return f"{TRANSFORMERS_PARTS[stem[1]]}1.{stem[2]}"
     found = re.fullmatch(
-        r"resnet\.encoder\.stages\.(\d)\.layers\.(\d+)\.(?:layer\.([012])|shortcut)\.(convolution|normalization)\.(\w+)",
+        r"resnet\.encoder\.stages\.(\d)\.layers\.(\d{1,3})\.(?:layer\.([012])|shortcut)\.(convolution|normalization)\.(\w+)",
         name,
     )
     if found is None:
@@ -99,7 +100,7 @@ def _numbered_name(name: str, parts: Mapping[str, str]) -> str | None:
     field = FIELDS.get(field, field)
     if place in (["conv1"], ["bn1"], ["fc"]):
         return f"{place[0]}.{field}"
-    found = re.fullmatch(r"layer([1-4])\.(\d+)\.(?:(\w+)|downsample\.([01]))", ".".join(place))
+    found = re.fullmatch(r"layer([1-4])\.(\d{1,3})\.(?:(\w+)|downsample\.([01]))", ".".join(place))
     if found is None:
         return None
     stage, number = int(found[1]) + 1, int(found[2])

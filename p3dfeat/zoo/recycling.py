@@ -59,6 +59,8 @@ def locate_resnet(text: str, *, on_fetch: OnFetch | None = None) -> FlatResNet:
         raise WeightsError(f"{text}: no such file, nor user/repo on the hub")
     name, revision = repository
     report = on_fetch or (lambda event: None)
+    if hub.cached(name, hub.WEIGHTS, revision) is None:
+        report(Fetching(name, hub.address(name), 0, None))
     weights, commit = hub.fetch(
         name,
         hub.WEIGHTS,
@@ -150,7 +152,9 @@ def _check_arithmetic(config: Mapping[str, Any]) -> None:
     if config.get("downsample_in_bottleneck") is True:
         raise WeightsError("strides in its first 1x1 convolutions; only ResNets that stride in the 3x3 can be recycled")
     name = config.get("architecture", "resnet50")  # timm's; resnetaa50 and resnetblur50 have the same tensors
-    if not re.fullmatch(r"\w*_?resnet(50|101|152)(_v1b)?", str(name)) or "wide" in str(name):
+    if config.get("hidden_act", "relu") != "relu":
+        raise WeightsError(f"activates by {config['hidden_act']}; only ResNets with ReLU can be recycled")
+    if not re.fullmatch(r"(tv_|gluon_|ssl_|swsl_)?resnet(50|101|152)(_v1b)?", str(name)):
         raise WeightsError(f"its config says {name}; resnet50, resnet101 and resnet152 can be recycled")
 
 
@@ -170,7 +174,7 @@ def _input(timm: Mapping[str, Any], transformers: Mapping[str, Any]) -> InputSpe
     """Preprocessing by timm's pretrained_cfg or transformers' preprocessor config."""
     try:
         return _checked_input(timm, transformers)
-    except (AttributeError, TypeError, ValueError, ArithmeticError, IndexError) as error:
+    except (AttributeError, TypeError, ValueError, ArithmeticError, LookupError) as error:
         raise WeightsError(f"the preprocessing in its config makes no sense ({error})") from None
 
 

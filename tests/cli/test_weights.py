@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from p3dfeat.config import DEFAULT_MODEL
 from p3dfeat.nets import P3D, Architecture
-from p3dfeat.zoo import card_names
+from p3dfeat.zoo import card_names, load_model
 from p3dfeat.zoo.cards import label_set
 from tests.reference_weights import CAFFE_FILES, GLUONCV_CARD, GLUONCV_FILE, port_checkpoint
 from tests.web import Web, serving, unused_address
@@ -51,6 +51,39 @@ def test_a_file_is_not_converted_onto_itself(p3dfeat, tmp_path):
     ended = p3dfeat("weights", "convert", tmp_path / "a.safetensors")
     assert ended.code == 2
     assert "is the file to convert" in ended.stderr
+
+
+def test_a_card_beside_the_file_is_heeded(p3dfeat, tmp_path):
+    (tmp_path / "net.params").write_bytes(GLUONCV_FILE.read_bytes())
+    (tmp_path / "net.toml").write_text(GLUONCV_CARD.replace('"ABC"', '"CBA"').replace("[64, 64]", "[48, 48]"))
+    assert p3dfeat("weights", "convert", tmp_path / "net.params").code == 0
+    card = load_model(tmp_path / "net.safetensors").card
+    assert (card.architecture.kinds, card.input.resize) == ("CBA", (48, 48))
+
+
+@pytest.mark.parametrize("options", [("--kinds", "XYZ"), ("--family", "nobody")])
+def test_a_reading_that_is_none_is_wrong_usage(p3dfeat, tmp_path, options):
+    assert p3dfeat("weights", "convert", GLUONCV_FILE, "-o", tmp_path / "a.safetensors", *options).code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_written_over_unasked(p3dfeat, tmp_path):
+    (tmp_path / "thesis.doc").write_text("years")
+    ended = p3dfeat("weights", "convert", GLUONCV_FILE, "-o", tmp_path / "thesis.doc")
+    assert (ended.code, "exists; name another with -o, or --overwrite it" in ended.stderr) == (2, True)
+    assert (tmp_path / "thesis.doc").read_text() == "years"
+    assert p3dfeat("weights", "convert", GLUONCV_FILE, "-o", tmp_path / "thesis.doc", "--overwrite").code == 0
+    save_file(random_weights((3, 4, 6, 3), width=4), tmp_path / "r.safetensors")
+    before = (tmp_path / "r.safetensors").read_bytes()
+    for more in ((), ("--overwrite",)):
+        ended = p3dfeat("weights", "recycle", tmp_path / "r.safetensors", "-o", tmp_path / "r.safetensors", *more)
+        assert (ended.code, (tmp_path / "r.safetensors").read_bytes() == before) == (2, True)
+
+
+def test_only_what_tells_the_kind_is_taken_off_a_name(p3dfeat, tmp_path):
+    (tmp_path / "net.v1.params").write_bytes(GLUONCV_FILE.read_bytes())
+    assert p3dfeat("weights", "convert", tmp_path / "net.v1.params").code == 0
+    assert (tmp_path / "net.v1.safetensors").is_file()
 
 
 def test_a_card_that_is_none_is_refused(p3dfeat, tmp_path):
@@ -100,6 +133,21 @@ def test_a_conversion_does_not_differ_from_its_original(p3dfeat, tmp_path, folde
     nothing = p3dfeat("weights", "compare", GLUONCV_FILE, tmp_path / "a.safetensors", folder / "notes.txt")
     assert nothing.code == 3
     assert "notes.txt" in nothing.stderr
+
+
+def test_layers_that_cannot_be_compared_are_named(p3dfeat, folder):
+    ended = p3dfeat("weights", "compare", "p3d-camera", GLUONCV_FILE, folder / "left.mp4", "-n", 1)
+    assert "Of unlike shape, and not compared: pool1, " in ended.stdout
+    (record,) = p3dfeat("weights", "compare", "p3d-camera", GLUONCV_FILE, folder / "left.mp4", "--json").records
+    assert (record["agreement"], record["layers"]) == (None, [])
+    assert "pool5" in record["unlike"]
+
+
+def test_a_model_that_gives_no_numbers_is_not_compared(p3dfeat, tmp_path, folder):
+    model = nan_model(tmp_path)
+    ended = p3dfeat("weights", "compare", model, model, folder / "left.mp4", "-n", 1, "--json")
+    assert (ended.code, ended.stdout) == (5, "")
+    assert "its probabilities are not finite numbers" in ended.stderr
 
 
 def test_a_resnet_on_disk_is_recycled_and_runs(p3dfeat, tmp_path, folder, monkeypatch):
@@ -152,24 +200,29 @@ def test_good_and_damaged_weights_are_told_apart(p3dfeat, tmp_path, monkeypatch)
     good = p3dfeat("weights", "verify", card)
     assert (good.code, good.stdout) == (
         0,
-        f"{card}: good (sha256, sha1; self test: finite logits; no answer is stored)\n",
+        f"{card}: good (sha1, sha256; self test: finite logits; no answer is stored)\n",
     )
     damaged = bytearray(kept.read_bytes())
     damaged[-5000] ^= 1
     kept.write_bytes(damaged)
     bad = p3dfeat("weights", "verify", card)
-    assert (bad.code, "WRONG: sha256 is" in bad.stdout) == (5, True)
+    assert (bad.code, "WRONG: " in bad.stdout) == (5, True)
     assert f"p3dfeat: {card}: not as they should be" in bad.stderr
 
 
-def test_weights_that_give_no_numbers_fail_their_self_test(p3dfeat, tmp_path):
+def nan_model(tmp_path) -> Path:
+    """The path of a card whose weights give NaN."""
     net = P3D(Architecture((1, 1, 1, 1), classes=10, base_width=4))
     torch.nn.init.constant_(net.fc.bias, float("nan"))
     weights = {n: v.contiguous() for n, v in net.state_dict().items() if v.dtype.is_floating_point}
     save_file(weights, tmp_path / "w.safetensors")
     text = GLUONCV_CARD.replace("[2, 2, 2, 1]", "[1, 1, 1, 1]").replace("= 8", "= 4")
     (tmp_path / "w.toml").write_text('weights = "w.safetensors"\n' + text)
-    ended = p3dfeat("weights", "verify", tmp_path / "w.toml")
+    return tmp_path / "w.toml"
+
+
+def test_weights_that_give_no_numbers_fail_their_self_test(p3dfeat, tmp_path):
+    ended = p3dfeat("weights", "verify", nan_model(tmp_path))
     assert (ended.code, "self test: its logits are not finite" in ended.stdout) == (5, True)
 
 
@@ -217,6 +270,23 @@ def test_without_a_network_the_default_model_explains_the_three_ways_on(
     for words in ("Three ways on: (1) get https://", "(2) set P3DFEAT_MIRROR", "(3) --model p3d-camera"):
         assert words in line
     assert not (tmp_path / "f.h5").exists()
+
+
+def test_without_a_home_the_models_are_listed_all_the_same(p3dfeat, monkeypatch):
+    monkeypatch.delenv("P3DFEAT_CACHE")
+    monkeypatch.setattr(Path, "expanduser", lambda path: (_ for _ in ()).throw(RuntimeError("no home")))
+    assert p3dfeat("weights", "list").code == 0
+    (record,) = p3dfeat("doctor", "--json").records
+    assert "set P3DFEAT_CACHE" in record["weights_cache"]
+    assert p3dfeat("weights", "download", "p3d63-kinetics400").code == 5
+
+
+def test_the_default_model_is_marked_wherever_it_is(p3dfeat, monkeypatch):
+    assert "p3d-camera *" in p3dfeat("weights", "list").stdout
+    monkeypatch.setenv("P3DFEAT_MODEL", "mine.safetensors")
+    ended = p3dfeat("weights", "list")
+    assert " *" not in ended.stdout
+    assert "without a name, mine.safetensors is taken" in ended.stderr
 
 
 def test_the_model_can_be_set_once_and_for_all(p3dfeat, monkeypatch, folder):

@@ -85,12 +85,16 @@ def test_a_model_of_the_users_own_loads_by_path(tiny, suffix):
         ("base_width = 4", "", "net.base_width: missing"),
         ("base_width = 4", "base_width = true", "net.base_width: must be a int, not True"),
         ("mean = [104, 117, 123]", "means = [1]", "input.means: unknown field; known are"),
-        ("mean = [104, 117, 123]", 'mean = "x"\nlength = "y"', "input: a value of the wrong type"),
+        (
+            "mean = [104, 117, 123]",
+            'mean = "x"\nlength = "y"',
+            "input length: must be a whole number from 1 to 1,000,000, not 'y'",
+        ),
         ('channels = "bgr"', 'channels = "luma"\n#', "input"),
         ('labels = ["a", "b", "c"]', 'labels = ["a"]', "labels: 1 names for 3 classes"),
         ('labels = ["a", "b", "c"]', 'labels = ["a", 2, "c"]', "labels: must all be text"),
         ("stages = [1, 1, 1, 1]", 'stages = ["a", 1, 1, 1]', "stages"),
-        ("mean = [104, 117, 123]", 'mean = ["a"]', "input mean: must be numbers"),
+        ("mean = [104, 117, 123]", 'mean = ["a"]', "input mean: must be a number, not 'a'"),
         ("crop = [160, 160]", "crop = [160, 160]\nlength = 32", "clip of 32 frames"),
         ("[net]", "[net", "not a readable card"),
         ("stages = [1, 1, 1, 1]", "depth = 100", "net.depth: no published P3D has 100; known are 63, 131, 199"),
@@ -113,8 +117,22 @@ def test_a_model_of_the_users_own_loads_by_path(tiny, suffix):
         ('title = "A tiny net"', 'title = "\\u0007"', "title: '\\x07' holds characters"),
         ("stages = [1, 1, 1, 1]", "stages = [1, 1, 1, 100_000_000]", "more than 1,000 blocks"),
         ("classes = 3", "classes = 1_000_000_000_000", "classes 1000000000000: must be from 1 to 1,000,000"),
-        ("mean = [104, 117, 123]", "mean = [nan]", "input mean: must be numbers"),
+        ("mean = [104, 117, 123]", "mean = [nan]", "input mean: must be a number, not nan"),
         ("mean = [104, 117, 123]", "scale = inf", "input scale: must be a number"),
+        ("mean = [104, 117, 123]", "mean = [true]", "input mean: must be a number, not True"),
+        ("resize = [182, 242]", "resize = [64]", "input resize: must be [height, width], not [64]"),
+        ("resize = [182, 242]", "resize = 64", "input: a value of the wrong type"),
+        ("resize = [182, 242]", "resize = [182.5, 242]", "must be a whole number from 1 to 16,384, not 182.5"),
+        ("resize = [182, 242]", "resize = [200_000, 242]", "must be a whole number from 1 to 16,384, not 200000"),
+        ("resize = [182, 242]", "short_side = 0", "must be a whole number from 1 to 16,384, not 0"),
+        ("mean = [104, 117, 123]", "step = 1.5", "input step: must be a whole number"),
+        ("mean = [104, 117, 123]", 'standardize = "x"', "input standardize: must be true or false"),
+        ('licence = "MIT"', f'licence = "MIT"\nmetrics = {{ a = 1{"0" * 400} }}', "metrics.a: must be numbers"),
+        ('licence = "MIT"', f'licence = "MIT"\nmetrics = {{ a = 1{"0" * 5000} }}', "not a readable card"),
+        ('labels = ["a", "b", "c"]', f"labels = {'[' * 5000}", "not a readable card"),
+        ('licence = "MIT"', 'licence = "MIT"\nsources = [{ hub = "-a/b" }]', "sources[1].hub: must be user/repo"),
+        ('licence = "MIT"', 'licence = "MIT"\nsources = [{ hub = "a/b", file = ".." }]', "must be the name of a file"),
+        ('licence = "MIT"', 'licence = "MIT"\nsources = [{ url = "http://\\u001b" }]', "sources[1]"),
         ('licence = "MIT"', 'licence = "MIT"\nsources = [{ hub = "a" }]', "sources[1].hub: must be user/repo, not 'a'"),
         ('licence = "MIT"', 'licence = "MIT"\nself_test = ["x"]', "self_test: 1 logits for 3 classes"),
         ('licence = "MIT"', 'licence = "MIT"\nself_test = ["x", 1, 2]', "self_test: must be numbers"),
@@ -152,13 +170,13 @@ def test_damaged_weights_are_refused(tiny):
     with pytest.raises(WeightsError, match="damaged"):
         load_model(tiny)
     path.unlink()
-    with pytest.raises(WeightsError, match=r"not readable \(No such file"):
+    with pytest.raises(WeightsError, match=r"no such file, though the card of tiny names it"):
         load_model(tiny)
 
 
 def test_weights_other_than_the_cards_are_refused(tiny):
     tiny.write_text(CARD + f'\n[checksums]\nsha256 = "{"0123456789abcdef" * 4}"\n')
-    with pytest.raises(WeightsError, match=r"damaged or replaced: sha256 is .*, not 0123456789ab"):
+    with pytest.raises(WeightsError, match=r"damaged or replaced: its sha256 is .*, not 0123456789ab"):
         load_model(tiny)
 
 

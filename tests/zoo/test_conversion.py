@@ -1,10 +1,13 @@
 """Weights of Caffe, MXNet and the community port become nets with the numbers of their makers' software."""
 
+import os
 import pickle
 import random
+import resource
 import zipfile
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -272,3 +275,81 @@ def test_label_sets_are_complete():
     assert (len(label_set("kinetics400")), label_set("kinetics400")[0]) == (400, "abseiling")
     assert list(label_set("kinetics400")) == sorted(label_set("kinetics400"))
     assert len(set(label_set("sports1m"))) == 487
+
+
+def test_kinds_and_family_go_before_what_a_card_says(tmp_path):
+    original = load_model("p3d-camera").card
+    save(convert(original.weights, card=original), tmp_path / "a.safetensors")
+    other = convert(tmp_path / "a.safetensors", kinds="A", family="gluoncv").card
+    assert (other.architecture.kinds, other.architecture.family) == ("A", "gluoncv")
+    assert (other.metrics, other.self_test) == ({}, ())  # they were another reading's
+    assert "Read as of the gluoncv family, kinds A" in other.notes
+    assert convert(tmp_path / "a.safetensors", family="authors").card.self_test == original.self_test
+    for wrong in ({"family": "nobody"}, {"kinds": "Q"}, {"kinds": ""}):
+        with pytest.raises(UsageError):
+            convert(tmp_path / "a.safetensors", **wrong)
+
+
+def test_a_saved_file_is_as_readable_as_the_users_others(tmp_path):
+    before = os.umask(0o022)
+    try:
+        save(convert(GLUONCV_FILE), tmp_path / "a.safetensors")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.safetensors").stat().st_mode & 0o777 == 0o644
+    (tmp_path / "link.safetensors").symlink_to(tmp_path / "b.safetensors")
+    save(convert(GLUONCV_FILE), tmp_path / "link.safetensors")
+    assert (tmp_path / "link.safetensors").is_symlink()
+    assert (tmp_path / "b.safetensors").read_bytes() == (tmp_path / "a.safetensors").read_bytes()
+
+
+def hostile_files(tmp_path: Path) -> dict[str, Path]:
+    """Files that were once read into a traceback, into far more memory than they are large, or out of other files."""
+    net = P3D(Architecture((1, 1, 1, 1), classes=3, base_width=2))
+    weights = {n: v.contiguous() for n, v in net.state_dict().items() if v.dtype.is_floating_point}
+    one = torch.zeros(1, dtype=torch.half)
+    found = {
+        "a card of brackets": ("safetensors", weights, {"p3dfeat_card": "[" * 200_000}),
+        "a number in a name": ("safetensors", {**weights, f"layer1.{'9' * 5000}.conv1.weight": torch.zeros(1)}, {}),
+        "sparse": ("pth", {"conv1.weight": torch.eye(3).to_sparse()}, None),
+        "nowhere": ("pth", {"conv1.weight": torch.zeros(3, device="meta")}, None),
+        "complex": ("pth", {"conv1.weight": torch.zeros(3, dtype=torch.complex64)}, None),
+        "larger than itself": ("pth", {"conv1.weight": one.expand(10**9)}, None),
+        "larger than memory": ("pth", {"conv1.weight": one.expand(10**13)}, None),
+    }
+    paths = {}
+    for name, (kind, tensors, metadata) in found.items():
+        paths[name] = tmp_path / f"{name}.{kind}"
+        if kind == "pth":
+            torch.save(tensors, paths[name])
+        else:
+            save_file(tensors, paths[name], metadata)
+    return paths | hostile_hdf5_files(tmp_path)
+
+
+def hostile_hdf5_files(tmp_path: Path) -> dict[str, Path]:
+    (tmp_path / "secret").write_bytes(bytes(400))
+    paths = {name: tmp_path / f"{name}.h5" for name in ("links", "outside", "elsewhere", "numbers")}
+    with h5py.File(paths["links"], "w") as file:
+        first = file.create_dataset("data/conv1/0", data=np.zeros(100_000, np.float32))
+        for number in range(600):
+            file[f"data/layer{number}/0"] = first
+    with h5py.File(paths["outside"], "w") as file:
+        external = [(str(tmp_path / "secret"), 0, 400)]
+        file.create_dataset("data/conv1/0", (100,), "<f4", external=external)
+    with h5py.File(paths["elsewhere"], "w") as file:
+        file.create_group("data")["conv1"] = h5py.ExternalLink(str(paths["outside"]), "/data/conv1")
+    with h5py.File(paths["numbers"], "w") as file:
+        file.create_dataset(f"data/conv1/{'9' * 5000}", data=np.zeros(3, np.float32))
+    return paths
+
+
+def test_files_written_to_hurt_are_errors_in_a_line(tmp_path):
+    paths = hostile_files(tmp_path)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for name, path in paths.items():
+        with pytest.raises(WeightsError) as caught:
+            convert(path)
+        assert "\n" not in str(caught.value), name
+    assert len(paths) == 11
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kB

@@ -141,6 +141,62 @@ def test_a_date_that_has_passed_is_no_wait(web, tmp_path):
     assert fetched(web, tmp_path / "w.part") == CONTENT
 
 
+def test_a_server_that_ignores_which_version_is_wanted_does_not_mix_two(web, tmp_path):
+    web.heeds_if_range = False
+    web.faults["/weights.params"] += [Fault(cut_after=HALF), Fault(status=404)]
+    with pytest.raises(WeightsError):
+        fetched(web, tmp_path / "w.part")
+    web.files["/weights.params"] = CONTENT[::-1]
+    assert fetched(web, tmp_path / "w.part") == CONTENT[::-1]
+
+
+def test_a_part_that_the_server_can_make_nothing_of_is_begun_anew(web, tmp_path):
+    fetched(web, tmp_path / "w.part")
+    web.faults["/weights.params"] += [Fault(status=416)]
+    assert fetched(web, tmp_path / "w.part") == CONTENT
+
+
+def test_small_steps_are_steps(web, tmp_path):
+    web.files["/weights.params"] = CONTENT[:2_000_000]
+    web.faults["/weights.params"] += [Fault(cut_after=150_000)] * 12
+    assert fetched(web, tmp_path / "w.part") == CONTENT[:2_000_000]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("ALL_PROXY", "socks5://127.0.0.1:1"), ("HTTP_PROXY", "foo://x"), ("SSL_CERT_FILE", "/nonexistent")],
+)
+def test_settings_of_the_environment_that_are_of_no_use_are_an_error_in_a_line(web, tmp_path, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(WeightsError, match="proxy or certificate settings"):
+        fetched(web, tmp_path / "w.part")
+
+
+@pytest.mark.parametrize(
+    "target", ["http://a..b/x", f"http://{'a' * 300}/x", "file:///etc/passwd", "http://127.0.0.1:1/"]
+)
+def test_redirects_to_nowhere_are_errors_in_a_line(web, tmp_path, target):
+    web.redirects["/away"] = target
+    with pytest.raises(WeightsError):
+        download(web.url.replace("weights.params", "away"), tmp_path / "x.part", on_bytes=lambda done, total: None)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Range": f"bytes 0-1/{'9' * 5000}"},
+        {"Content-Range": f"bytes 0-1/{'9' * 400}"},
+        {"Retry-After": "Fri, 31 Dec 99999999999999 23:59:59 GMT"},
+        {"Retry-After": "9" * 5000},
+    ],
+)
+def test_headers_that_make_no_sense_are_errors_in_a_line(web, tmp_path, headers):
+    status = 206 if "Content-Range" in headers else 429
+    web.faults["/weights.params"] += [Fault(status=status, headers=headers)] * 10
+    with pytest.raises(WeightsError):
+        fetched(web, tmp_path / "w.part")
+
+
 def test_redirects_are_followed(web, tmp_path):
     web.redirects["/old"] = web.url
     download(web.url.replace("weights.params", "old"), tmp_path / "w.part", on_bytes=lambda done, total: None)
@@ -195,7 +251,7 @@ def test_a_disk_that_fills_up_is_an_error_and_what_came_is_kept(web, tmp_path):
 
     command = [sys.executable, "-c", FETCH, web.url, str(tmp_path / "w.part")]
     done = subprocess.run(command, preexec_fn=limit, capture_output=True, text=True)
-    assert done.stderr.startswith("WeightsError: ")
+    assert done.stderr.startswith("CacheError: ")
     assert "w.part: cannot be written (File too large); P3DFEAT_CACHE may name another folder" in done.stderr
     assert (tmp_path / "w.part").read_bytes() == CONTENT[:10_000_000]
     assert fetched(web, tmp_path / "w.part") == CONTENT

@@ -15,6 +15,7 @@ import p3dfeat
 from p3dfeat.errors import WeightsError
 from p3dfeat.zoo import find_card, weights_of
 from tests.hub import TOKEN, Hub, Repository
+from tests.reference_weights import GLUONCV_CARD, GLUONCV_FILE
 from tests.users import as_ordinary_user
 from tests.web import Fault, serving, unused_address
 from tests.zoo.flat_resnet import random_weights
@@ -132,6 +133,21 @@ def test_pushing_without_leave_is_an_error_in_a_line(hub, command):
     assert hub.repositories.keys() == {"timm/resnet50.test"}
 
 
+def test_what_fails_its_checksum_is_not_published(hub, command, tmp_path):
+    (tmp_path / "w.params").write_bytes(GLUONCV_FILE.read_bytes())
+    card = tmp_path / "w.toml"
+    card.write_text(f'weights = "w.params"\n{GLUONCV_CARD}\n[checksums]\nsha1 = "{"0" * 40}"\n')
+    ended = command("weights", "push", card, "me/wrong", HF_TOKEN=TOKEN)
+    assert (ended.code, "damaged or replaced" in ended.stderr) == (5, True)
+    assert "me/wrong" not in hub.repositories
+
+
+def test_a_secret_in_the_hubs_address_is_not_told(hub, command):
+    address = hub.address.replace("http://", "http://bob:s3cret@")
+    ended = command("weights", "recycle", "me/none", HF_ENDPOINT=address)
+    assert (ended.code, "no such repository" in ended.stderr, "s3cret" in ended.stderr) == (5, True, False)
+
+
 def test_a_resnet_from_the_hub_is_recycled_though_the_connection_is_cut(hub, command, resnet, tmp_path):
     path = "/timm/resnet50.test/resolve/main/model.safetensors"
     hub.faults[path] += [Fault(cut_after=len(resnet) // 2), Fault(status=429, headers={"Retry-After": "1"})]
@@ -158,7 +174,10 @@ def test_a_card_is_pinned_to_its_commit_and_checksum(hub, command, card, resnet)
     assert len([r for r in hub.requests[asked:] if "resolve" in r.path]) == 0
     card.write_text(pinned + f'\n[checksums]\nsha256 = "{"0" * 64}"\n')
     wrong = command("weights", "download", card, "--force")
-    assert (wrong.code, "the card says 000000000000" in wrong.stderr) == (5, True)
+    assert (wrong.code, "not 000000000000" in wrong.stderr) == (5, True)
+    assert command("weights", "download", card).code == 0  # here it is; that it is another is told when it is used
+    used = command("weights", "verify", card)
+    assert (used.code, "damaged or replaced: its sha256 is" in used.stdout) == (5, True)
 
 
 def test_what_the_hub_refuses_is_an_error_in_a_line(hub, command):
@@ -170,7 +189,7 @@ def test_what_the_hub_refuses_is_an_error_in_a_line(hub, command):
         "me/private": "a private one; for that, hf auth login",
         "timm/resnet50.test@v9": "no such revision",
         "timm/resnet50.test": "its config.json is not one of p3dfeat's; of a 2-D ResNet, p3dfeat weights recycle",
-        "me/--": "no name of a repository",
+        "me/--": "no such file",
     }.items():
         ended = command("weights", "push", name, "me/copy")  # which has to find the model first
         assert (ended.code, len(ended.stderr.splitlines())) == (5, 1), name
@@ -206,6 +225,7 @@ def here(tmp_path, monkeypatch):
 
     monkeypatch.setattr(_http.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
     (tmp_path / "hf").mkdir()
 
     def send_to(address: str) -> None:

@@ -125,7 +125,7 @@ def kept_file(card: str):
 
 def test_another_file_than_the_published_one_is_refused_and_nothing_is_kept(web, tmp_path):
     card = written(tmp_path / "small.toml", f"{web.address}/small.zip", sha1="0" * 40)
-    with pytest.raises(WeightsError, match=r"not the published file: its sha1 is .*, the card says 000000000000"):
+    with pytest.raises(WeightsError, match=r"not the published file: its sha1 is .*, not 000000000000"):
         load_model(card)
     assert files_in_cache() == []
 
@@ -212,7 +212,7 @@ def test_weights_damaged_in_the_cache_are_refused_and_can_be_fetched_anew(web, c
     damaged = bytearray(path.weights.read_bytes())
     damaged[100_000] ^= 1
     path.weights.write_bytes(damaged)
-    with pytest.raises(WeightsError, match=r"damaged or replaced: .*; p3dfeat weights download small --force"):
+    with pytest.raises(WeightsError, match=r"damaged or replaced: .*; p3dfeat weights download CARD.toml --force"):
         load_model(card)
     fetch(find_card(card), anew=True)
     assert gluoncv_error(load_model(card)) < 1e-4
@@ -222,7 +222,7 @@ def test_two_that_want_the_same_weights_at_once_fetch_them_once(web, card):
     web.seconds_a_block = 0.02
     found, threads = [], []
     for _ in range(4):
-        threads.append(threading.Thread(target=lambda: found.append(locate(card).sha256)))
+        threads.append(threading.Thread(target=lambda: found.append(locate(card).checksums["sha256"])))
         threads[-1].start()
     for thread in threads:
         thread.join()
@@ -261,9 +261,15 @@ def test_a_cache_that_someone_else_filled_serves_though_it_cannot_be_written(web
 def test_another_card_of_the_same_name_has_other_weights(web, card, tmp_path):
     load_model(card)
     (tmp_path / "other").mkdir()
-    other = written(tmp_path / "other" / "small.toml", f"{web.address}/other.zip")
+    other = written(tmp_path / "other" / "small.toml", f"{web.address}/small.zip", sha1="0" * 40)
     assert folder_of(find_card(other)) != folder_of(find_card(card))
     assert weights_here(find_card(other)) is None
+
+
+def test_the_same_weights_from_another_place_are_the_same(web, card, tmp_path):
+    load_model(card)
+    moved = written(tmp_path / "small.toml", "https://mirror.invalid/small.zip", f"{web.address}/small.zip")
+    assert weights_here(find_card(moved)) is not None
 
 
 def test_a_user_without_a_home_is_told_to_name_a_cache(monkeypatch):
@@ -331,3 +337,92 @@ def test_a_config_of_another_net_is_named_by_the_tensor_that_does_not_fit(model_
     path.write_text(path.read_text().replace('"base_width": 8', '"base_width": 16'))
     with pytest.raises(WeightsError, match=r"tensor conv1.weight is \(8, 3, 1, 7, 7\), the net wants \(16"):
         load_model(model_folder)
+
+
+PAGE = b"<html>Sign in to go on</html>"
+
+
+def by_hand(path) -> str:
+    """A card without a checksum, whose file a person fetches."""
+    path.write_text(f'{GLUONCV_CARD}[[sources]]\npage = "https://x.invalid/"\nfile = "small.params"\n')
+    return str(path)
+
+
+def test_where_no_checksum_is_known_the_tensors_must_be_the_cards(web, tmp_path, monkeypatch):
+    card = by_hand(tmp_path / "small.toml")
+    (tmp_path / "page.html").write_bytes(PAGE)
+    with pytest.raises(WeightsError, match=r"page.html: not weights of small: .*nothing of it was kept"):
+        fetch(find_card(card), place=str(tmp_path / "page.html"))
+    web.files["/small.params"] = PAGE
+    monkeypatch.setenv("P3DFEAT_MIRROR", web.address)
+    with pytest.raises(WeightsError, match="not weights of small"):
+        load_model(card)
+    assert files_in_cache() == []
+    assert weights_here(find_card(card)) is None
+    web.files["/small.params"] = PARAMS
+    assert gluoncv_error(load_model(card)) < 1e-4
+
+
+def test_weights_beside_a_card_are_held_to_all_its_checksums(tmp_path):
+    (tmp_path / "small.params").write_bytes(PARAMS)
+    sums = f'\n[checksums]\nmd5 = "{hashlib.md5(PARAMS).hexdigest()}"\n'
+    (tmp_path / "small.toml").write_text(f'weights = "small.params"\n{GLUONCV_CARD}{sums}')
+    assert gluoncv_error(load_model(tmp_path / "small.toml")) < 1e-4
+    (tmp_path / "small.toml").write_text(f'weights = "small.params"\n{GLUONCV_CARD}\n[checksums]\nmd5 = "{"0" * 32}"\n')
+    for name in ("small.toml", "small.params"):
+        with pytest.raises(WeightsError, match=r"damaged or replaced: its md5 is .*, not 000000000000"):
+            load_model(tmp_path / name)
+
+
+def test_fetching_anew_begins_from_the_start(web, card):
+    load_model(card)
+    (folder_of(find_card(card)) / "small.zip.part").write_bytes(b"stuck")
+    web.faults["/small.zip"] += [Fault(status=416)] * 3
+    fetch(find_card(card), anew=True)
+    assert gluoncv_error(load_model(card)) < 1e-4
+    assert files_in_cache() == ["SHA256SUMS", "small-0000.params"]
+
+
+@pytest.mark.parametrize("name", ["SHA256SUMS", "lock", "a" * 200 + ".params", "ümläut und\nZeile.params", "..params"])
+def test_names_of_others_do_not_hurt_the_cache(card, tmp_path, name):
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / name).write_bytes(PARAMS)
+    fetch(find_card(card), place=str(tmp_path / "given" / name))
+    assert gluoncv_error(load_model(card)) < 1e-4
+
+
+@pytest.mark.parametrize("member", ["lock.params", "../../escaped.params", "a\nb.params", "SHA256SUMS/x.params"])
+def test_names_inside_archives_do_not_either(web, card, tmp_path, member):
+    web.files["/small.zip"] = zipped(PARAMS, member)
+    assert gluoncv_error(load_model(card)) < 1e-4
+    assert not list(tmp_path.rglob("escaped*")) or list(cache_folder().rglob("escaped*"))
+    assert len(files_in_cache()) == 2
+
+
+def test_an_archive_damaged_in_any_way_is_an_error_and_nothing_stays(web, card):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("small.params", PARAMS)
+    damaged = bytearray(file.getvalue())
+    damaged[200:260] = bytes(60)
+    web.files["/small.zip"] = bytes(damaged)
+    with pytest.raises(WeightsError, match="damaged archive"):
+        load_model(card)
+    assert files_in_cache() == []
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [("ftp://x/y", "only http and https"), ("file:///etc/passwd", "only http and https"), (".", "no such file")],
+)
+def test_places_that_are_none_are_named(card, place, message):
+    with pytest.raises((UsageError, WeightsError), match=message):
+        fetch(find_card(card), place=place)
+
+
+def test_a_url_that_is_asked_once_is_not_asked_again(web, tmp_path, monkeypatch):
+    card = written(tmp_path / "small.toml", "https://a.invalid/gone.zip", "https://b.invalid/gone.zip")
+    monkeypatch.setenv("P3DFEAT_MIRROR", web.address)
+    with pytest.raises(WeightsError, match="could not be fetched"):
+        load_model(card)
+    assert len(web.asked("/gone.zip")) == 1

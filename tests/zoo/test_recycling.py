@@ -7,9 +7,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from p3dfeat.errors import WeightsError
+from p3dfeat.errors import UsageError, WeightsError
 from p3dfeat.nets import P3D
 from p3dfeat.zoo import convert, load_model, locate_resnet, recycle, save
+from tests.reference_weights import GLUONCV_FILE
 from tests.zoo.flat_resnet import flat_resnet, random_weights, transformers_names
 
 TOLERANCE = 1e-5  # relative L2; fp32 in another order of operations
@@ -126,6 +127,12 @@ def test_a_flat_resnet_is_no_model_as_it_is(tmp_path):
         (lambda w: None, {"pretrained_cfg": {"crop_pct": 0}}, "preprocessing in its config makes no sense"),
         (lambda w: None, {"pretrained_cfg": {"mean": "x"}}, "mean"),
         (lambda w: None, {"pretrained_cfg": 3}, "config"),
+        (lambda w: None, {"pretrained_cfg": {"input_size": {"a": 1}}}, "makes no sense"),
+        (lambda w: None, {"pretrained_cfg": {"input_size": [3, 224, 224.5]}}, "must be a whole number"),
+        (lambda w: None, {"architecture": "seresnet50"}, "its config says seresnet50"),
+        (lambda w: None, {"hidden_act": "gelu"}, "activates by gelu"),
+        (lambda w: None, {"label_names": ["\x1b[31m"] * 10}, "holds characters that are no text"),
+        (lambda w: None, {"pretrained_cfg": {"license": "\x07"}}, "licence: .* holds characters that are no text"),
     ],
 )
 def test_what_cannot_be_recycled_is_named(tmp_path, change, config, message):
@@ -142,3 +149,15 @@ def test_a_resnet_that_is_not_there_is_named(tmp_path, monkeypatch, text):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(WeightsError, match=r"no such file|without model.safetensors"):
         locate_resnet(text)
+
+
+def test_a_p3d_is_not_recycled_again():
+    with pytest.raises(WeightsError, match="no 2-D ResNet"):
+        recycle(locate_resnet(str(GLUONCV_FILE)))
+
+
+@pytest.mark.parametrize("kinds", ["", "Z"])
+def test_kinds_that_are_none_are_the_callers_mistake(tmp_path, kinds):
+    save_file(random_weights(SMALL), tmp_path / "resnet.safetensors")
+    with pytest.raises(UsageError, match="must be a cycle of the letters"):
+        recycle(locate_resnet(str(tmp_path / "resnet.safetensors")), kinds=kinds)

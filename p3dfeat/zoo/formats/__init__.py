@@ -4,8 +4,6 @@ Every reader gives {name: array}, in the names of the software that wrote the fi
 that does not name the file. No allocation is larger than the file.
 """
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p3dfeat.errors import WeightsError
+from p3dfeat.zoo.archive import opened_member
 from p3dfeat.zoo.formats.caffe import read_caffemodel
 from p3dfeat.zoo.formats.hdf5 import read_caffemodel_hdf5
 from p3dfeat.zoo.formats.mxnet import MAGIC as MXNET_MAGIC
@@ -46,6 +45,9 @@ def read_weights(path: Path) -> WeightsFile:
         raise WeightsError(f"{path}: {error}") from None
     except OSError as error:
         raise WeightsError(f"{path}: not readable ({error.strerror or error})") from None
+    except (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        # What someone wrote to hurt meets the libraries that read it where they do not look for it.
+        raise WeightsError(f"{path}: a damaged file ({type(error).__name__})") from None
 
 
 def _read(path: Path) -> WeightsFile:
@@ -57,7 +59,7 @@ def _read(path: Path) -> WeightsFile:
     if start.startswith(HDF5_MAGIC):
         return WeightsFile("caffe", read_caffemodel_hdf5(path), {})
     if start.startswith(ZIP_MAGIC):
-        return _read_zip(path, size)
+        return _read_zip(path)
     if start.startswith(MXNET_MAGIC):
         return WeightsFile("mxnet", read_params(path.read_bytes()), {})
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < size:
@@ -67,17 +69,9 @@ def _read(path: Path) -> WeightsFile:
     return WeightsFile("caffe", read_caffemodel(path.read_bytes()), {})
 
 
-def _read_zip(path: Path, size: int) -> WeightsFile:
+def _read_zip(path: Path) -> WeightsFile:
     """A torch checkpoint, or the published archive around one .params file."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [entry for entry in archive.infolist() if entry.filename.endswith(".params")]
-            if not members:
-                return WeightsFile("torch", read_checkpoint(path), {})
-            if len(members) > 1:
-                raise WeightsError(f"{len(members)} .params files in this archive; unpack it and name one")
-            if members[0].file_size > 20 * size:  # floats hardly shrink
-                raise WeightsError("an archive that unpacks to far more than weights would")
-            return WeightsFile("mxnet", read_params(archive.read(members[0])), {})
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError) as error:
-        raise WeightsError(f"a damaged archive ({error})") from None
+    with opened_member(path) as member:
+        if member is not None:
+            return WeightsFile("mxnet", read_params(member[2].read()), {})
+    return WeightsFile("torch", read_checkpoint(path), {})

@@ -27,7 +27,7 @@ def read_checkpoint(path: Path) -> dict[str, NDArray[np.generic]]:
         raise WeightsError("holds more than tensors, or is damaged; to load it could run code") from None
     except Exception as error:  # torch's readers meet damage with whatever they stumble over
         raise WeightsError(f"a damaged PyTorch checkpoint ({type(error).__name__})") from None
-    return {name: value.numpy() for name, value in _state_dict(content).items()}
+    return {name: _array(name, value) for name, value in _state_dict(content).items()}
 
 
 def _state_dict(content: Any) -> dict[str, torch.Tensor]:
@@ -39,11 +39,19 @@ def _state_dict(content: Any) -> dict[str, torch.Tensor]:
     for name, value in content.items():
         if not isinstance(value, torch.Tensor):
             raise WeightsError(f"entry {name!r} is a {type(value).__name__}, not a tensor")
-        value = value.detach()
-        tensors[str(name).removeprefix("module.")] = value.float() if value.is_floating_point() else value
+        tensors[str(name).removeprefix("module.")] = value.detach()
     if not tensors:
         raise WeightsError("no weights in it")
     return tensors
+
+
+def _array(name: str, value: torch.Tensor) -> NDArray[np.generic]:
+    """A tensor as float32, or as the whole numbers it holds."""
+    if value.layout is not torch.strided or value.device.type != "cpu" or value.is_quantized or value.is_complex():
+        raise WeightsError(f"tensor {name} is sparse, quantized, complex or empty; weights are plain numbers")
+    if value.untyped_storage().nbytes() < value.numel() * value.element_size():
+        raise WeightsError(f"tensor {name} claims more numbers than the file has")
+    return np.asarray((value.float() if value.is_floating_point() else value).numpy())
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, NDArray[np.generic]], dict[str, str]]:
@@ -52,6 +60,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, NDArray[np.generic]], dict[s
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(f"a damaged safetensors file ({str(error).splitlines()[0]})") from None
-    return {name: value.float().numpy() for name, value in arrays.items()}, metadata
+    except (SafetensorError, OSError, ValueError, NotImplementedError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise WeightsError(f"a damaged safetensors file ({reason})") from None
+    return {name: _array(name, value) for name, value in arrays.items()}, metadata

@@ -1,0 +1,35 @@
+"""The archives that GluonCV publishes its weights in: a zip around one .params file."""
+
+import lzma
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Final
+
+from p3dfeat.errors import WeightsError
+
+MOST_SHRUNK: Final = 20  # times smaller in the archive; floats hardly shrink
+
+
+@contextmanager
+def opened_member(path: Path) -> Iterator[tuple[str, int, IO[bytes]] | None]:
+    """(name, size, stream) of the .params file in an archive; None where there is none, as in PyTorch's checkpoints.
+
+    Raises WeightsError, which does not name the file, for a damaged archive, or one that is not around one file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [entry for entry in archive.infolist() if entry.filename.endswith(".params")]
+            if not members:
+                yield None
+                return
+            if len(members) > 1:
+                raise WeightsError(f"{len(members)} .params files in this archive; unpack it and name one")
+            if members[0].file_size > MOST_SHRUNK * path.stat().st_size:
+                raise WeightsError("an archive that unpacks to far more than weights would")
+            with archive.open(members[0]) as stream:
+                yield members[0].filename, members[0].file_size, stream
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, EOFError, ValueError) as error:
+        raise WeightsError(f"a damaged archive ({error})") from None
