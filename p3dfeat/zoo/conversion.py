@@ -162,8 +162,8 @@ def _naming(content: WeightsFile) -> tuple[Callable[[str], str | None], str | No
 
 
 def plain_name(path: Path) -> str:
-    """A weights file's name without what tells its kind: net.v1 of net.v1.params, port of port.pth.tar."""
-    while path.suffix in FILE_KINDS:
+    """A weights file's name without what tells its kind: net.v1 of net.v1.params, port of port.checkpoint.pth.tar."""
+    while path.suffix in (*FILE_KINDS, ".checkpoint"):
         path = path.with_suffix("")
     return path.name
 

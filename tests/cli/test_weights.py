@@ -100,10 +100,10 @@ def test_an_unwritable_target_is_one_line(p3dfeat, tmp_path):
 
 def test_both_readings_of_a_file_in_doubt_are_written_and_compared(p3dfeat, tmp_path, folder):
     net = P3D(Architecture((1, 1, 1, 1), classes=400, base_width=4))
-    torch.save({"state_dict": port_checkpoint(net)}, tmp_path / "port.pth.tar")
-    hinted = p3dfeat("weights", "convert", tmp_path / "port.pth.tar")
+    torch.save({"state_dict": port_checkpoint(net)}, tmp_path / "port.checkpoint.pth.tar")
+    hinted = p3dfeat("weights", "convert", tmp_path / "port.checkpoint.pth.tar")
     assert "arithmetic is in doubt: --family both" in hinted.stderr
-    ended = p3dfeat("weights", "convert", tmp_path / "port.pth.tar", "--family", "both")
+    ended = p3dfeat("weights", "convert", tmp_path / "port.checkpoint.pth.tar", "--family", "both")
     assert ended.code == 0
     readings = [tmp_path / f"port.{family}.safetensors" for family in ("gluoncv", "authors")]
     assert all(path.is_file() for path in readings)
