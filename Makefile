@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test lint format types imports ci reference screenshot camera-model camera-accuracy clean
+.PHONY: help setup demo test lint format types imports ci reference bench screenshot camera-model camera-accuracy clean
 
 help:  ## show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -39,6 +39,9 @@ ci: lint types imports test  ## everything that must pass
 
 reference: setup  ## full-size nets against the stored results of Caffe and MXNet
 	@$(BIN)/python -m benchmarks.reference
+
+bench: setup  ## how fast each engine is, beside plain PyTorch
+	@$(BIN)/python -m benchmarks.engines
 
 screenshot: setup  ## redraw docs/terminal.svg
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m examples.screenshot

@@ -10,7 +10,7 @@ import numpy as np
 
 from p3dfeat import pipeline
 from p3dfeat.config import Sampling
-from p3dfeat.engines.torch_engine import TorchEngine
+from p3dfeat.engines import make_engine
 from p3dfeat.errors import UsageError
 from p3dfeat.sources import as_texts, find_videos
 from p3dfeat.types import Classification, Failure, Features, Span, Video, best_predictions
@@ -27,6 +27,7 @@ def classify(
     stride: int | None = None,
     step: int | None = None,
     fps: float | None = None,
+    engine: str = "auto",
     device: str = "auto",
     precision: str = "auto",
     batch_size: int | None = None,
@@ -45,6 +46,7 @@ def classify(
         model=loaded,
         sampling=sampling,
         top_k=top_k,
+        engine=engine,
         device=device,
         precision=precision,
         batch_size=batch_size,
@@ -75,6 +77,7 @@ def classify_videos(
     model: Model,
     sampling: Sampling,
     top_k: int = 5,
+    engine: str = "auto",
     device: str = "auto",
     precision: str = "auto",
     batch_size: int | None = None,
@@ -84,9 +87,9 @@ def classify_videos(
         raise UsageError(f"top_k {top_k}: must be at least 1")
     model.check_sees_pictures()
     spec = model.card.input
-    engine = TorchEngine(model.net, spec, layers=("prob",), device=device, precision=precision)
+    runner = make_engine(model.net, spec, layers=("prob",), engine=engine, device=device, precision=precision)
     open_videos: dict[str, _Tally] = {}
-    events = pipeline.describe(videos, engine=engine, spec=spec, sampling=sampling, batch_size=batch_size)
+    events = pipeline.describe(videos, engine=runner, spec=spec, sampling=sampling, batch_size=batch_size)
     with closing(events):  # ends the decoders, however this ends
         for event in events:
             if isinstance(event, pipeline.Described):

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from p3dfeat._version import __version__
-from p3dfeat.config import EMBEDDED_MODEL, InputSpec, default_model
+from p3dfeat.config import EMBEDDED_MODEL, default_model
+from p3dfeat.engines.choice import made_clip
 from p3dfeat.engines.normalize import normalize
 from p3dfeat.errors import WeightsError
-from p3dfeat.types import UInt8Array
 from p3dfeat.video.codecs import available_decoders, ffmpeg_version
 from p3dfeat.zoo import Model, card_names, find_card, load_located, load_model, weights_folder, weights_here
 from p3dfeat.zoo.cache import cache_folder
@@ -35,6 +35,7 @@ class Diagnosis:
     packages: dict[str, str]
     ffmpeg: str
     devices: list[str]
+    engines: dict[str, str]  # and their versions
     cpu_threads: int
     decoders: list[str]
     models: list[str]
@@ -59,6 +60,7 @@ def diagnose() -> Diagnosis:
         packages={name: _installed(name) for name in PACKAGES},
         ffmpeg=ffmpeg_version(),
         devices=_devices(),
+        engines={"torch": _installed("torch"), "openvino": _installed("openvino")},
         cpu_threads=torch.get_num_threads(),
         decoders=available_decoders(),
         models=list(card_names()),
@@ -138,17 +140,9 @@ def _devices() -> list[str]:
     return found
 
 
-def self_test_clip(spec: InputSpec) -> UInt8Array:
-    """(1, T, H, W, C) uint8: waves that drift to the right, in whole-number arithmetic."""
-    height, width = spec.size
-    t, y, x, c = np.ogrid[: spec.length, :height, :width, : spec.num_channels]
-    wave = ((x - 2 * t) * 7 + c * 40) % 256 + ((y * 5 + (x - 2 * t) * 3) // 4) % 128 + (y * (x - 2 * t) // 32) % 128
-    return np.asarray(wave // 2 % 256, np.uint8)[None]
-
-
 def self_test_logits(model: Model) -> list[float]:
     """What ``model`` says of the clip."""
-    x = normalize(torch.from_numpy(self_test_clip(model.card.input)), model.card.input)
+    x = normalize(torch.from_numpy(made_clip(model.card.input)), model.card.input)
     with torch.inference_mode():
         return [float(value) for value in model.net(x, layers=("logits",))["logits"][0]]
 

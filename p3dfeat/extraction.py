@@ -15,7 +15,7 @@ import torch
 from p3dfeat import pipeline
 from p3dfeat._version import __version__
 from p3dfeat.config import Sampling
-from p3dfeat.engines.torch_engine import TorchEngine
+from p3dfeat.engines import Engine, make_engine
 from p3dfeat.errors import UsageError, VideoError
 from p3dfeat.nets import P3D, Architecture
 from p3dfeat.sources import as_texts, find_videos
@@ -90,6 +90,7 @@ def extract(
     step: int | None = None,
     fps: float | None = None,
     tail: str = "pad",
+    engine: str = "auto",
     device: str = "auto",
     precision: str = "auto",
     batch_size: int | None = None,
@@ -104,6 +105,7 @@ def extract(
     model: a name, a path or a repository, as for ``load_model``, or a model; None for the default one.
     layers: of the net, such as "pool5", "prob", "res5c".
     clips: uniformly spaced ones a video (default 20), or stride: one every so many frames.
+    engine: "torch", "openvino", or "auto": the fastest that is installed and gives the numbers of plain torch.
     step, fps, tail: see Sampling; step defaults to the model's own.
     limit: store at most so many videos.
     A video that cannot be read is listed in the summary and in ``<output>.failed.jsonl``; the others are stored.
@@ -111,10 +113,10 @@ def extract(
     """
     loaded = model if isinstance(model, Model) else load_model(model, on_fetch=on_event)
     sampling = loaded.sampling(clips=clips, stride=stride, step=step, fps=fps, tail=tail)
-    engine = _engine(loaded, layers, device, precision)
+    runner = _engine(loaded, layers, engine, device, precision)
     limit, spec = _checked_limit(limit), loaded.card.input
     videos, failures = find_videos(as_texts(inputs), stdin=stdin)
-    settings = _settings(loaded, engine, sampling)
+    settings = _settings(loaded, runner, sampling)
     run = _Run(Path(output), on_event)
     with FeatureWriter(output, settings, overwrite=overwrite) as writer, run.ledger:
         if overwrite:
@@ -123,7 +125,7 @@ def extract(
             run.failed(failure)
         missing = list(run.not_stored(videos, writer))
         on_event(ToDo(min(len(missing), limit)))
-        events = pipeline.describe(missing, engine=engine, spec=spec, sampling=sampling, batch_size=batch_size)
+        events = pipeline.describe(missing, engine=runner, spec=spec, sampling=sampling, batch_size=batch_size)
         with closing(events):  # ends the decoders, however this ends
             for event in events:
                 run.handle(event, writer)
@@ -199,7 +201,7 @@ class _Run:
         )
 
 
-def _settings(model: Model, engine: TorchEngine, sampling: Sampling) -> Settings:
+def _settings(model: Model, engine: Engine, sampling: Sampling) -> Settings:
     return Settings(
         model=model.name,
         weights_sha256=model.weights_sha256,
@@ -256,6 +258,7 @@ def plan_extraction(
     step: int | None = None,
     fps: float | None = None,
     tail: str = "pad",
+    engine: str = "auto",
     device: str = "auto",
     precision: str = "auto",
     limit: int | None = None,
@@ -265,9 +268,9 @@ def plan_extraction(
     """What ``extract`` would do with the same arguments, from the videos' packets alone. Raises what it would raise."""
     loaded = model if isinstance(model, Model) else load_model(model)
     sampling = loaded.sampling(clips=clips, stride=stride, step=step, fps=fps, tail=tail)
-    engine = _engine(loaded, layers, device, precision)
+    runner = _engine(loaded, layers, engine, device, precision)
     limit, spec = _checked_limit(limit), loaded.card.input
-    stored = set(stored_ids(output, _settings(loaded, engine, sampling), overwrite=overwrite)) if output else set()
+    stored = set(stored_ids(output, _settings(loaded, runner, sampling), overwrite=overwrite)) if output else set()
     videos, failures = find_videos(as_texts(inputs), stdin=stdin)
     planned: list[PlannedVideo] = []
     for video in videos:
@@ -278,17 +281,17 @@ def plan_extraction(
             planned.append(PlannedVideo(video.id, video.source, len(plan(index, video, sampling)), index.info))
         except VideoError as error:
             failures.append(Failure(video.id, video.source, error))
-    shapes = layer_shapes(loaded.card.architecture, engine.layers, spec.length, spec.size)
+    shapes = layer_shapes(loaded.card.architecture, runner.layers, spec.length, spec.size)
     clip_bytes = sum(4 * prod(shape) for shape in shapes.values()) + 16  # float32, and two float64 of seconds
     pooled_bytes = 4 * prod(shapes["pool5"]) if "pool5" in shapes else 0
     skipped = sum(video.id in stored for video in videos)
     return ExtractPlan(tuple(planned), tuple(failures), skipped, clip_bytes, VIDEO_OVERHEAD_BYTES + pooled_bytes)
 
 
-def _engine(model: Model, layers: str | Sequence[str], device: str, precision: str) -> TorchEngine:
+def _engine(model: Model, layers: str | Sequence[str], engine: str, device: str, precision: str) -> Engine:
     model.check_sees_pictures()
     names = (layers,) if isinstance(layers, str) else tuple(layers)
-    return TorchEngine(model.net, model.card.input, layers=names, device=device, precision=precision)
+    return make_engine(model.net, model.card.input, layers=names, engine=engine, device=device, precision=precision)
 
 
 def _checked_limit(limit: int | None) -> int:

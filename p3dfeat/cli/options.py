@@ -26,6 +26,9 @@ Model = Annotated[
     str,
     typer.Option("--model", "-m", envvar=MODEL_SETTING, metavar="NAME|PATH|REPO", help=MODEL_HELP),
 ]
+Engine = Annotated[
+    str, typer.Option(metavar="auto|torch|openvino", help="What runs the net; auto is the fastest installed.")
+]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]|mps", help="Where the net runs.")]
 Precision = Annotated[str, typer.Option(metavar="auto|fp32|bf16|fp16", help="What it computes in; auto is fp32.")]
 BatchSize = Annotated[str, typer.Option(metavar="auto|N", help="Clips that go through the net together.")]

@@ -298,6 +298,7 @@ def compare(
     b: ModelB,
     video: Video,
     clips: Clips = 8,
+    engine: options.Engine = "auto",
     device: options.Device = "auto",
     precision: options.Precision = "auto",
     batch_size: options.BatchSize = "auto",
@@ -313,7 +314,9 @@ def compare(
 
     with fetch_bar() as show_bytes:
         first, second = (load_model(name, on_fetch=show_bytes) for name in (a, b))
-    found = comparison.compare(first, second, video, clips=clips, device=device, precision=precision, batch_size=size)
+    found = comparison.compare(
+        first, second, video, clips=clips, engine=engine, device=device, precision=precision, batch_size=size
+    )
     if json:
         out.json(found.as_json())
     else:

@@ -1,9 +1,13 @@
 """From the bytes that cross the queues to what a net takes."""
 
+from typing import Final
+
 import torch
 from torch import Tensor
 
 from p3dfeat.config import InputSpec
+
+LEAST_DEVIATION: Final = 0.5  # grey levels; less is noise, and a black clip must not become infinite
 
 
 def normalize(frames: Tensor, spec: InputSpec) -> Tensor:
@@ -15,6 +19,5 @@ def normalize(frames: Tensor, spec: InputSpec) -> Tensor:
     x = (frames.float() * spec.scale - mean) / std
     if spec.standardize:
         deviation, average = torch.std_mean(x, dim=(1, 2, 3, 4), correction=0, keepdim=True)
-        # Half a grey level's deviation is noise; a black clip must not become infinite.
-        x = (x - average) / deviation.clamp_min(0.5 * spec.scale / max(map(abs, spec.std)))
+        x = (x - average) / deviation.clamp_min(LEAST_DEVIATION * spec.scale / max(map(abs, spec.std)))
     return x.permute(0, 4, 1, 2, 3)

@@ -1,6 +1,5 @@
-"""Plain PyTorch on the CPU, a CUDA GPU or Apple's MPS."""
+"""PyTorch on the CPU, a CUDA GPU or Apple's MPS: batch norms folded, channels last."""
 
-import copy
 import re
 from typing import Final
 
@@ -8,6 +7,7 @@ import torch
 from torch import nn
 
 from p3dfeat.config import InputSpec
+from p3dfeat.engines.folding import folded
 from p3dfeat.engines.normalize import normalize
 from p3dfeat.errors import UsageError
 from p3dfeat.nets import P3D
@@ -45,7 +45,7 @@ class TorchEngine:
             raise UsageError(f"precision {precision!r}: unknown; known are auto, {', '.join(PRECISIONS)}")
         self.layers = layers
         self._spec = spec
-        self._net = channels_last(copy.deepcopy(net).eval()).to(self.device)
+        self._net = channels_last(folded(net)).to(self.device)
 
     @property
     def batch_size(self) -> int:

@@ -44,6 +44,19 @@ def test_a_folder_becomes_a_feature_file(p3dfeat, folder, output):
     assert sorted(path.name for path in output.parent.iterdir()) == ["feats.h5"]
 
 
+def test_the_engine_asked_for_runs_and_is_recorded(p3dfeat, folder, tmp_path):
+    for engine in ("torch", "openvino"):
+        output = tmp_path / f"{engine}.h5"
+        assert p3dfeat("extract", folder / "left.mp4", "-o", output, "-n", 2, "--engine", engine).code == 0
+        with package.open_features(output) as features:
+            assert features.settings["engine"] == engine
+    with package.open_features(tmp_path / "torch.h5") as a, package.open_features(tmp_path / "openvino.h5") as b:
+        assert np.allclose(a["left"]["pool5"], b["left"]["pool5"], rtol=1e-4, atol=1e-5)
+    other = p3dfeat("extract", folder / "right.mp4", "-o", tmp_path / "torch.h5", "-n", 2, "--engine", "openvino")
+    assert (other.code, "engine is torch there, openvino now" in other.stderr) == (2, True)
+    assert p3dfeat("extract", folder, "-o", tmp_path / "x.h5", "--engine", "abacus").code == 2
+
+
 def test_features_are_those_of_the_net_on_the_frames_themselves(p3dfeat, tmp_path, output):
     """The whole line against PyAV's frames, the card's preprocessing and the net, put together by hand."""
     import av

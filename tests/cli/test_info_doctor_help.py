@@ -25,7 +25,7 @@ def test_info_says_what_a_file_holds_and_how_it_was_made(p3dfeat, feats):
     for words in (
         "3 videos",
         "p3d-camera",
-        "torch",
+        "openvino",
         "fp32",
         "clips 2",
         "resize 64 64",

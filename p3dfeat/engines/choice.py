@@ -1,0 +1,71 @@
+"""Which engine runs a net: the one asked for, or the fastest that is here and gives the numbers of plain torch."""
+
+from typing import Final
+
+import numpy as np
+import torch
+
+from p3dfeat.config import InputSpec
+from p3dfeat.engines.normalize import normalize
+from p3dfeat.engines.openvino_engine import OpenVINOEngine, openvino_installed
+from p3dfeat.engines.torch_engine import TorchEngine, pick_device
+from p3dfeat.errors import UsageError
+from p3dfeat.nets import P3D
+from p3dfeat.types import Batch, UInt8Array
+
+ENGINES: Final = ("auto", "torch", "openvino")
+TOLERANCE: Final = 1e-4  # relative L2 to plain torch in fp32; rounding alone gives 1e-6, a wrong net 1e-1
+
+Engine = TorchEngine | OpenVINOEngine
+
+
+def make_engine(
+    net: P3D,
+    spec: InputSpec,
+    *,
+    layers: tuple[str, ...] = ("pool5",),
+    engine: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+) -> Engine:
+    """The engine of that name, made for ``net``.
+
+    "auto" is OpenVINO where it is installed, the device is a CPU and the precision fp32, and where a made clip gives
+    what plain torch gives; otherwise torch.
+    Raises UsageError for an engine, device, precision or layer that is not to be had.
+    """
+    if engine not in ENGINES:
+        raise UsageError(f"engine {engine!r}: unknown; known are {', '.join(ENGINES)}")
+    if not layers:
+        raise UsageError("layers: none given; pool5 is the usual one")
+    on_cpu_in_full = pick_device(device).type == "cpu" and precision in ("auto", "fp32")
+    if engine == "openvino":
+        if not on_cpu_in_full:
+            raise UsageError("engine 'openvino': computes in fp32 on the CPU; use --engine torch for other ways")
+        return OpenVINOEngine(net, spec, layers=layers)
+    if engine == "auto" and on_cpu_in_full and openvino_installed():
+        fused = OpenVINOEngine(net, spec, layers=layers)
+        if worst_error(fused, net, spec) <= TOLERANCE:
+            return fused
+    return TorchEngine(net, spec, layers=layers, device=device, precision=precision)
+
+
+def worst_error(engine: Engine, net: P3D, spec: InputSpec) -> float:
+    """The largest relative L2 error of any of an engine's layers to plain torch in fp32, on a made clip."""
+    frames = made_clip(spec)
+    with torch.inference_mode():
+        expected = net.eval()(normalize(torch.from_numpy(frames), spec).contiguous(), layers=engine.layers)
+    found = engine.run(Batch(frames))
+    errors = []
+    for name, value in expected.items():
+        reference = value.numpy()
+        errors.append(np.linalg.norm(found[name] - reference) / max(float(np.linalg.norm(reference)), 1e-30))
+    return float(max(errors))
+
+
+def made_clip(spec: InputSpec) -> UInt8Array:
+    """(1, T, H, W, C) uint8: waves that drift to the right, in whole-number arithmetic."""
+    height, width = spec.size
+    t, y, x, c = np.ogrid[: spec.length, :height, :width, : spec.num_channels]
+    wave = ((x - 2 * t) * 7 + c * 40) % 256 + ((y * 5 + (x - 2 * t) * 3) // 4) % 128 + (y * (x - 2 * t) // 32) % 128
+    return np.asarray(wave // 2 % 256, np.uint8)[None]

@@ -1,0 +1,165 @@
+"""OpenVINO on the CPU: the net's graph, built operation by operation, fused and laid out by its compiler."""
+
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import nn
+
+from p3dfeat.config import InputSpec
+from p3dfeat.engines.folding import folded
+from p3dfeat.engines.normalize import LEAST_DEVIATION
+from p3dfeat.errors import UsageError
+from p3dfeat.nets import P3D
+from p3dfeat.nets.p3d import Bottleneck, FlatBottleneck
+from p3dfeat.types import Batch, FloatArray
+
+BATCH_SIZE: Final = 4  # clips; more gain nothing on a CPU and make results wait
+
+
+class OpenVINOEngine:
+    """Runs a net on batches through OpenVINO, in full precision; the layers it returns are fixed when it is made.
+
+    Raises UsageError where OpenVINO is not installed or a layer is not in the net.
+    """
+
+    name = "openvino"
+    precision = "fp32"
+
+    def __init__(self, net: P3D, spec: InputSpec, *, layers: tuple[str, ...] = ("pool5",), threads: int | None = None):
+        net.architecture.check_layers(layers)
+        openvino = _openvino()
+        self.device = torch.device("cpu")
+        self.layers = layers
+        model = _Graph(folded(net), spec).model(layers)
+        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
+        if threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        self._request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+
+    @property
+    def batch_size(self) -> int:
+        return BATCH_SIZE
+
+    def run(self, batch: Batch) -> dict[str, FloatArray]:
+        """{layer: (N, ...) float32} of a batch of N clips."""
+        found = self._request.infer([batch.frames], share_inputs=True)
+        return {name: np.array(found[number]) for number, name in enumerate(self.layers)}
+
+
+def openvino_installed() -> bool:
+    """Whether OpenVINO can be imported here."""
+    from importlib.util import find_spec
+
+    return find_spec("openvino") is not None
+
+
+def _openvino() -> Any:
+    try:
+        import openvino
+    except ImportError:
+        raise UsageError("engine 'openvino': not installed; pip install 'p3dfeat[cpu]'") from None
+    return openvino
+
+
+class _Graph:
+    """The operations of a net whose batch norms are folded."""
+
+    def __init__(self, net: P3D, spec: InputSpec):
+        from openvino import opset13
+
+        self._ops: Any = opset13
+        self._net, self._spec = net, spec
+
+    def model(self, layers: tuple[str, ...]) -> Any:
+        """(N, T, H, W, C) uint8 -> the layers asked for, in their order; N is free."""
+        import openvino
+
+        ops, spec, architecture = self._ops, self._spec, self._net.architecture
+        frames = ops.parameter([-1, spec.length, *spec.size, spec.num_channels], np.uint8, name="frames")
+        found: dict[str, Any] = {}
+        x = self._convolution(self._normalized(frames), self._net.conv1)
+        x = self._pool1(ops.relu(x).output(0))
+        found["pool1"] = x
+        for stage in (2, 3, 4, 5):
+            for name in architecture.stage_blocks(stage):
+                x = self._block(x, self._net.get_submodule(name)).output(0)
+                found[name] = x
+            if stage < 5:
+                x = self._pool(x, (2, 1, 1), (2, 1, 1), (0, 0, 0))
+            if stage == 4:
+                x = ops.squeeze(x, self._axes(2))
+        found["pool5"] = x = ops.reduce_mean(x, self._axes(2, 3), keep_dims=False)
+        fc = self._net.fc
+        x = ops.add(ops.matmul(x, self._constant(fc.weight), False, True), self._constant(fc.bias))
+        found["logits"] = x
+        found["prob"] = ops.softmax(x, axis=1)
+        return openvino.Model([ops.result(found[name]) for name in layers], [frames], "p3d")
+
+    def _normalized(self, frames: Any) -> Any:
+        """As ``engines.normalize``, to (N, C, T, H, W)."""
+        ops, spec = self._ops, self._spec
+        mean, std = (np.array(values, np.float32) for values in (spec.mean, spec.std))
+        x = ops.multiply(ops.convert(frames, "f32"), np.float32(spec.scale))
+        x = ops.divide(ops.subtract(x, mean), std)
+        if spec.standardize:
+            axes = self._axes(1, 2, 3, 4)
+            x = ops.subtract(x, ops.reduce_mean(x, axes, keep_dims=True))
+            deviation = ops.sqrt(ops.reduce_mean(ops.multiply(x, x), axes, keep_dims=True))
+            x = ops.divide(
+                x, ops.maximum(deviation, np.float32(LEAST_DEVIATION * spec.scale / max(map(abs, spec.std))))
+            )
+        return ops.transpose(x, np.array([0, 4, 1, 2, 3]))
+
+    def _block(self, x: Any, block: nn.Module) -> Any:
+        assert isinstance(block, Bottleneck | FlatBottleneck)
+        ops = self._ops
+        y = ops.relu(self._convolution(x, block.conv_reduce))
+        if isinstance(block, Bottleneck):
+            y = self._pseudo_3d(y, block)
+        else:
+            y = ops.relu(self._convolution(y, block.conv_spatial))
+        y = self._convolution(y, block.conv_expand)
+        shortcut = self._convolution(x, block.shortcut[0]) if isinstance(block.shortcut, nn.Sequential) else x
+        return ops.relu(ops.add(y, shortcut))
+
+    def _pseudo_3d(self, x: Any, block: Bottleneck) -> Any:
+        ops, arithmetic = self._ops, block.arithmetic
+        s = ops.relu(self._convolution(x, block.conv_spatial))
+        t = self._convolution(x if block.kind == "B" else s, block.conv_temporal)
+        if block.kind == "A":
+            return ops.relu(t)
+        if block.kind == "B":
+            return ops.add(s, ops.relu(t)) if arithmetic.rectified_t_in_b else ops.relu(ops.add(s, t))
+        if arithmetic.halved_c:
+            return ops.relu(ops.multiply(ops.add(s, t), np.float32(0.5)))
+        return ops.add(s, ops.relu(t))
+
+    def _convolution(self, x: Any, convolution: nn.Module) -> Any:
+        assert isinstance(convolution, nn.Conv2d | nn.Conv3d)
+        dimensions = len(convolution.kernel_size)
+        padding = list(map(int, convolution.padding))
+        y = self._ops.convolution(
+            x, self._constant(convolution.weight), list(convolution.stride), padding, padding, [1] * dimensions
+        )
+        assert convolution.bias is not None
+        return self._ops.add(y, self._constant(convolution.bias.reshape(-1, *[1] * dimensions)))
+
+    def _pool1(self, x: Any) -> Any:
+        padding = (0, 1, 1) if self._net.architecture.arithmetic.padded_pools else (0, 0, 0)
+        return self._pool(x, (2, 3, 3), (2, 2, 2), padding)
+
+    def _pool(self, x: Any, kernel: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...]) -> Any:
+        rounding = "floor" if self._net.architecture.arithmetic.padded_pools else "ceil"
+        sizes = [x.get_partial_shape()[axis].get_length() for axis in (2, 3, 4)]
+        fitting = [min(each, size + 2 * pad) for each, size, pad in zip(kernel, sizes, padding, strict=True)]
+        pooled = self._ops.max_pool(x, list(stride), [1] * 3, list(padding), list(padding), fitting, rounding)
+        return pooled.output(0)  # the other one tells where the largest were
+
+    @staticmethod
+    def _constant(value: torch.Tensor) -> Any:
+        return np.ascontiguousarray(value.detach().numpy())
+
+    @staticmethod
+    def _axes(*axes: int) -> Any:
+        return np.array(axes, np.int64)
