@@ -82,7 +82,7 @@ def describe(
     if batch_size < 1:
         raise UsageError(f"batch size {batch_size}: must be at least 1")
     waiting: list[tuple[Video, Clip | VideoEnd | VideoError]] = []
-    with closing(_decoded_ahead(videos, spec, sampling, workers or default_workers())) as decoded:
+    with closing(decoded_ahead(videos, spec, sampling, workers)) as decoded:
         for video, item in decoded:
             if isinstance(item, VideoStart):
                 yield Started(video, item.num_clips)
@@ -128,10 +128,11 @@ def _described(waiting: list[tuple[Video, Clip | VideoEnd | VideoError]], engine
         first += count
 
 
-def _decoded_ahead(
-    videos: Sequence[Video], spec: InputSpec, sampling: Sampling, workers: int
+def decoded_ahead(
+    videos: Sequence[Video], spec: InputSpec, sampling: Sampling, workers: int | None = None
 ) -> Generator[tuple[Video, _Read], None, None]:
     """What ``read_clips`` yields for each video in turn, while the next ``workers`` are already being decoded."""
+    workers = workers or default_workers()
     stop = threading.Event()
     ahead: deque[tuple[Video, queue.Queue[_Read | BaseException | None]]] = deque()
     remaining = iter(videos)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from p3dfeat._version import __version__
+from p3dfeat.cli.bench import bench
 from p3dfeat.cli.classify import classify
 from p3dfeat.cli.doctor import doctor
 from p3dfeat.cli.extract import extract
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (extract, classify, info, doctor):
+for command in (extract, classify, info, doctor, bench):
     app.command()(command)
 app.add_typer(weights, name="weights")
 

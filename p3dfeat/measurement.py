@@ -1,0 +1,201 @@
+"""How fast this machine decodes, runs a net, and does both, and what holds it back."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from p3dfeat import pipeline
+from p3dfeat.config import InputSpec, Sampling
+from p3dfeat.engines import Engine, make_engine
+from p3dfeat.errors import NothingReadError, UsageError, VideoError
+from p3dfeat.nets import P3D, Architecture
+from p3dfeat.sources import as_texts, find_videos
+from p3dfeat.types import Batch, Clip, Video
+from p3dfeat.video import read_clips
+from p3dfeat.zoo import Model, load_model
+
+MATRIX: Final = 2048  # rows and columns of the product whose rate is the machine's limit
+MODEL_BATCHES: Final = 4  # run a round where no videos are given
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Rates of one model on one machine; medians over the rounds, in which all that is measured takes turns."""
+
+    model: str
+    engine: str
+    device: str
+    precision: str
+    batch_size: int
+    rounds: int
+    gflop_a_clip: float  # two a multiply-add
+    limit_gflops: float  # of a float32 matrix product of this machine's CPU or GPU
+    model_clips_per_second: float
+    videos: int  # measured; what follows is None without any
+    clips: int  # of all of them
+    failed: int
+    decode_clips_per_second: float | None = None
+    clips_per_second: float | None = None  # decoding and running the net together
+
+    @property
+    def share_of_limit(self) -> float:
+        """Of the matrix product's rate that the net alone reaches."""
+        return self.gflop_a_clip * self.model_clips_per_second / self.limit_gflops
+
+    @property
+    def bound_by(self) -> str | None:
+        """Which of the two alone is the slower one."""
+        if self.decode_clips_per_second is None:
+            return None
+        return "the net" if self.model_clips_per_second < self.decode_clips_per_second else "decoding"
+
+    @property
+    def efficiency(self) -> float | None:
+        """Of the rate that both allow: on a CPU they share the cores, beside a GPU the slower one is the limit."""
+        if self.decode_clips_per_second is None or self.clips_per_second is None:
+            return None
+        model, decode = 1 / self.model_clips_per_second, 1 / self.decode_clips_per_second
+        return self.clips_per_second * (model + decode if self.device == "cpu" else max(model, decode))
+
+    def as_json(self) -> dict[str, Any]:
+        derived = {"share_of_limit": self.share_of_limit, "bound_by": self.bound_by, "efficiency": self.efficiency}
+        return asdict(self) | derived
+
+
+def measure(
+    inputs: str | Path | Sequence[str | Path] = (),
+    *,
+    model: str | Path | Model | None = None,
+    clips: int = 4,
+    engine: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    batch_size: int | None = None,
+    rounds: int = 5,
+    limit: int = 8,
+) -> Measurement:
+    """Measure ``model`` on at most ``limit`` of the videos that ``inputs`` name, ``clips`` of each; or without videos.
+
+    Raises UsageError, WeightsError, or NothingReadError where none of the videos can be read.
+    """
+    if min(rounds, clips, limit) < 1:
+        raise UsageError("rounds, clips and limit: must be at least 1")
+    loaded = model if isinstance(model, Model) else load_model(model)
+    loaded.check_sees_pictures()
+    spec = loaded.card.input
+    runner = make_engine(loaded.net, spec, engine=engine, device=device, precision=precision)
+    batch_size = batch_size or runner.batch_size
+    videos, counts, failed = _readable(as_texts(inputs), spec, loaded.sampling(clips=clips), limit)
+    total = sum(counts)
+    work = _Work(runner, spec, loaded.sampling(clips=clips), videos, batch_size, total)
+    parts: dict[str, Callable[[], None]] = {"limit": work.multiply, "model": work.run_net}
+    if videos:
+        parts |= {"decode": work.decode, "both": work.do_both}
+    seconds = _medians(parts, rounds)
+    return Measurement(
+        model=loaded.name,
+        engine=runner.name,
+        device=str(runner.device),
+        precision=runner.precision,
+        batch_size=batch_size,
+        rounds=rounds,
+        gflop_a_clip=gflop_a_clip(loaded.card.architecture, spec.length, spec.size),
+        limit_gflops=2e-9 * MATRIX**3 / seconds["limit"],
+        model_clips_per_second=work.net_clips / seconds["model"],
+        videos=len(videos),
+        clips=total,
+        failed=failed,
+        decode_clips_per_second=total / seconds["decode"] if videos else None,
+        clips_per_second=total / seconds["both"] if videos else None,
+    )
+
+
+def _readable(
+    inputs: Sequence[str], spec: InputSpec, sampling: Sampling, limit: int
+) -> tuple[list[Video], list[int], int]:
+    """The first videos that can be read, with their numbers of clips, and how many could not."""
+    found, failures = find_videos(list(inputs)) if inputs else ([], [])
+    videos: list[Video] = []
+    counts: list[int] = []
+    failed = len(failures)
+    for video in found:
+        if len(videos) == limit:
+            break
+        try:
+            count = sum(isinstance(item, Clip) for item in read_clips(video, spec, sampling))
+        except VideoError:
+            failed += 1
+            continue
+        videos.append(video)
+        counts.append(count)
+    if inputs and not videos:
+        raise NothingReadError(f"no video could be read, {failed} failed" if failed else "no videos given")
+    return videos, counts, failed
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What takes turns."""
+
+    engine: Engine
+    spec: InputSpec
+    sampling: Sampling
+    videos: Sequence[Video]
+    batch_size: int
+    clips: int
+
+    @property
+    def net_clips(self) -> int:
+        """Clips of a turn of the net: as many as the videos have, in whole batches."""
+        return -(-(self.clips or MODEL_BATCHES * self.batch_size) // self.batch_size) * self.batch_size
+
+    def multiply(self) -> None:
+        matrix = torch.ones(MATRIX, MATRIX, device=self.engine.device)
+        result = torch.mm(matrix, matrix)
+        float(result[0, 0])  # a GPU has only then finished
+
+    def run_net(self) -> None:
+        shape = (self.batch_size, self.spec.length, *self.spec.size, self.spec.num_channels)
+        batch = Batch(np.full(shape, 127, np.uint8))
+        for _ in range(self.net_clips // self.batch_size):
+            self.engine.run(batch)
+
+    def decode(self) -> None:
+        with closing(pipeline.decoded_ahead(self.videos, self.spec, self.sampling)) as items:
+            for _ in items:
+                continue
+
+    def do_both(self) -> None:
+        how = {"spec": self.spec, "sampling": self.sampling, "batch_size": self.batch_size}
+        with closing(pipeline.describe(self.videos, engine=self.engine, **how)) as events:  # type: ignore[arg-type]
+            for _ in events:
+                continue
+
+
+def _medians(parts: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+    """{part: its median seconds}; one turn of each goes before, uncounted."""
+    seconds: dict[str, list[float]] = {name: [] for name in parts}
+    for number in range(rounds + 1):
+        for name, run in parts.items():
+            started = time.perf_counter()
+            run()
+            if number:
+                seconds[name].append(time.perf_counter() - started)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def gflop_a_clip(architecture: Architecture, length: int, size: tuple[int, int]) -> float:
+    """What a net computes for one clip of ``length`` frames of (height, width) pixels; two a multiply-add."""
+    with torch.device("meta"):
+        net, x = P3D(architecture).eval(), torch.empty(1, architecture.channels, length, *size)
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        net(x, layers=("pool5",))
+    return float(counter.get_total_flops()) / 1e9
