@@ -5,6 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain, groupby
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from p3dfeat.errors import UsageError
 from p3dfeat.sources import as_texts, find_videos
 from p3dfeat.types import Classification, Failure, Features, Span, Video, best_predictions
 from p3dfeat.zoo import Model, load_model
+
+SHORT_RUN_VIDEOS: Final = 10  # so few that it counts how long an engine takes to start
 
 
 def classify(
@@ -87,7 +90,15 @@ def classify_videos(
         raise UsageError(f"top_k {top_k}: must be at least 1")
     model.check_sees_pictures()
     spec = model.card.input
-    runner = make_engine(model.net, spec, layers=("prob",), engine=engine, device=device, precision=precision)
+    runner = make_engine(
+        model.net,
+        spec,
+        layers=("prob",),
+        engine=engine,
+        device=device,
+        precision=precision,
+        short_run=len(videos) <= SHORT_RUN_VIDEOS,
+    )
     open_videos: dict[str, _Tally] = {}
     events = pipeline.describe(videos, engine=runner, spec=spec, sampling=sampling, batch_size=batch_size)
     with closing(events):  # ends the decoders, however this ends

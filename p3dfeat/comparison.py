@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from p3dfeat import pipeline
-from p3dfeat.engines import make_engine
+from p3dfeat.engines import Engine, make_engine
 from p3dfeat.errors import WeightsError
 from p3dfeat.types import FloatArray, Prediction, Video, best_predictions
 from p3dfeat.zoo import Model
@@ -89,8 +89,13 @@ def compare(
     Raises VideoError for a video that cannot be read, WeightsError for a model whose numbers are not finite.
     """
     common = tuple(name for name in _landmarks(a) if name in _landmarks(b))
-    how = {"engine": engine, "device": device, "precision": precision}
-    sides = [_described(model, video, clips, common, how, batch_size) for model in (a, b)]
+    sides = []
+    for model in (a, b):
+        model.check_sees_pictures()
+        runner = make_engine(
+            model.net, model.card.input, layers=common, engine=engine, device=device, precision=precision
+        )
+        sides.append(_described(model, runner, video, clips, batch_size))
     tallies = {name: _Tally(name) for name in common}
     probabilities: tuple[list[FloatArray], list[FloatArray]] = ([], [])
     with closing(sides[0]), closing(sides[1]):
@@ -121,17 +126,14 @@ def _landmarks(model: Model) -> list[str]:
 
 
 def _described(
-    model: Model, path: str, clips: int, layers: tuple[str, ...], how: Mapping[str, str], batch_size: int | None
+    model: Model, runner: Engine, path: str, clips: int, batch_size: int | None
 ) -> Generator[Mapping[str, FloatArray], None, None]:
     """{layer: (n, ...)} of the video's clips, a batch at a time."""
-    model.check_sees_pictures()
-    spec = model.card.input
-    runner = make_engine(model.net, spec, layers=layers, **how)
     video = Video(id="-", path=path, source=path)
     events = pipeline.describe(
         [video],
         engine=runner,
-        spec=spec,
+        spec=model.card.input,
         sampling=model.sampling(clips=clips),
         batch_size=batch_size,
     )

@@ -15,6 +15,7 @@ from p3dfeat.types import Batch, UInt8Array
 
 ENGINES: Final = ("auto", "torch", "openvino")
 TOLERANCE: Final = 1e-4  # relative L2 to plain torch in fp32; rounding alone gives 1e-6, a wrong net 1e-1
+SMALL: Final = 5_000_000  # weights; OpenVINO takes 0.2 s to load and build, in which such a net runs on 20 clips
 
 Engine = TorchEngine | OpenVINOEngine
 
@@ -27,11 +28,13 @@ def make_engine(
     engine: str = "auto",
     device: str = "auto",
     precision: str = "auto",
+    short_run: bool = False,
 ) -> Engine:
     """The engine of that name, made for ``net``.
 
     "auto" is OpenVINO where it is installed, the device is a CPU and the precision fp32, and where a made clip gives
-    what plain torch gives; otherwise torch.
+    what plain torch gives; otherwise torch. short_run: so few clips that a small net has run on them before OpenVINO
+    is there.
     Raises UsageError for an engine, device, precision or layer that is not to be had.
     """
     if engine not in ENGINES:
@@ -43,7 +46,8 @@ def make_engine(
         if not on_cpu_in_full:
             raise UsageError("engine 'openvino': computes in fp32 on the CPU; use --engine torch for other ways")
         return OpenVINOEngine(net, spec, layers=layers)
-    if engine == "auto" and on_cpu_in_full and openvino_installed():
+    small = short_run and net.architecture.num_weights < SMALL
+    if engine == "auto" and on_cpu_in_full and not small and openvino_installed():
         fused = OpenVINOEngine(net, spec, layers=layers)
         if worst_error(fused, net, spec) <= TOLERANCE:
             return fused

@@ -11,8 +11,8 @@ from typing import Final
 import httpx2
 
 from p3dfeat._version import __version__
-from p3dfeat.errors import WeightsError
 from p3dfeat.zoo.cache import SETTING, CacheError, drop, version_mark, writing
+from p3dfeat.zoo.urls import NotFetchedError
 
 ATTEMPTS: Final = 5  # in a row that bring nothing
 ATTEMPTS_IN_ALL: Final = 200  # for a line that is cut again and again
@@ -22,14 +22,6 @@ TIMEOUT: Final = httpx2.Timeout(60, connect=10)
 BUSY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})  # statuses that may pass
 
 OnBytes = Callable[[int, int | None], None]  # bytes done, bytes in all if known
-
-
-class NotFetchedError(WeightsError):
-    """A URL did not give its file."""
-
-    def __init__(self, url: str, reason: str):
-        super().__init__(f"{without_secrets(url)}: {reason}")
-        self.host, self.reason = without_secrets(url).partition("://")[2].partition("/")[0] or url, reason
 
 
 class _TryAgainError(Exception):
@@ -70,11 +62,6 @@ def download(url: str, part: Path, *, on_bytes: OnBytes) -> None:
                     raise NotFetchedError(url, str(error)) from None
             time.sleep(wait)
     raise NotFetchedError(url, f"the connection was cut {ATTEMPTS_IN_ALL} times; run again to go on from there")
-
-
-def without_secrets(url: str) -> str:
-    """A URL as it may be shown and kept: without user, password and query, which may hold a signature."""
-    return re.sub(r"^(\w+://)[^/?#]*@", r"\1", url.partition("?")[0].partition("#")[0])
 
 
 def _client(url: str) -> httpx2.Client:

@@ -16,7 +16,7 @@ from p3dfeat._version import __version__
 from p3dfeat.errors import WeightsError
 from p3dfeat.zoo.cache import CacheError
 from p3dfeat.zoo.cards import HUB_NAME
-from p3dfeat.zoo.https import without_secrets
+from p3dfeat.zoo.urls import without_secrets
 
 HOST: Final = "hf.co"
 CONFIG: Final = "config.json"

@@ -12,8 +12,9 @@ from urllib.parse import quote, unquote
 from p3dfeat.config import EMBEDDED_MODEL
 from p3dfeat.errors import UsageError, WeightsError
 from p3dfeat.types import Fetching
-from p3dfeat.zoo import cache, https, hub
+from p3dfeat.zoo import cache, hub
 from p3dfeat.zoo.cards import Card, Source, card_beside, card_from_content, card_names, load_card, published_card
+from p3dfeat.zoo.urls import NotFetchedError, without_secrets
 
 MIRROR: Final = "P3DFEAT_MIRROR"
 FILE_KINDS: Final = (".safetensors", ".caffemodel", ".h5", ".params", ".pth", ".pt", ".tar", ".zip", ".toml", ".bin")
@@ -134,7 +135,7 @@ def fetch(card: Card, *, place: str | None = None, anew: bool = False, on_fetch:
             )
         except cache.CacheError:
             raise
-        except https.NotFetchedError as error:
+        except NotFetchedError as error:
             tried[url or str(source)] = f"{error.host}: {error.reason}"
         except WeightsError as error:
             tried[url or str(source)] = str(error)
@@ -175,14 +176,14 @@ def _from_place(card: Card, place: str, report: OnFetch) -> Located:
     if not re.match(r"\w+://", place):
         return _from_file(card, Path(place))
     if not re.match("(?i)https?://", place):
-        raise UsageError(f"{https.without_secrets(place)}: only http and https, or a file here")
+        raise UsageError(f"{without_secrets(place)}: only http and https, or a file here")
     return _from_url(card, place, report, anew=True)
 
 
 def _from_url(card: Card, url: str, report: OnFetch, *, anew: bool) -> Located:
     if not re.match("(?i)https?://", url):
-        raise UsageError(f"{https.without_secrets(url)}: not a URL; {MIRROR} must begin with https:// or http://")
-    place = https.without_secrets(url)
+        raise UsageError(f"{without_secrets(url)}: not a URL; {MIRROR} must begin with https:// or http://")
+    place = without_secrets(url)
     report(Fetching(card.name, place, 0, None))  # before what may take long: the lock, the connection
     with cache.filling(card) as folder:
         found = cache.kept(card)
@@ -191,6 +192,8 @@ def _from_url(card: Card, url: str, report: OnFetch, *, anew: bool) -> Located:
         part = cache.part_for(folder, unquote(place.rpartition("/")[2]) or "weights")
         if anew:
             cache.drop(part)
+        from p3dfeat.zoo import https  # which takes its time to import, and is hardly ever needed
+
         https.download(url, part, on_bytes=lambda done, total: report(Fetching(card.name, place, done, total)))
         return _located_in_cache(cache.keep(card, part, place, _reads_as(card)), card)
 

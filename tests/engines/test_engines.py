@@ -94,6 +94,13 @@ def test_auto_takes_the_fused_engine_on_a_cpu():
     assert make_engine(net, SPEC, device="cpu", engine="torch").name == "torch"
 
 
+def test_a_short_run_of_a_small_net_does_not_wait_for_openvino():
+    small, large = random_net(), random_net(base_width=64, stages=(1, 1, 1, 1))
+    assert make_engine(small, SPEC, device="cpu", short_run=True).name == "torch"
+    assert make_engine(large, SPEC, device="cpu", short_run=True).name == "openvino"
+    assert make_engine(small, SPEC, device="cpu", short_run=True, engine="openvino").name == "openvino"
+
+
 def test_auto_does_not_take_an_engine_that_is_wrong_or_not_there(monkeypatch):
     net = random_net()
     monkeypatch.setattr(choice, "worst_error", lambda *_: 2e-4)

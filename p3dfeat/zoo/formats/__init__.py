@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from p3dfeat.errors import WeightsError
 from p3dfeat.zoo.archive import opened_member
 from p3dfeat.zoo.formats.caffe import read_caffemodel
-from p3dfeat.zoo.formats.hdf5 import read_caffemodel_hdf5
 from p3dfeat.zoo.formats.mxnet import MAGIC as MXNET_MAGIC
 from p3dfeat.zoo.formats.mxnet import read_params
 from p3dfeat.zoo.formats.torch import read_checkpoint, read_safetensors
@@ -57,6 +56,8 @@ def _read(path: Path) -> WeightsFile:
     with open(path, "rb") as file:
         start = file.read(16)
     if start.startswith(HDF5_MAGIC):
+        from p3dfeat.zoo.formats.hdf5 import read_caffemodel_hdf5  # and with it h5py, for a rare kind of file
+
         return WeightsFile("caffe", read_caffemodel_hdf5(path), {})
     if start.startswith(ZIP_MAGIC):
         return _read_zip(path)
