@@ -48,10 +48,19 @@ def make_engine(
         return OpenVINOEngine(net, spec, layers=layers)
     small = short_run and net.architecture.num_weights < SMALL
     if engine == "auto" and on_cpu_in_full and not small and openvino_installed():
-        fused = OpenVINOEngine(net, spec, layers=layers)
-        if worst_error(fused, net, spec) <= TOLERANCE:
+        fused = _trusted(net, spec, layers)
+        if fused is not None:
             return fused
     return TorchEngine(net, spec, layers=layers, device=device, precision=precision)
+
+
+def _trusted(net: P3D, spec: InputSpec, layers: tuple[str, ...]) -> OpenVINOEngine | None:
+    """The fused engine, where it can be made here and gives what plain torch gives."""
+    try:
+        fused = OpenVINOEngine(net, spec, layers=layers)
+        return fused if worst_error(fused, net, spec) <= TOLERANCE else None
+    except (UsageError, RuntimeError):  # an installation that does not load, or a processor it does not know
+        return None
 
 
 def worst_error(engine: Engine, net: P3D, spec: InputSpec) -> float:

@@ -156,9 +156,9 @@ class _Graph:
         pooled = self._ops.max_pool(x, list(stride), [1] * 3, list(padding), list(padding), fitting, rounding)
         return pooled.output(0)  # the other one tells where the largest were
 
-    @staticmethod
-    def _constant(value: torch.Tensor) -> Any:
-        return np.ascontiguousarray(value.detach().numpy())
+    def _constant(self, value: torch.Tensor) -> Any:
+        """Numbers as they lie in memory; arrays handed to operations would go through lists, a hundred times slower."""
+        return self._ops.constant(np.ascontiguousarray(value.detach().numpy()))
 
     @staticmethod
     def _axes(*axes: int) -> Any:

@@ -112,6 +112,17 @@ def test_auto_does_not_take_an_engine_that_is_wrong_or_not_there(monkeypatch):
     assert make_engine(net, SPEC, device="cpu").name == "torch"
 
 
+@pytest.mark.parametrize("error", [UsageError("not installed"), RuntimeError("this processor is not known")])
+def test_auto_does_without_an_installation_that_does_not_work(monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(choice, "OpenVINOEngine", fail)
+    assert make_engine(random_net(), SPEC, device="cpu").name == "torch"
+    with pytest.raises(type(error)):
+        make_engine(random_net(), SPEC, device="cpu", engine="openvino")
+
+
 def test_a_wrong_engine_is_seen(monkeypatch):
     """The check can fail: half of C's sum is left out."""
     net = random_net(kinds="C")
