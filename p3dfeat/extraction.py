@@ -14,7 +14,7 @@ import torch
 
 from p3dfeat import pipeline
 from p3dfeat._version import __version__
-from p3dfeat.config import Sampling
+from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.engines import Engine, make_engine
 from p3dfeat.errors import UsageError, VideoError
 from p3dfeat.nets import P3D, Architecture
@@ -79,6 +79,29 @@ class ExtractSummary:
 ExtractEvent = Fetching | ToDo | VideoDone | pipeline.Started | pipeline.Described
 
 
+@dataclass(frozen=True)
+class ExtractSettings:
+    """What is computed of videos, and how; ``extract`` says what each field means."""
+
+    model: str | Path | Model | None = None
+    layers: tuple[str, ...] = ("pool5",)
+    clips: int | None = None
+    stride: int | None = None
+    step: int | None = None
+    fps: float | None = None
+    tail: str = "pad"
+    engine: str = "auto"
+    device: str = "auto"
+    precision: str = "auto"
+    batch_size: int | None = None
+    limit: int | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"limit {self.limit}: must be at least 1")
+
+
 def extract(
     inputs: str | Path | Sequence[str | Path],
     output: str | Path,
@@ -111,27 +134,105 @@ def extract(
     A video that cannot be read is listed in the summary and in ``<output>.failed.jsonl``; the others are stored.
     Raises UsageError, WeightsError, FeatureFileError or OutputError where nothing can be done at all.
     """
-    loaded = model if isinstance(model, Model) else load_model(model, on_fetch=on_event)
-    sampling = loaded.sampling(clips=clips, stride=stride, step=step, fps=fps, tail=tail)
-    runner = _engine(loaded, layers, engine, device, precision)
-    limit, spec = _checked_limit(limit), loaded.card.input
+    settings = ExtractSettings(
+        model=model,
+        layers=(layers,) if isinstance(layers, str) else tuple(layers),
+        clips=clips,
+        stride=stride,
+        step=step,
+        fps=fps,
+        tail=tail,
+        engine=engine,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        limit=limit,
+        overwrite=overwrite,
+    )
+    return run_extraction(inputs, output, settings, stdin=stdin, on_event=on_event)
+
+
+def run_extraction(
+    inputs: str | Path | Sequence[str | Path],
+    output: str | Path,
+    settings: ExtractSettings,
+    *,
+    stdin: TextIO | None = None,
+    on_event: Callable[[ExtractEvent], None] = lambda event: None,
+) -> ExtractSummary:
+    """``extract`` for settings that are made already."""
+    job = _Job.of(settings, on_event)
     videos, failures = find_videos(as_texts(inputs), stdin=stdin)
-    settings = _settings(loaded, runner, sampling)
     run = _Run(Path(output), on_event)
-    with FeatureWriter(output, settings, overwrite=overwrite) as writer, run.ledger:
-        if overwrite:
+    with FeatureWriter(output, job.recorded(), overwrite=settings.overwrite) as writer, run.ledger:
+        if settings.overwrite:
             run.ledger.clear()
         for failure in failures:
             run.failed(failure)
         missing = list(run.not_stored(videos, writer))
-        on_event(ToDo(min(len(missing), limit)))
-        events = pipeline.describe(missing, engine=runner, spec=spec, sampling=sampling, batch_size=batch_size)
+        on_event(ToDo(min(len(missing), job.limit)))
+        events = pipeline.describe(
+            missing, engine=job.engine, spec=job.spec, sampling=job.sampling, batch_size=settings.batch_size
+        )
         with closing(events):  # ends the decoders, however this ends
             for event in events:
                 run.handle(event, writer)
-                if run.num_stored == limit:
+                if run.num_stored == job.limit:
                     break
     return run.summary()
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Settings with their model loaded and their engine made."""
+
+    model: Model
+    sampling: Sampling
+    engine: Engine
+    limit: int  # of videos
+
+    @classmethod
+    def of(cls, settings: ExtractSettings, on_fetch: Callable[[Fetching], None] | None = None) -> "_Job":
+        model = settings.model
+        loaded = model if isinstance(model, Model) else load_model(model, on_fetch=on_fetch)
+        loaded.check_sees_pictures()
+        sampling = loaded.sampling(
+            clips=settings.clips,
+            stride=settings.stride,
+            step=settings.step,
+            fps=settings.fps,
+            tail=settings.tail,
+        )
+        engine = make_engine(
+            loaded.net,
+            loaded.card.input,
+            layers=settings.layers,
+            engine=settings.engine,
+            device=settings.device,
+            precision=settings.precision,
+        )
+        return cls(loaded, sampling, engine, sys.maxsize if settings.limit is None else settings.limit)
+
+    @property
+    def spec(self) -> InputSpec:
+        return self.model.card.input
+
+    def recorded(self) -> Settings:
+        """What a feature file says of how its numbers were made."""
+        architecture = self.model.card.architecture
+        return Settings(
+            model=self.model.name,
+            weights_sha256=self.model.weights_sha256,
+            weights_origin=self.model.origin,
+            architecture=dataclasses.asdict(architecture) | {"stages": list(architecture.stages)},
+            preprocessing=self.spec,
+            sampling=self.sampling,
+            layers=self.engine.layers,
+            engine=self.engine.name,
+            precision=self.engine.precision,
+            device=str(self.engine.device),
+            p3dfeat_version=__version__,
+        )
 
 
 class _Run:
@@ -201,22 +302,6 @@ class _Run:
         )
 
 
-def _settings(model: Model, engine: Engine, sampling: Sampling) -> Settings:
-    return Settings(
-        model=model.name,
-        weights_sha256=model.weights_sha256,
-        weights_origin=model.origin,
-        architecture=dataclasses.asdict(model.card.architecture) | {"stages": list(model.card.architecture.stages)},
-        preprocessing=model.card.input,
-        sampling=sampling,
-        layers=engine.layers,
-        engine=engine.name,
-        precision=engine.precision,
-        device=str(engine.device),
-        p3dfeat_version=__version__,
-    )
-
-
 @dataclass(frozen=True)
 class PlannedVideo:
     """What a run would do with one video."""
@@ -249,55 +334,29 @@ class ExtractPlan:
 
 def plan_extraction(
     inputs: str | Path | Sequence[str | Path],
-    output: str | Path | None = None,
+    output: str | Path | None,
+    settings: ExtractSettings,
     *,
-    model: str | Path | Model | None = None,
-    layers: str | Sequence[str] = ("pool5",),
-    clips: int | None = None,
-    stride: int | None = None,
-    step: int | None = None,
-    fps: float | None = None,
-    tail: str = "pad",
-    engine: str = "auto",
-    device: str = "auto",
-    precision: str = "auto",
-    limit: int | None = None,
-    overwrite: bool = False,
     stdin: TextIO | None = None,
 ) -> ExtractPlan:
-    """What ``extract`` would do with the same arguments, from the videos' packets alone. Raises what it would raise."""
-    loaded = model if isinstance(model, Model) else load_model(model)
-    sampling = loaded.sampling(clips=clips, stride=stride, step=step, fps=fps, tail=tail)
-    runner = _engine(loaded, layers, engine, device, precision)
-    limit, spec = _checked_limit(limit), loaded.card.input
-    stored = set(stored_ids(output, _settings(loaded, runner, sampling), overwrite=overwrite)) if output else set()
+    """What ``run_extraction`` would do, from the videos' packets alone. Raises what it would raise."""
+    job = _Job.of(settings)
+    stored = set(stored_ids(output, job.recorded(), overwrite=settings.overwrite)) if output else set()
     videos, failures = find_videos(as_texts(inputs), stdin=stdin)
     planned: list[PlannedVideo] = []
     for video in videos:
-        if video.id in stored or len(planned) == limit:
+        if video.id in stored or len(planned) == job.limit:
             continue
         try:
             index = index_video(video.path)
-            planned.append(PlannedVideo(video.id, video.source, len(plan(index, video, sampling)), index.info))
+            planned.append(PlannedVideo(video.id, video.source, len(plan(index, video, job.sampling)), index.info))
         except VideoError as error:
             failures.append(Failure(video.id, video.source, error))
-    shapes = layer_shapes(loaded.card.architecture, runner.layers, spec.length, spec.size)
+    shapes = layer_shapes(job.model.card.architecture, job.engine.layers, job.spec.length, job.spec.size)
     clip_bytes = sum(4 * prod(shape) for shape in shapes.values()) + 16  # float32, and two float64 of seconds
     pooled_bytes = 4 * prod(shapes["pool5"]) if "pool5" in shapes else 0
     skipped = sum(video.id in stored for video in videos)
     return ExtractPlan(tuple(planned), tuple(failures), skipped, clip_bytes, VIDEO_OVERHEAD_BYTES + pooled_bytes)
-
-
-def _engine(model: Model, layers: str | Sequence[str], engine: str, device: str, precision: str) -> Engine:
-    model.check_sees_pictures()
-    names = (layers,) if isinstance(layers, str) else tuple(layers)
-    return make_engine(model.net, model.card.input, layers=names, engine=engine, device=device, precision=precision)
-
-
-def _checked_limit(limit: int | None) -> int:
-    if limit is not None and limit < 1:
-        raise UsageError(f"limit {limit}: must be at least 1")
-    return sys.maxsize if limit is None else limit
 
 
 def layer_shapes(

@@ -54,35 +54,12 @@ def extract(
     if not output and not dry_run:
         raise UsageError("output: none given; name the feature file with -o feats.h5")
     from p3dfeat import extraction
-    from p3dfeat.cli.progress import fetch_bar, progress_bar
+    from p3dfeat.cli.progress import progress_bar
     from p3dfeat.zoo import load_model
 
-    if dry_run:
-        with fetch_bar() as fetching:
-            loaded = load_model(model, on_fetch=fetching)
-        plan = extraction.plan_extraction(
-            inputs,
-            output or None,
-            model=loaded,
-            layers=names,
-            clips=clips,
-            stride=stride,
-            step=step,
-            fps=fps,
-            tail=tail,
-            engine=engine,
-            device=device,
-            precision=precision,
-            limit=limit,
-            overwrite=overwrite,
-        )
-        _print_plan(plan, json)
-        return
     with progress_bar() as show:
-        summary = extraction.extract(
-            inputs,
-            output,
-            model=model,
+        settings = extraction.ExtractSettings(
+            model=load_model(model, on_fetch=show),
             layers=names,
             clips=clips,
             stride=stride,
@@ -95,8 +72,11 @@ def extract(
             batch_size=size,
             limit=limit,
             overwrite=overwrite,
-            on_event=lambda event: _report(event, show, json),
         )
+        if dry_run:
+            _print_plan(extraction.plan_extraction(inputs, output or None, settings), json)
+            return
+        summary = extraction.run_extraction(inputs, output, settings, on_event=lambda event: _report(event, show, json))
     _print_summary(summary, json)
     _end(failed=summary.failed, done=summary.stored + summary.skipped)
 
