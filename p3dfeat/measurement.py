@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from p3dfeat.video import read_clips
 from p3dfeat.zoo import Model, load_model
 
 MATRIX: Final = 2048  # rows and columns of the product whose rate is the machine's limit
+PRODUCTS: Final = 10  # a turn
 MODEL_BATCHES: Final = 4  # run a round where no videos are given
 
 
@@ -93,9 +95,9 @@ def measure(
     spec = loaded.card.input
     runner = make_engine(loaded.net, spec, engine=engine, device=device, precision=precision)
     batch_size = batch_size or runner.batch_size
-    videos, counts, failed = _readable(as_texts(inputs), spec, loaded.sampling(clips=clips), limit)
-    total = sum(counts)
-    work = _Work(runner, spec, loaded.sampling(clips=clips), videos, batch_size, total)
+    sampling = loaded.sampling(clips=clips)
+    videos, total, failed = _readable(as_texts(inputs), spec, sampling, limit)
+    work = _Work(runner, spec, sampling, videos, batch_size, total)
     parts: dict[str, Callable[[], None]] = {"limit": work.multiply, "model": work.run_net}
     if videos:
         parts |= {"decode": work.decode, "both": work.do_both}
@@ -108,7 +110,7 @@ def measure(
         batch_size=batch_size,
         rounds=rounds,
         gflop_a_clip=gflop_a_clip(loaded.card.architecture, spec.length, spec.size),
-        limit_gflops=2e-9 * MATRIX**3 / seconds["limit"],
+        limit_gflops=2e-9 * MATRIX**3 * PRODUCTS / seconds["limit"],
         model_clips_per_second=work.net_clips / seconds["model"],
         videos=len(videos),
         clips=total,
@@ -118,14 +120,11 @@ def measure(
     )
 
 
-def _readable(
-    inputs: Sequence[str], spec: InputSpec, sampling: Sampling, limit: int
-) -> tuple[list[Video], list[int], int]:
-    """The first videos that can be read, with their numbers of clips, and how many could not."""
+def _readable(inputs: Sequence[str], spec: InputSpec, sampling: Sampling, limit: int) -> tuple[list[Video], int, int]:
+    """The first videos that can be read, how many clips they have in all, and how many could not be read."""
     found, failures = find_videos(list(inputs)) if inputs else ([], [])
     videos: list[Video] = []
-    counts: list[int] = []
-    failed = len(failures)
+    clips, failed = 0, len(failures)
     for video in found:
         if len(videos) == limit:
             break
@@ -135,10 +134,10 @@ def _readable(
             failed += 1
             continue
         videos.append(video)
-        counts.append(count)
+        clips += count
     if inputs and not videos:
         raise NothingReadError(f"no video could be read, {failed} failed" if failed else "no videos given")
-    return videos, counts, failed
+    return videos, clips, failed
 
 
 @dataclass(frozen=True)
@@ -157,9 +156,13 @@ class _Work:
         """Clips of a turn of the net: as many as the videos have, in whole batches."""
         return -(-(self.clips or MODEL_BATCHES * self.batch_size) // self.batch_size) * self.batch_size
 
+    @cached_property
+    def matrix(self) -> torch.Tensor:
+        return torch.ones(MATRIX, MATRIX, device=self.engine.device)
+
     def multiply(self) -> None:
-        matrix = torch.ones(MATRIX, MATRIX, device=self.engine.device)
-        result = torch.mm(matrix, matrix)
+        for _ in range(PRODUCTS):
+            result = torch.mm(self.matrix, self.matrix)
         float(result[0, 0])  # a GPU has only then finished
 
     def run_net(self) -> None:
@@ -174,8 +177,10 @@ class _Work:
                 continue
 
     def do_both(self) -> None:
-        how = {"spec": self.spec, "sampling": self.sampling, "batch_size": self.batch_size}
-        with closing(pipeline.describe(self.videos, engine=self.engine, **how)) as events:  # type: ignore[arg-type]
+        events = pipeline.describe(
+            self.videos, engine=self.engine, spec=self.spec, sampling=self.sampling, batch_size=self.batch_size
+        )
+        with closing(events):
             for _ in events:
                 continue
 

@@ -36,15 +36,12 @@ def bench(
 ) -> None:
     """Measure how fast this machine decodes, runs the net, and does both, and what holds it back."""
     size = options.batch_size(batch_size)
-    from p3dfeat.cli.progress import fetch_bar
+    from p3dfeat.cli.progress import loaded_model
     from p3dfeat.measurement import measure
-    from p3dfeat.zoo import load_model
 
-    with fetch_bar() as show:
-        loaded = load_model(model, on_fetch=show)
     found = measure(
         inputs or (),
-        model=loaded,
+        model=loaded_model(model),
         clips=clips,
         engine=engine,
         device=device,

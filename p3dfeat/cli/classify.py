@@ -47,12 +47,11 @@ def classify(
     ffmpeg ... -f matroska - | p3dfeat classify - reads the video itself from stdin.
     """
     size = options.batch_size(batch_size)
-    from p3dfeat import classification, zoo
-    from p3dfeat.cli.progress import fetch_bar
+    from p3dfeat import classification
+    from p3dfeat.cli.progress import loaded_model
     from p3dfeat.types import Classification
 
-    with fetch_bar() as show:
-        loaded = zoo.load_model(model, on_fetch=show)
+    loaded = loaded_model(model)
     sampling = classification.classify_sampling(
         loaded, timeline=timeline, clips=clips, stride=stride, step=step, fps=fps
     )

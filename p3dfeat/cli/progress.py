@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, TaskID
 
     from p3dfeat.extraction import ExtractEvent
+    from p3dfeat.zoo import Model
 
 
 @contextmanager
@@ -48,6 +49,14 @@ def fetch_bar() -> "Iterator[_FetchBar]":
         yield bar
     finally:
         bar.close()
+
+
+def loaded_model(name: str) -> "Model":
+    """The model of that name, fetched under a bar if need be."""
+    from p3dfeat.zoo import load_model
+
+    with fetch_bar() as show:
+        return load_model(name, on_fetch=show)
 
 
 def on_terminal() -> bool:

@@ -309,11 +309,9 @@ def compare(
     """Show how two models differ on a video, layer by layer and label by label; such as two readings of one file."""
     size = options.batch_size(batch_size)
     from p3dfeat import comparison
-    from p3dfeat.cli.progress import fetch_bar
-    from p3dfeat.zoo import load_model
+    from p3dfeat.cli.progress import loaded_model
 
-    with fetch_bar() as show_bytes:
-        first, second = (load_model(name, on_fetch=show_bytes) for name in (a, b))
+    first, second = loaded_model(a), loaded_model(b)
     found = comparison.compare(
         first, second, video, clips=clips, engine=engine, device=device, precision=precision, batch_size=size
     )

@@ -65,9 +65,10 @@ def _trusted(net: P3D, spec: InputSpec, layers: tuple[str, ...]) -> OpenVINOEngi
 
 def worst_error(engine: Engine, net: P3D, spec: InputSpec) -> float:
     """The largest relative L2 error of any of an engine's layers to plain torch in fp32, on a made clip."""
-    frames = made_clip(spec)
+    frames, was_training = made_clip(spec), net.training
     with torch.inference_mode():
         expected = net.eval()(normalize(torch.from_numpy(frames), spec).contiguous(), layers=engine.layers)
+    net.train(was_training)
     found = engine.run(Batch(frames))
     errors = []
     for name, value in expected.items():

@@ -234,7 +234,8 @@ def _source(number: int, content: object) -> Source:
     file = table.take("file", str, *usual.values())
     if not re.fullmatch(FILE_NAME, file):
         raise UsageError(f"sources[{number}].file: must be the name of a file, not {file!r}")
-    source = Source(file=file, hub=hub, revision=table.take("revision", str, None), url=url, page=page)
+    revision = table.take("revision", str, None) if hub else None
+    source = Source(file=file, hub=hub, revision=revision, url=url, page=page)
     table.done()
     _check_printable(f"sources[{number}]", str(source))
     return source

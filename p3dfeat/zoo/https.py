@@ -4,7 +4,6 @@ import email.utils
 import re
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +11,7 @@ import httpx2
 
 from p3dfeat._version import __version__
 from p3dfeat.zoo.cache import SETTING, CacheError, drop, version_mark, writing
-from p3dfeat.zoo.urls import NotFetchedError
+from p3dfeat.zoo.urls import NotFetchedError, OnBytes
 
 ATTEMPTS: Final = 5  # in a row that bring nothing
 ATTEMPTS_IN_ALL: Final = 200  # for a line that is cut again and again
@@ -20,8 +19,6 @@ FIRST_WAIT_SECONDS = 1.0  # doubled from one attempt to the next
 LONGEST_WAIT_SECONDS: Final = 120.0  # that a server may ask for
 TIMEOUT: Final = httpx2.Timeout(60, connect=10)
 BUSY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})  # statuses that may pass
-
-OnBytes = Callable[[int, int | None], None]  # bytes done, bytes in all if known
 
 
 class _TryAgainError(Exception):

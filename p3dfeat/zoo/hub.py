@@ -7,7 +7,7 @@ A model of ours on the hub, or in a folder, is two files: ``config.json``, the c
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -16,15 +16,13 @@ from p3dfeat._version import __version__
 from p3dfeat.errors import WeightsError
 from p3dfeat.zoo.cache import CacheError
 from p3dfeat.zoo.cards import HUB_NAME
-from p3dfeat.zoo.urls import without_secrets
+from p3dfeat.zoo.urls import OnBytes, without_secrets
 
 HOST: Final = "hf.co"
 CONFIG: Final = "config.json"
 WEIGHTS: Final = "model.safetensors"
 PREPROCESSING: Final = "preprocessor_config.json"  # of transformers' models
 LARGEST_CONFIG_BYTES: Final = 4 << 20
-
-OnBytes = Callable[[int, int | None], None]  # bytes done, bytes in all if known
 
 
 def parse_repository(text: str) -> tuple[str, str | None] | None:

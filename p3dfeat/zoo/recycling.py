@@ -1,4 +1,4 @@
-"""2-D ResNets as P3D networks that begin where the 2-D ones ended (paper, section 4.1: initialised from a ResNet).
+"""2-D ResNets as P3D networks that begin where the 2-D ones ended.
 
 Their 3x3 convolutions become S. T begins as the identity, or, where it is added to S, as zero, so that a clip of one
 repeated frame gives exactly the 2-D network's pool5 and logits for that frame.
@@ -44,7 +44,7 @@ class FlatResNet:
 def locate_resnet(text: str, *, on_fetch: OnFetch | None = None) -> FlatResNet:
     """The files of a 2-D ResNet: ``user/repo[@revision]`` on the hub, fetched if need be, a folder or a weights file.
 
-    Raises UsageError for what is none of these, WeightsError where a file is missing or unreachable.
+    Raises WeightsError for what is none of these, or where a file is missing or unreachable.
     """
     path = Path(text)
     if os.path.isdir(path):

@@ -1,8 +1,11 @@
-"""What is said of web addresses."""
+"""What is said of web addresses, and of what comes from them."""
 
 import re
+from collections.abc import Callable
 
 from p3dfeat.errors import WeightsError
+
+OnBytes = Callable[[int, int | None], None]  # bytes done, bytes in all if known
 
 
 class NotFetchedError(WeightsError):

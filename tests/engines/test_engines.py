@@ -87,11 +87,12 @@ def test_folding_leaves_no_batch_norm_and_the_callers_net_alone():
 
 
 def test_auto_takes_the_fused_engine_on_a_cpu():
-    net = random_net()
+    net = random_net().train()
     assert make_engine(net, SPEC, device="cpu").name == "openvino"
     assert make_engine(net, SPEC, device="cpu", precision="fp32").name == "openvino"
     assert make_engine(net, SPEC, device="cpu", precision="bf16").name == "torch"
     assert make_engine(net, SPEC, device="cpu", engine="torch").name == "torch"
+    assert net.training  # the caller's net is left as it was
 
 
 def test_a_short_run_of_a_small_net_does_not_wait_for_openvino():

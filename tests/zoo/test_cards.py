@@ -104,6 +104,11 @@ def test_a_model_of_the_users_own_loads_by_path(tiny, suffix):
         ('licence = "MIT"', 'licence = "MIT"\nsources = [3]', "sources: entry 1 must be a table"),
         ('licence = "MIT"', 'licence = "MIT"\nsources = [{ }]', "sources[1]: give one of hub, url and page"),
         ('licence = "MIT"', 'licence = "MIT"\nsources = [{ url = "x" }]', "sources[1].url: must begin with https://"),
+        (
+            'licence = "MIT"',
+            'licence = "MIT"\nsources = [{ url = "https://x/y", revision = "z" }]',
+            "sources[1].revision: unknown field",
+        ),
         ('licence = "MIT"', 'licence = "MIT"\nsources = [{ page = "x" }]', "sources[1].file: missing"),
         ('licence = "MIT"', 'licence = "MIT"\nsources = [{ hub = "a/b", rev = "x" }]', "sources[1].rev: unknown field"),
         (

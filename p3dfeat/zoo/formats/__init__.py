@@ -1,7 +1,7 @@
 """Readers of the weight files found in the wild, each told by its content, none of which runs code.
 
 Every reader gives {name: array}, in the names of the software that wrote the file, or raises WeightsError with a line
-that does not name the file. No allocation is larger than the file.
+that does not name the file. What a file claims of its sizes is held to its own size before anything is allocated.
 """
 
 from collections.abc import Mapping
