@@ -15,6 +15,7 @@ from p3dfeat.engines import make_engine
 from p3dfeat.errors import UsageError
 from p3dfeat.sources import as_texts, find_videos
 from p3dfeat.types import Classification, Failure, Features, Span, Video, best_predictions
+from p3dfeat.video import Decoders
 from p3dfeat.zoo import Model, load_model
 
 SHORT_RUN_VIDEOS: Final = 10  # so few that it counts how long an engine takes to start
@@ -34,34 +35,38 @@ def classify(
     device: str = "auto",
     precision: str = "auto",
     batch_size: int | None = None,
+    workers: int | None = None,
     on_failure: Callable[[Failure], None] | None = None,
 ) -> list[Classification]:
     """The ``top_k`` classes of each video, by the mean of the clips' probabilities.
 
-    inputs: as for ``extract``. With timeline, clips follow each other over the whole video unless told otherwise.
+    inputs, workers: as for ``extract``. With timeline, clips follow each other over the whole video unless told
+    otherwise.
     A video that cannot be read goes to on_failure; without one its error is raised.
     """
     loaded = model if isinstance(model, Model) else load_model(model)
     sampling = classify_sampling(loaded, timeline=timeline, clips=clips, stride=stride, step=step, fps=fps)
     videos, failures = find_videos(as_texts(inputs))
-    results = classify_videos(
-        videos,
-        model=loaded,
-        sampling=sampling,
-        top_k=top_k,
-        engine=engine,
-        device=device,
-        precision=precision,
-        batch_size=batch_size,
-    )
     found = []
-    for result in chain(failures, results):
-        if isinstance(result, Classification):
-            found.append(result)
-        elif on_failure is None:
-            raise type(result.error)(f"{result.source}: {result.error}")
-        else:
-            on_failure(result)
+    with Decoders(workers) as decoders:
+        results = classify_videos(
+            videos,
+            model=loaded,
+            sampling=sampling,
+            top_k=top_k,
+            engine=engine,
+            device=device,
+            precision=precision,
+            batch_size=batch_size,
+            decoders=decoders,
+        )
+        for result in chain(failures, results):
+            if isinstance(result, Classification):
+                found.append(result)
+            elif on_failure is None:
+                raise type(result.error)(f"{result.source}: {result.error}")
+            else:
+                on_failure(result)
     return found
 
 
@@ -84,6 +89,7 @@ def classify_videos(
     device: str = "auto",
     precision: str = "auto",
     batch_size: int | None = None,
+    decoders: Decoders | None = None,
 ) -> Generator[Classification | Failure, None, None]:
     """A Classification or a Failure for each video, in order, as they come."""
     if top_k < 1:
@@ -100,7 +106,9 @@ def classify_videos(
         short_run=len(videos) <= SHORT_RUN_VIDEOS,
     )
     open_videos: dict[str, _Tally] = {}
-    events = pipeline.describe(videos, engine=runner, spec=spec, sampling=sampling, batch_size=batch_size)
+    events = pipeline.describe(
+        videos, engine=runner, spec=spec, sampling=sampling, batch_size=batch_size, decoders=decoders
+    )
     with closing(events):  # ends the decoders, however this ends
         for event in events:
             if isinstance(event, pipeline.Described):

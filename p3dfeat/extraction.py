@@ -21,7 +21,7 @@ from p3dfeat.nets import P3D, Architecture
 from p3dfeat.sources import as_texts, find_videos
 from p3dfeat.store import FeatureWriter, Ledger, Settings, stored_ids
 from p3dfeat.types import Failure, Fetching, Video, VideoInfo
-from p3dfeat.video import index_video, plan
+from p3dfeat.video import Decoders, index_video, plan
 from p3dfeat.zoo import Model, load_model
 
 # What HDF5 takes for attributes, groups and headers, measured.
@@ -94,6 +94,7 @@ class ExtractSettings:
     device: str = "auto"
     precision: str = "auto"
     batch_size: int | None = None
+    workers: int | None = None
     limit: int | None = None
     overwrite: bool = False
 
@@ -117,6 +118,7 @@ def extract(
     device: str = "auto",
     precision: str = "auto",
     batch_size: int | None = None,
+    workers: int | None = None,
     limit: int | None = None,
     overwrite: bool = False,
     stdin: TextIO | None = None,
@@ -130,6 +132,7 @@ def extract(
     clips: uniformly spaced ones a video (default 20), or stride: one every so many frames.
     engine: "torch", "openvino", or "auto": the fastest that is installed and gives the numbers of plain torch.
     step, fps, tail: see Sampling; step defaults to the model's own.
+    workers: so many videos are decoded at once, each in a process of its own; None: one a core, four at most.
     limit: store at most so many videos.
     A video that cannot be read is listed in the summary and in ``<output>.failed.jsonl``; the others are stored.
     Raises UsageError, WeightsError, FeatureFileError or OutputError where nothing can be done at all.
@@ -146,6 +149,7 @@ def extract(
         device=device,
         precision=precision,
         batch_size=batch_size,
+        workers=workers,
         limit=limit,
         overwrite=overwrite,
     )
@@ -164,7 +168,11 @@ def run_extraction(
     job = _Job.of(settings, on_event)
     videos, failures = find_videos(as_texts(inputs), stdin=stdin)
     run = _Run(Path(output), on_event)
-    with FeatureWriter(output, job.recorded(), overwrite=settings.overwrite) as writer, run.ledger:
+    with (
+        Decoders(settings.workers) as decoders,
+        FeatureWriter(output, job.recorded(), overwrite=settings.overwrite) as writer,
+        run.ledger,
+    ):
         if settings.overwrite:
             run.ledger.clear()
         for failure in failures:
@@ -172,7 +180,12 @@ def run_extraction(
         missing = list(run.not_stored(videos, writer))
         on_event(ToDo(min(len(missing), job.limit)))
         events = pipeline.describe(
-            missing, engine=job.engine, spec=job.spec, sampling=job.sampling, batch_size=settings.batch_size
+            missing,
+            engine=job.engine,
+            spec=job.spec,
+            sampling=job.sampling,
+            batch_size=settings.batch_size,
+            decoders=decoders,
         )
         with closing(events):  # ends the decoders, however this ends
             for event in events:

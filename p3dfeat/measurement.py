@@ -20,7 +20,7 @@ from p3dfeat.errors import NothingReadError, UsageError, VideoError
 from p3dfeat.nets import P3D, Architecture
 from p3dfeat.sources import as_texts, find_videos
 from p3dfeat.types import Batch, Clip, Video
-from p3dfeat.video import read_clips
+from p3dfeat.video import Decoders, read_clips
 from p3dfeat.zoo import Model, load_model
 
 MATRIX: Final = 2048  # rows and columns of the product whose rate is the machine's limit
@@ -97,11 +97,12 @@ def measure(
     batch_size = batch_size or runner.batch_size
     sampling = loaded.sampling(clips=clips)
     videos, total, failed = _readable(as_texts(inputs), spec, sampling, limit)
-    work = _Work(runner, spec, sampling, videos, batch_size, total)
-    parts: dict[str, Callable[[], None]] = {"limit": work.multiply, "model": work.run_net}
-    if videos:
-        parts |= {"decode": work.decode, "both": work.do_both}
-    seconds = _medians(parts, rounds)
+    with Decoders() as decoders:
+        work = _Work(runner, spec, sampling, videos, batch_size, total, decoders)
+        parts: dict[str, Callable[[], None]] = {"limit": work.multiply, "model": work.run_net}
+        if videos:
+            parts |= {"decode": work.decode, "both": work.do_both}
+        seconds = _medians(parts, rounds)
     return Measurement(
         model=loaded.name,
         engine=runner.name,
@@ -150,6 +151,7 @@ class _Work:
     videos: Sequence[Video]
     batch_size: int
     clips: int
+    decoders: Decoders
 
     @property
     def net_clips(self) -> int:
@@ -172,13 +174,18 @@ class _Work:
             self.engine.run(batch)
 
     def decode(self) -> None:
-        with closing(pipeline.decoded_ahead(self.videos, self.spec, self.sampling)) as items:
+        with closing(self.decoders.read(self.videos, self.spec, self.sampling)) as items:
             for _ in items:
                 continue
 
     def do_both(self) -> None:
         events = pipeline.describe(
-            self.videos, engine=self.engine, spec=self.spec, sampling=self.sampling, batch_size=self.batch_size
+            self.videos,
+            engine=self.engine,
+            spec=self.spec,
+            sampling=self.sampling,
+            batch_size=self.batch_size,
+            decoders=self.decoders,
         )
         with closing(events):
             for _ in events:

@@ -1,23 +1,16 @@
-"""Videos -> clips -> batches -> features on one machine: decoding runs ahead in threads, batches fill across videos."""
+"""Videos -> clips -> batches -> features on one machine: decoders run ahead, batches fill across videos."""
 
-import os
-import queue
-import threading
-from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Final, Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import UsageError, VideoError
-from p3dfeat.types import Batch, Clip, Failure, Features, FloatArray, Video, VideoInfo
-from p3dfeat.video import VideoEnd, VideoStart, read_clips
-
-CLIPS_AHEAD: Final = 24  # clips decoded but not yet run, a video; bounds memory
+from p3dfeat.types import Batch, Clip, Failure, Features, FloatArray, Video, VideoEnd, VideoInfo, VideoStart
+from p3dfeat.video import Decoders, Read
 
 
 class Engine(Protocol):
@@ -62,7 +55,6 @@ class Failed:
 
 
 Event = Started | Described | Finished | Failed
-_Read = VideoStart | Clip | VideoEnd | VideoError
 
 
 def describe(
@@ -72,34 +64,30 @@ def describe(
     spec: InputSpec,
     sampling: Sampling,
     batch_size: int | None = None,
-    workers: int | None = None,
+    decoders: Decoders | None = None,
 ) -> Generator[Event, None, None]:
     """Run ``engine`` over all clips of all videos; yield events in the order of ``videos``, whatever the timing.
 
+    decoders: what reads the videos; None: processes that are started here and end here.
     A video that cannot be read costs only itself. Memory is bounded by the settings, not by the videos.
     """
     batch_size = engine.batch_size if batch_size is None else batch_size
     if batch_size < 1:
         raise UsageError(f"batch size {batch_size}: must be at least 1")
     waiting: list[tuple[Video, Clip | VideoEnd | VideoError]] = []
-    with closing(decoded_ahead(videos, spec, sampling, workers)) as decoded:
+    with closing(decoded_ahead(videos, spec, sampling, decoders)) as decoded:
         for video, item in decoded:
             if isinstance(item, VideoStart):
                 yield Started(video, item.num_clips)
                 continue
             if isinstance(item, VideoError):  # what waits of this video need not be run any more
                 waiting = [entry for entry in waiting if entry[0].id != video.id]
-            waiting.append((video, item))
+            waiting.append((video, replace(item, frames=item.frames.copy()) if isinstance(item, Clip) else item))
             num_clips = sum(isinstance(entry[1], Clip) for entry in waiting)
             if num_clips >= batch_size or not num_clips:
                 yield from _described(waiting, engine)
                 waiting = []
     yield from _described(waiting, engine)
-
-
-def default_workers() -> int:
-    """How many videos are decoded at once: as many as there are cores to use, four at most."""
-    return max(1, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
 
 
 def _described(waiting: list[tuple[Video, Clip | VideoEnd | VideoError]], engine: Engine) -> Iterator[Event]:
@@ -129,62 +117,11 @@ def _described(waiting: list[tuple[Video, Clip | VideoEnd | VideoError]], engine
 
 
 def decoded_ahead(
-    videos: Sequence[Video], spec: InputSpec, sampling: Sampling, workers: int | None = None
-) -> Generator[tuple[Video, _Read], None, None]:
-    """What ``read_clips`` yields for each video in turn, while the next ``workers`` are already being decoded."""
-    workers = workers or default_workers()
-    stop = threading.Event()
-    ahead: deque[tuple[Video, queue.Queue[_Read | BaseException | None]]] = deque()
-    remaining = iter(videos)
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-
-    def start_next() -> None:
-        video = next(remaining, None)
-        if video is not None:
-            results: queue.Queue[_Read | BaseException | None] = queue.Queue(CLIPS_AHEAD)
-            ahead.append((video, results))
-            pool.submit(_decode_into, results, video, spec, sampling, stop)
-
-    try:
-        for _ in range(workers):
-            start_next()
-        while ahead:
-            video, results = ahead[0]
-            while (item := results.get()) is not None:
-                if isinstance(item, BaseException) and not isinstance(item, VideoError):
-                    raise item
-                yield video, item
-            ahead.popleft()
-            start_next()
-    finally:
-        stop.set()
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _decode_into(
-    results: "queue.Queue[_Read | BaseException | None]",
-    video: Video,
-    spec: InputSpec,
-    sampling: Sampling,
-    stop: threading.Event,
-) -> None:
-    """Put what one video gives, then None, into its queue; give up when nobody listens any more."""
-
-    def put(item: _Read | BaseException | None) -> bool:
-        while not stop.is_set():
-            try:
-                results.put(item, timeout=0.2)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    try:
-        for item in read_clips(video, spec, sampling):
-            if not put(item):
-                return
-    except VideoError as error:
-        put(error)
-    except BaseException as error:  # a bug: it must end the run, not this thread alone
-        put(error)
-    put(None)
+    videos: Sequence[Video], spec: InputSpec, sampling: Sampling, decoders: Decoders | None = None
+) -> Generator[tuple[Video, Read], None, None]:
+    """``Decoders.read``, where there are none yet with some that end with it."""
+    if decoders is not None:
+        yield from decoders.read(videos, spec, sampling)
+    elif videos:
+        with Decoders() as own:
+            yield from own.read(videos, spec, sampling)

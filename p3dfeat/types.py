@@ -82,6 +82,21 @@ class Clip:
 
 
 @dataclass(frozen=True)
+class VideoStart:
+    """Comes before a video's first clip, as soon as its clips are planned."""
+
+    num_clips: int
+
+
+@dataclass(frozen=True)
+class VideoEnd:
+    """Comes after a video's last clip. frames_decoded counts every frame the decoder delivered."""
+
+    info: VideoInfo
+    frames_decoded: int
+
+
+@dataclass(frozen=True)
 class Batch:
     """Clips, from any number of videos, that go through a net together: (N, T, H, W, C) uint8."""
 

@@ -3,7 +3,7 @@
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated
@@ -38,6 +38,7 @@ def classify(
     device: options.Device = "auto",
     precision: options.Precision = "auto",
     batch_size: options.BatchSize = "auto",
+    workers: options.Workers = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -47,34 +48,44 @@ def classify(
     ffmpeg ... -f matroska - | p3dfeat classify - reads the video itself from stdin.
     """
     size = options.batch_size(batch_size)
-    from p3dfeat import classification
-    from p3dfeat.cli.progress import loaded_model
+    from p3dfeat.video.decoders import Decoders
+
+    with Decoders(workers) as decoders:  # the first starts while this process imports torch
+        from p3dfeat import classification
+        from p3dfeat.cli.progress import loaded_model
+
+        loaded = loaded_model(model)
+        sampling = classification.classify_sampling(
+            loaded, timeline=timeline, clips=clips, stride=stride, step=step, fps=fps
+        )
+        with _named_videos(inputs) as (videos, failures):
+            results = classification.classify_videos(
+                videos,
+                model=loaded,
+                sampling=sampling,
+                top_k=top_k,
+                engine=engine,
+                device=device,
+                precision=precision,
+                batch_size=size,
+                decoders=decoders,
+            )
+            with closing(results):
+                _print_all(chain(failures, results), timeline=timeline, json=json, several=len(videos) > 1)
+
+
+def _print_all(results: "Iterable[Classification | Failure]", *, timeline: bool, json: bool, several: bool) -> None:
+    """Print each result as it comes; end with the exit code that tells how many there were."""
     from p3dfeat.types import Classification
 
-    loaded = loaded_model(model)
-    sampling = classification.classify_sampling(
-        loaded, timeline=timeline, clips=clips, stride=stride, step=step, fps=fps
-    )
     done = failed = 0
-    with _named_videos(inputs) as (videos, failures):
-        results = classification.classify_videos(
-            videos,
-            model=loaded,
-            sampling=sampling,
-            top_k=top_k,
-            engine=engine,
-            device=device,
-            precision=precision,
-            batch_size=size,
-        )
-        with closing(results):
-            for result in chain(failures, results):
-                if isinstance(result, Classification):
-                    done += 1
-                    _print(result, timeline=timeline, json=json, several=len(videos) > 1, first=done == 1)
-                else:
-                    failed += 1
-                    out.say(f"failed: {result.source}: {result.error}")
+    for result in results:
+        if isinstance(result, Classification):
+            done += 1
+            _print(result, timeline=timeline, json=json, several=several, first=done == 1)
+        else:
+            failed += 1
+            out.say(f"failed: {result.source}: {result.error}")
     if not done:
         raise NothingReadError(f"no video could be read, {failed} failed" if failed else "no videos given")
     if failed:

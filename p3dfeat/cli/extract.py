@@ -39,6 +39,7 @@ def extract(
     device: options.Device = "auto",
     precision: options.Precision = "auto",
     batch_size: options.BatchSize = "auto",
+    workers: options.Workers = None,
     limit: Limit = None,
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
@@ -70,6 +71,7 @@ def extract(
             device=device,
             precision=precision,
             batch_size=size,
+            workers=workers,
             limit=limit,
             overwrite=overwrite,
         )

@@ -32,6 +32,9 @@ Engine = Annotated[
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]|mps", help="Where the net runs.")]
 Precision = Annotated[str, typer.Option(metavar="auto|fp32|bf16|fp16", help="What it computes in; auto is fp32.")]
 BatchSize = Annotated[str, typer.Option(metavar="auto|N", help="Clips that go through the net together.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Videos decoded at once; default: one a core, four at most.")
+]
 Clips = Annotated[
     int | None, typer.Option("--clips", "-n", min=1, metavar="N", help="So many uniformly spaced clips a video.")
 ]

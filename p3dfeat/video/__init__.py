@@ -1,6 +1,22 @@
 """Opening, decoding, seeking, sampling, resizing and cropping: the only place that imports av."""
 
-from p3dfeat.video.clips import VideoEnd, VideoStart, plan, read_clips
-from p3dfeat.video.index import VideoIndex, index_video
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["VideoEnd", "VideoIndex", "VideoStart", "index_video", "plan", "read_clips"]
+from p3dfeat._lazy import lazy
+
+if TYPE_CHECKING:
+    from p3dfeat.video.clips import plan, read_clips
+    from p3dfeat.video.decoders import Decoders, Read
+    from p3dfeat.video.index import VideoIndex, index_video
+
+_HOMES: Final = {
+    "Decoders": "decoders",
+    "Read": "decoders",
+    "VideoIndex": "index",
+    "index_video": "index",
+    "plan": "clips",
+    "read_clips": "clips",
+}
+__getattr__ = lazy(__name__, _HOMES)
+
+__all__ = ["Decoders", "Read", "VideoIndex", "index_video", "plan", "read_clips"]

@@ -1,6 +1,6 @@
 """A video as a stream of clips: indexed, planned, decoded once, and cut, with one window of frames in memory."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import av
@@ -8,48 +8,36 @@ import numpy as np
 
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import VideoError
-from p3dfeat.types import Clip, UInt8Array, Video, VideoInfo
+from p3dfeat.types import Clip, UInt8Array, Video, VideoEnd, VideoInfo, VideoStart
 from p3dfeat.video.decode import FrameReader, IrregularTimestampsError
 from p3dfeat.video.index import VideoIndex, index_video, open_video
 from p3dfeat.video.picture import Orientation, PictureMaker
 from p3dfeat.video.sampling import ClipPlan, ClipPlans, plan_clips
 
 
-@dataclass(frozen=True)
-class VideoStart:
-    """Comes before a video's first clip, as soon as its clips are planned."""
-
-    num_clips: int
-
-
-@dataclass(frozen=True)
-class VideoEnd:
-    """Comes after a video's last clip. frames_decoded counts every frame the decoder delivered."""
-
-    info: VideoInfo
-    frames_decoded: int
-
-
-def read_clips(video: Video, spec: InputSpec, sampling: Sampling) -> Iterator[VideoStart | Clip | VideoEnd]:
+def read_clips(
+    video: Video,
+    spec: InputSpec,
+    sampling: Sampling,
+    *,
+    threads: int | None = None,
+    room: Callable[[], UInt8Array] | None = None,
+) -> Iterator[VideoStart | Clip | VideoEnd]:
     """Yield a VideoStart, the clips of ``video`` in time order, and a VideoEnd. Raises VideoError.
 
+    threads: of the decoder; None: one a core.
+    room: called for each clip, gives the (T, C, H, W) uint8 array that its pixels go to; None: a new one each.
     Memory holds the frames of one clip and of those that overlap it, however long the video is.
     """
     index = index_video(video.path)
     plans = plan(index, video, sampling)
+    reading = _Reading(video.path, plans, spec, threads or 0, room or (lambda: _new_clip(spec, sampling)))
     yield VideoStart(len(plans))
-    given = 0
     try:
-        for item in _read(video.path, index, plans, spec):
-            yield item
-            given += 1
+        yield from reading.items(index)
     except IrregularTimestampsError:
         # The packets' times do not name the frames: begin again and count them.
-        for item in _read(video.path, index.counted(), plans, spec):
-            if given:
-                given -= 1
-                continue
-            yield item
+        yield from reading.items(index.counted())
 
 
 def plan(index: VideoIndex, video: Video, sampling: Sampling) -> ClipPlans:
@@ -64,37 +52,80 @@ def plan(index: VideoIndex, video: Video, sampling: Sampling) -> ClipPlans:
     )
 
 
-def _read(path: str, index: VideoIndex, plans: ClipPlans, spec: InputSpec) -> Iterator[Clip | VideoEnd]:
-    info = index.info
-    wanted = plans.frames()
-    with open_video(path) as (container, stream):
-        reader = FrameReader(container, stream, index)
-        make_picture = PictureMaker(spec)
-        window: dict[int, UInt8Array] = {}
-        done = 0
-        clip = plans[0]
-        for number, frame in reader.read(map(int, wanted)):
-            if number == wanted[0]:
-                info = _as_shown(info, Orientation(frame), frame)
+def _new_clip(spec: InputSpec, sampling: Sampling) -> UInt8Array:
+    return np.empty((sampling.length, spec.num_channels, *spec.size), np.uint8)
+
+
+@dataclass
+class _Reading:
+    """The clips of one video; begun again, it goes on after those that it has given."""
+
+    path: str
+    plans: ClipPlans
+    spec: InputSpec
+    threads: int
+    room: Callable[[], UInt8Array]
+    given: int = 0
+
+    def items(self, index: VideoIndex) -> Iterator[Clip | VideoEnd]:
+        given_before = self.given
+        with open_video(self.path) as (container, stream):
+            reader = FrameReader(container, stream, index, self.plans.frames(), threads=self.threads)
+            pictures = _Pictures(reader, PictureMaker(self.spec))
+            for place, clip in enumerate(self.plans):
+                following = int(self.plans[place + 1].frames[0]) if place + 1 < len(self.plans) else len(index)
+                pixels = self.room()
+                pictures.fill(pixels, clip, kept_from=following)
+                if place >= given_before:
+                    self.given += 1
+                    yield _clip(pixels, clip, index)
+            yield VideoEnd(pictures.described(index.info), reader.decoded)
+
+
+class _Pictures:
+    """Pictures of a video's frames, each made once; those that later clips need too are kept."""
+
+    def __init__(self, frames: Iterable[tuple[int, av.VideoFrame]], make: PictureMaker):
+        self._frames, self._make = iter(frames), make
+        self._kept: dict[int, UInt8Array] = {}
+        self._first: av.VideoFrame | None = None
+
+    def fill(self, pixels: UInt8Array, clip: ClipPlan, *, kept_from: int) -> None:
+        """Put a clip's pictures into (T, C, H, W) ``pixels``; kept_from: the first frame that later clips need."""
+        for place, number in enumerate(map(int, clip.frames)):
+            if place and number == clip.frames[place - 1]:
+                pixels[place] = pixels[place - 1]
+            elif number in self._kept:
+                pixels[place] = self._kept[number]
+            else:
+                self._read_to(number, pixels[place])
+                if number >= kept_from:
+                    self._kept[number] = pixels[place].copy()
+        for number in [number for number in self._kept if number < kept_from]:
+            del self._kept[number]
+
+    def _read_to(self, wanted: int, room: UInt8Array) -> None:
+        """Make the picture of frame ``wanted``; keep those on the way, which later clips ask for."""
+        for number, frame in self._frames:
+            self._first = self._first or frame
+            picture = room if number == wanted else np.empty_like(room)
             try:
-                window[number] = make_picture(frame)
+                self._make(frame, picture)
             except (av.FFmpegError, ValueError, MemoryError) as error:
                 raise VideoError(f"frame {number} cannot be resized ({error})") from None
-            while done < len(plans) and clip.frames[-1] <= number:
-                yield _clip(clip, window, index)
-                done += 1
-                clip = plans[min(done, len(plans) - 1)]
-            for old in [n for n in window if n < clip.frames[0]]:
-                del window[old]
-        yield VideoEnd(info, reader.decoded)
+            if number == wanted:
+                return
+            self._kept[number] = picture
+
+    def described(self, info: VideoInfo) -> VideoInfo:
+        """``info`` with the size and rotation that the frames turned out to have."""
+        assert self._first is not None
+        frame, orientation = self._first, Orientation(self._first)
+        width, height = (frame.height, frame.width) if orientation.transposed else (frame.width, frame.height)
+        return replace(info, width=width, height=height, rotation=orientation.rotation)
 
 
-def _clip(clip_plan: ClipPlan, window: dict[int, UInt8Array], index: VideoIndex) -> Clip:
-    first, last = int(clip_plan.frames[0]), int(clip_plan.frames[-1])
-    frames = np.stack([window[int(number)] for number in clip_plan.frames])
-    return Clip(frames, float(index.seconds[first]), index.frame_ends(last), clip_plan.padded_frames)
-
-
-def _as_shown(info: VideoInfo, orientation: Orientation, frame: av.VideoFrame) -> VideoInfo:
-    width, height = (frame.height, frame.width) if orientation.transposed else (frame.width, frame.height)
-    return replace(info, width=width, height=height, rotation=orientation.rotation)
+def _clip(pixels: UInt8Array, clip: ClipPlan, index: VideoIndex) -> Clip:
+    first, last = int(clip.frames[0]), int(clip.frames[-1])
+    seconds = float(index.seconds[first]), index.frame_ends(last)
+    return Clip(pixels.transpose(0, 2, 3, 1), *seconds, clip.padded_frames)

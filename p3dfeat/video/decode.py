@@ -1,6 +1,6 @@
 """Decoding exactly the frames asked for, each at most once, seeking only where that saves decoding."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import chain
 from typing import Final
 
@@ -11,10 +11,13 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from p3dfeat.errors import VideoError
+from p3dfeat.types import Int64Array
 from p3dfeat.video.index import VideoIndex
 
 # Decoding on to a frame at most this far ahead is cheaper than a seek, which empties the decoder's pipeline.
 SEEK_GAIN: Final = 12
+# Whose decoders can be told to leave out frames that no other frame refers to, and do so exactly.
+CODECS_LEAVING_OUT: Final = frozenset({"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4"})
 
 
 class IrregularTimestampsError(Exception):
@@ -22,26 +25,36 @@ class IrregularTimestampsError(Exception):
 
 
 class FrameReader:
-    """Reads frames by number from a video just opened.
+    """Reads the ``wanted`` frames, whose numbers rise strictly, of a video just opened; goes through it once.
 
+    Iterating yields (number, frame) and raises VideoError, IrregularTimestampsError.
     decoded: how many frames the decoder has delivered so far, wanted or not.
     """
 
-    def __init__(self, container: InputContainer, stream: VideoStream, index: VideoIndex):
+    def __init__(
+        self, container: InputContainer, stream: VideoStream, index: VideoIndex, wanted: Int64Array, *, threads: int = 0
+    ):
+        """threads: of the decoder; 0: one a core."""
         self._container, self._stream, self._index = container, stream, index
+        self._wanted = wanted
         stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = threads
         self.decoded = 0
         self._next = 0
         self._seeks_forward = True
+        self._leaves_out = (
+            stream.codec_context.codec.canonical_name in CODECS_LEAVING_OUT
+            and index.timestamps is not None
+            and len(wanted) < len(index)
+        )
         self._frames = self._decode(0)
 
-    def read(self, numbers: Iterable[int]) -> Iterator[tuple[int, VideoFrame]]:
-        """Yield (number, frame) for ``numbers``, which rise strictly. Raises VideoError, IrregularTimestampsError."""
-        for wanted in numbers:
-            keyframe = self._index.keyframe_before(wanted)
+    def __iter__(self) -> Iterator[tuple[int, VideoFrame]]:
+        keyframes = self._index.keyframes[np.searchsorted(self._index.keyframes, self._wanted, side="right") - 1]
+        for number, keyframe in zip(self._wanted.tolist(), keyframes.tolist(), strict=True):
             if self._seeks_forward and keyframe > self._next + SEEK_GAIN:
                 self._seek(keyframe)
-            yield wanted, self._advance_to(wanted)
+            yield number, self._advance_to(number)
 
     def _advance_to(self, wanted: int) -> VideoFrame:
         for number, frame in self._frames:
@@ -88,7 +101,7 @@ class FrameReader:
         """
         counted = 0
         try:
-            for frame in self._container.decode(self._stream):
+            for frame in self._decoded():
                 self.decoded += 1
                 number = self._number(frame, counted)
                 counted += 1
@@ -102,6 +115,22 @@ class FrameReader:
             where = f"frame {self._next} at {self._seconds(self._next)}"
             raise VideoError(f"damaged: {where} does not decode ({error.strerror})") from None
 
+    def _decoded(self) -> Iterator[VideoFrame]:
+        """All frames from here on, less those that are neither wanted nor needed to decode others."""
+        context = self._stream.codec_context
+        for packet in self._container.demux(self._stream):
+            if self._leaves_out:
+                context.skip_frame = "NONREF" if self._is_unwanted(packet.pts) else "DEFAULT"
+            yield from packet.decode()
+
+    def _is_unwanted(self, timestamp: int | None) -> bool:
+        assert self._index.timestamps is not None
+        if timestamp is None:
+            return False
+        number = np.searchsorted(self._index.timestamps, timestamp)
+        place = np.searchsorted(self._wanted, number)
+        return bool(place == len(self._wanted) or self._wanted[place] != number)
+
     def _number(self, frame: VideoFrame, counted: int) -> int:
         """Number of a decoded frame; -1 for one shown before the first that counts."""
         timestamps = self._index.timestamps
@@ -109,6 +138,8 @@ class FrameReader:
             return counted
         if frame.pts is None:
             raise IrregularTimestampsError
+        if self._next < len(timestamps) and frame.pts == timestamps[self._next]:  # nearly always
+            return self._next
         if frame.pts < timestamps[0]:
             return -1
         number = int(np.searchsorted(timestamps, frame.pts))

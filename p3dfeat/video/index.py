@@ -50,10 +50,6 @@ class VideoIndex:
         """Seconds at which frame ``number`` gives way to the next."""
         return float(self.seconds[number + 1]) if number + 1 < len(self) else self.end_seconds
 
-    def keyframe_before(self, number: int) -> int:
-        """Number of the last keyframe at or before frame ``number``."""
-        return int(self.keyframes[np.searchsorted(self.keyframes, number, side="right") - 1])
-
     def counted(self) -> "VideoIndex":
         """The same frames, found by counting instead of by timestamp; seeking is then out of the question."""
         return replace(self, timestamps=None, keyframes=np.zeros(1, np.int64))

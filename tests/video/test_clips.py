@@ -11,9 +11,9 @@ import pytest
 
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import VideoError
-from p3dfeat.types import Clip, Video
-from p3dfeat.video import VideoStart, index_video, read_clips
+from p3dfeat.types import Clip, Video, VideoStart
 from p3dfeat.video import decode as decode_module
+from p3dfeat.video import index_video, read_clips
 from tests.users import as_ordinary_user
 from tests.videos import CODINGS, Coding, number_of, numbered_frames, numbered_video, write_audio, write_video
 
@@ -148,8 +148,8 @@ class Seeking:
         place = self._land(int(np.searchsorted(self._keys, offset)))
         self._container.seek(int(self._keys[min(max(place, 0), len(self._keys) - 1)]), stream=stream)
 
-    def decode(self, stream):
-        return self._container.decode(stream)
+    def demux(self, stream):
+        return self._container.demux(stream)
 
 
 @pytest.mark.parametrize(
@@ -168,8 +168,8 @@ def test_wherever_a_seek_lands_the_frames_are_the_ones_asked_for(tmp_path, land,
     wanted = [100, 101, 230, 399]
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
-        reader = decode_module.FrameReader(Seeking(container, index, land), stream, index)
-        found = [number_of(frame.to_ndarray(format="rgb24")) for _, frame in reader.read(wanted)]
+        reader = decode_module.FrameReader(Seeking(container, index, land), stream, index, np.array(wanted))
+        found = [number_of(frame.to_ndarray(format="rgb24")) for _, frame in reader]
     assert found == wanted
     assert reader.decoded <= most_decoded
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from p3dfeat.config import InputSpec, Sampling
-from p3dfeat.types import Clip, Video
-from p3dfeat.video import VideoEnd, index_video, plan, read_clips
+from p3dfeat.types import Clip, Video, VideoEnd
+from p3dfeat.video import index_video, plan, read_clips
 from p3dfeat.video.decode import FrameReader
 from p3dfeat.video.index import open_video
 from tests.videos import CODINGS, number_of, numbered_video
@@ -69,12 +69,24 @@ def test_a_sparse_plan_seeks_where_that_saves_decoding(name, tmp_path):
     assert end.frames_decoded < 250
 
 
+@pytest.mark.parametrize("name", ["h264 with B-frames", "hevc"])
+def test_frames_that_nobody_refers_to_are_left_out_unless_wanted(name, tmp_path):
+    coding = CODINGS[name]
+    path = str(numbered_video(tmp_path / f"v{coding.suffix}", 90, coding=coding))
+    for first in range(3):  # whichever frames are wanted
+        video = Video("v", path, path, start_seconds=first / 25)
+        items = list(read_clips(video, SPEC, Sampling(clips=None, stride=48, step=3)))
+        found = [number_of(frame) for item in items if isinstance(item, Clip) for frame in item.frames[:13]]
+        assert found[:13] == list(range(first, first + 39, 3))
+        assert items[-1].frames_decoded < 75
+
+
 @pytest.mark.parametrize("wanted", [[0], [199], [0, 199], [39, 40, 41, 119, 120, 121], list(range(0, 200, 13))])
 def test_single_frames_come_exactly_across_keyframes(coded, wanted):
     index = index_video(coded)
     with open_video(coded) as (container, stream):
-        reader = FrameReader(container, stream, index)
-        found = [(n, number_of(frame.to_ndarray(format="rgb24"))) for n, frame in reader.read(wanted)]
+        reader = FrameReader(container, stream, index, np.array(wanted))
+        found = [(n, number_of(frame.to_ndarray(format="rgb24"))) for n, frame in reader]
     assert found == [(n, n) for n in wanted]
 
 

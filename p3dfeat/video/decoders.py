@@ -1,0 +1,293 @@
+"""Decoder processes: videos are decoded ahead of the net, and a decoder that crashes costs one video.
+
+A clip's pixels cross in memory that both sides share. What a decoder says comes as JSON: it has read a file that nobody
+vouches for, and must not be able to make this process do more than store a wrong number.
+"""
+
+import json
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from math import prod
+from multiprocessing import connection
+from typing import Any, Final, Self
+
+import numpy as np
+
+from p3dfeat.config import InputSpec, Sampling
+from p3dfeat.errors import P3DFeatError, UsageError, VideoError
+from p3dfeat.types import Clip, Video, VideoEnd, VideoInfo, VideoStart
+
+CLIPS_AHEAD: Final = 24  # decoded but not yet taken, a process; bounds memory
+VIDEOS_AHEAD: Final = 2  # given to a process: while a net runs, nobody hands out the next
+MOST_WORKERS: Final = 4  # beside a net on the same cores; more would only hold memory
+
+# With this process's path, so that a p3dfeat that was found by a changed sys.path is found there too.
+_START: Final = (
+    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
+    "from p3dfeat.video.worker import main; main(int(sys.argv[2]), int(sys.argv[3]))"
+)
+
+Read = VideoStart | Clip | VideoEnd | VideoError
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the next videos are read for, and how many clips the shared memory holds."""
+
+    spec: InputSpec
+    sampling: Sampling
+    slots: int
+
+    @property
+    def clip_shape(self) -> tuple[int, int, int, int]:
+        """(T, C, H, W)"""
+        return self.sampling.length, self.spec.num_channels, *self.spec.size
+
+    def slot_views(self, memory: mmap.mmap) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
+        """The clips that ``memory`` holds, (T, C, H, W) uint8 each."""
+        return list(np.frombuffer(memory, np.uint8).reshape(self.slots, *self.clip_shape))
+
+
+@dataclass(frozen=True)
+class Job:
+    """A video to read, with so many threads for its decoder."""
+
+    video: Video
+    threads: int
+
+
+class Decoders:
+    """Processes that read videos ahead of whoever asks; for use in a with statement.
+
+    One is started at once, so that it is ready when the model is; the others when there are videos for them.
+    Raises P3DFeatError where such a process does not start.
+    """
+
+    def __init__(self, workers: int | None = None):
+        """workers: so many processes at most; None: one for each core, four at most."""
+        if workers is not None and workers < 1:
+            raise UsageError(f"workers {workers}: must be at least 1")
+        self._cores = usable_cores()
+        self._workers = workers or min(MOST_WORKERS, self._cores)
+        self._processes = [_Process()]
+
+    def read(
+        self, videos: Iterable[Video], spec: InputSpec, sampling: Sampling
+    ) -> Generator[tuple[Video, Read], None, None]:
+        """What ``read_clips`` yields for each video in turn, while the next ones are already being decoded.
+
+        A clip's pixels may be overwritten as soon as the next item is asked for. A VideoError ends its video only.
+        """
+        task = Task(spec, sampling, CLIPS_AHEAD)
+        waiting = deque(videos)
+        threads = max(1, self._cores // max(1, min(self._workers, len(waiting))))
+        ahead: deque[_Reading] = deque()
+        for process in self._processes:
+            process.prepare(task)
+        try:
+            while waiting or ahead:
+                while waiting and (idle := self._with_room(task)) is not None:
+                    ahead.append(idle.take(Job(waiting.popleft(), threads)))
+                reading = ahead[0]
+                while not reading.items:
+                    self._gather(task)
+                item, done_with = reading.items.popleft()
+                yield reading.video, item
+                done_with()
+                if isinstance(item, VideoEnd | VideoError):
+                    ahead.popleft()
+        finally:
+            for process in [process for process in self._processes if process.busy]:
+                self._processes.remove(process)
+                process.kill()
+
+    def _with_room(self, task: Task) -> "_Process | None":
+        """The process with the least to do, or a new one, or None where all have enough."""
+        least = min(self._processes, key=lambda process: len(process.readings), default=None)
+        if (least is None or least.busy) and len(self._processes) < self._workers:
+            least = _Process()
+            least.prepare(task)
+            self._processes.append(least)
+        return least if least is not None and len(least.readings) < VIDEOS_AHEAD else None
+
+    def _gather(self, task: Task) -> None:
+        """Wait until some process says something; take in all that has been said. Replace those that died."""
+        for process in connection.wait([process for process in self._processes if process.busy]):  # type: ignore[misc]
+            assert isinstance(process, _Process)
+            try:
+                process.listen()
+            except EOFError:
+                left = process.bury()
+                self._processes.remove(process)
+                if left:
+                    successor = _Process()
+                    successor.prepare(task)
+                    successor.take_over(left)
+                    self._processes.append(successor)
+
+    def close(self) -> None:
+        """End all processes."""
+        for process in self._processes:
+            process.kill()
+        self._processes.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def usable_cores() -> int:
+    """How many processor cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass
+class _Reading:
+    """A video that a process was given, and what it has said of it: items, with what to call when one is used up."""
+
+    job: Job
+    items: deque[tuple[Read, Callable[[], None]]] = field(default_factory=deque)
+
+    @property
+    def video(self) -> Video:
+        return self.job.video
+
+
+class _Process:
+    """One decoder process, seen from here."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        self._memory_file = _shared_file()
+        arguments = [json.dumps(sys.path), str(theirs.fileno()), str(self._memory_file)]
+        with theirs, _interrupts_held():
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _START, *arguments],
+                pass_fds=(theirs.fileno(), self._memory_file),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+        self._connection = connection.Connection(ours.detach())
+        self.readings: deque[_Reading] = deque()  # the first is being read
+        self._started = False
+        self._slots: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
+
+    def fileno(self) -> int:
+        """For ``connection.wait``."""
+        return self._connection.fileno()
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.readings)
+
+    def prepare(self, task: Task) -> None:
+        size = task.slots * prod(task.clip_shape)
+        os.ftruncate(self._memory_file, size)
+        self._slots = task.slot_views(mmap.mmap(self._memory_file, size))
+        self._tell(task)
+
+    def take(self, job: Job) -> _Reading:
+        reading = _Reading(job)
+        self.readings.append(reading)
+        self._tell(job)
+        return reading
+
+    def take_over(self, readings: Iterable[_Reading]) -> None:
+        """Read what a process that died was still to read."""
+        for reading in readings:
+            self.readings.append(reading)
+            self._tell(reading.job)
+
+    def listen(self) -> None:
+        """Take in what the process has said. Raises EOFError where it is dead."""
+        while True:
+            try:
+                message = json.loads(self._connection.recv_bytes())
+            except ConnectionError:
+                raise EOFError from None
+            if "bug" in message:
+                raise RuntimeError(f"in a decoder process:\n{message['bug']}")
+            if "ready" in message:
+                self._started = True
+            else:
+                self._hear(message)
+            if not self._connection.poll():
+                return
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        reading = self.readings[0]
+        if "clip" in message:
+            slot, start, end, padded = message["clip"]
+            clip = Clip(self._slots[slot].transpose(0, 2, 3, 1), start, end, padded)
+            reading.items.append((clip, lambda: self._tell(slot)))
+        elif "num_clips" in message:
+            reading.items.append((VideoStart(message["num_clips"]), _nothing))
+        else:
+            ended = VideoError(message["error"]) if "error" in message else _video_end(message)
+            reading.items.append((ended, _nothing))
+            self.readings.popleft()
+
+    def _tell(self, message: object) -> None:
+        with suppress(ConnectionError):  # it is dead, as listening to it will show
+            self._connection.send(message)
+
+    def bury(self) -> list[_Reading]:
+        """After its death: fail the video that it was reading; return those that it had not begun."""
+        code = self._process.wait()
+        if not self._started:
+            raise P3DFeatError(f"a decoder process ended as it started ({_ending(code)}); see what it printed above")
+        reading, *left = self.readings
+        reading.items.append((VideoError(f"its decoder crashed ({_ending(code)})"), _nothing))
+        self.kill()
+        return left
+
+    def kill(self) -> None:
+        self.readings.clear()
+        self._connection.close()
+        self._process.kill()
+        self._process.wait()
+        os.close(self._memory_file)
+
+
+def _nothing() -> None:
+    """What is to be done about an item that holds no shared memory."""
+
+
+def _video_end(message: dict[str, Any]) -> VideoEnd:
+    return VideoEnd(VideoInfo(**message["info"]), message["frames_decoded"])
+
+
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"exit {code}"
+    name = signal.Signals(-code).name
+    return f"{name}: perhaps out of memory" if name == "SIGKILL" else name
+
+
+def _shared_file() -> int:
+    """A file without a name, which nothing is left of when its holders are gone."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("p3dfeat-clips")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """A process that is started in here is deaf to Ctrl-C and the like: this one decides what to do about them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,93 @@
+"""A decoder process, from inside: reads the videos it is told to, until whoever started it is gone."""
+
+import json
+import mmap
+import os
+import threading
+import time
+import traceback
+from collections import deque
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from typing import Any
+
+from p3dfeat.errors import VideoError
+from p3dfeat.types import Clip, UInt8Array, VideoStart
+from p3dfeat.video.clips import read_clips
+from p3dfeat.video.decoders import Job, Task
+
+
+def main(connection_file: int, memory_file: int) -> None:
+    """Serve the process at the other end of the connection; return when it closes its end."""
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    Worker(Connection(connection_file), memory_file).serve()
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent has ended, even where FFmpeg never returns."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+class Worker:
+    """Reads one video after the other, a clip into each slot of the shared memory that is free."""
+
+    def __init__(self, connection: Connection, memory_file: int):
+        self._connection, self._memory_file = connection, memory_file
+        self._jobs: deque[Job] = deque()
+        self._task: Task | None = None
+        self._slots: list[UInt8Array] = []
+        self._free: list[int] = []
+
+    def serve(self) -> None:
+        try:
+            self._say({"ready": True})
+            while True:
+                while not self._jobs:
+                    self._listen()
+                self._read(self._jobs.popleft())
+        except (EOFError, ConnectionError):  # the other end is closed
+            return
+        except Exception:
+            self._say({"bug": traceback.format_exc()})
+
+    def _read(self, job: Job) -> None:
+        assert self._task is not None
+        try:
+            items = read_clips(
+                job.video, self._task.spec, self._task.sampling, threads=job.threads, room=self._free_slot
+            )
+            for item in items:
+                if isinstance(item, VideoStart):
+                    self._say({"num_clips": item.num_clips})
+                elif isinstance(item, Clip):
+                    self._say({"clip": [self._free.pop(), item.start_seconds, item.end_seconds, item.padded_frames]})
+                else:
+                    self._say({"info": asdict(item.info), "frames_decoded": item.frames_decoded})
+        except VideoError as error:
+            self._say({"error": str(error)})
+        except MemoryError:
+            self._say({"error": "needs more memory than there is"})
+
+    def _free_slot(self) -> UInt8Array:
+        """The slot used last of those that are free: it may still be in the processor's cache. (T, C, H, W) uint8"""
+        while not self._free or self._connection.poll():
+            self._listen()
+        return self._slots[self._free[-1]]
+
+    def _listen(self) -> None:
+        """Wait for a message and take note of it."""
+        message = self._connection.recv()
+        if isinstance(message, int):
+            self._free.append(message)
+        elif isinstance(message, Job):
+            self._jobs.append(message)
+        else:
+            assert isinstance(message, Task)
+            self._task = message
+            self._slots = message.slot_views(mmap.mmap(self._memory_file, os.fstat(self._memory_file).st_size))
+            self._free = list(range(message.slots))
+
+    def _say(self, message: dict[str, Any]) -> None:
+        self._connection.send_bytes(json.dumps(message).encode())

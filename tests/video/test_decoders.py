@@ -1,0 +1,167 @@
+"""Decoder processes give what reading in this process gives, in order; one that dies costs the video it was reading."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from p3dfeat.config import InputSpec, Sampling
+from p3dfeat.errors import P3DFeatError, VideoError
+from p3dfeat.types import Clip, Video, VideoEnd, VideoStart
+from p3dfeat.video import decoders as decoders_module
+from p3dfeat.video import read_clips
+from p3dfeat.video.decoders import CLIPS_AHEAD, Decoders
+from tests.videos import numbered_video
+
+SPEC = InputSpec(resize=(48, 64), crop=(40, 40))
+SAMPLING = Sampling(clips=3)
+
+
+@pytest.fixture
+def videos(tmp_path):
+    return [Video(f"v{n}", str(numbered_video(tmp_path / f"{n}.mp4", 20 + 7 * n)), f"v{n}") for n in range(6)]
+
+
+def taken(items):
+    """Items whose clips no longer lie in shared memory, as text that can be compared."""
+    found = []
+    for video, item in items:
+        if isinstance(item, Clip):
+            pixels = item.frames.tobytes()
+            found.append((video.id, item.frames.shape, hash(pixels), item.start_seconds, item.end_seconds))
+        else:
+            found.append((video.id, repr(item)))
+    return found
+
+
+def here(videos, sampling=SAMPLING):
+    for video in videos:
+        for item in read_clips(video, SPEC, sampling):
+            yield video, item
+
+
+def pids(decoders):
+    return [process._process.pid for process in decoders._processes]
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_processes_give_what_reading_here_gives_in_the_same_order(videos, workers):
+    with Decoders(workers) as decoders:
+        assert taken(decoders.read(videos, SPEC, SAMPLING)) == taken(here(videos))
+
+
+def test_the_same_processes_read_again_for_another_task(videos):
+    other = Sampling(stride=5, clips=None, length=8)
+    with Decoders(2) as decoders:
+        first = taken(decoders.read(videos, SPEC, SAMPLING))
+        before = pids(decoders)
+        assert taken(decoders.read(videos, SPEC, other)) == taken(here(videos, other))
+        assert taken(decoders.read(videos, SPEC, SAMPLING)) == first
+        assert pids(decoders) == before
+
+
+def test_more_clips_than_the_shared_memory_holds(tmp_path):
+    video = Video("v", str(numbered_video(tmp_path / "v.mp4", 90)), "v")
+    dense = Sampling(stride=1, clips=None)
+    with Decoders(2) as decoders:
+        found = taken(decoders.read([video, video], SPEC, dense))
+    assert len(found) == 2 * (75 + 2)
+    assert 2 * CLIPS_AHEAD < 75
+    assert found == taken(here([video, video], dense))
+
+
+def test_a_video_that_cannot_be_read_costs_itself_alone(tmp_path, videos):
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    among = [*videos[:2], Video("broken", str(broken), "broken"), *videos[2:]]
+    with Decoders(2) as decoders:
+        found = list(decoders.read(among, SPEC, SAMPLING))
+    failed = [(video.id, str(item)) for video, item in found if isinstance(item, VideoError)]
+    assert failed == [("broken", failed[0][1])]
+    assert "not a video" in failed[0][1]
+    assert [video.id for video, item in found if isinstance(item, VideoEnd)] == [video.id for video in videos]
+
+
+@pytest.mark.parametrize("kill", [signal.SIGSEGV, signal.SIGKILL])
+def test_a_process_that_dies_costs_the_video_it_was_reading(tmp_path, videos, kill):
+    long = Video("long", str(numbered_video(tmp_path / "long.mp4", 200)), "long")
+    dense = Sampling(stride=1, clips=None)  # more clips than it can be ahead: it is certainly still at it
+    ended = {}
+    with Decoders(1) as decoders:
+        for video, item in decoders.read([videos[0], long, *videos[1:]], SPEC, dense):
+            if video is long and isinstance(item, VideoStart):
+                os.kill(pids(decoders)[0], kill)
+            if isinstance(item, VideoEnd | VideoError):
+                ended[video.id] = item
+    assert list(ended) == ["v0", "long", "v1", "v2", "v3", "v4", "v5"]
+    assert kill.name in str(ended["long"])
+    assert [id for id, item in ended.items() if isinstance(item, VideoError)] == ["long"]
+
+
+def test_processes_end_when_nobody_listens_any_more(videos):
+    with Decoders(3) as decoders:
+        reading = decoders.read(videos, SPEC, Sampling(stride=1, clips=None))
+        next(reading)
+        started = pids(decoders)
+        reading.close()
+        assert not [pid for pid in started if pid not in pids(decoders) and alive(pid)]
+        assert taken(decoders.read(videos, SPEC, SAMPLING)) == taken(here(videos))
+        started += pids(decoders)
+    assert not [pid for pid in started if alive(pid)]
+
+
+def test_processes_end_when_their_parent_is_killed(tmp_path, videos):
+    script = f"""
+import time
+from p3dfeat.video.decoders import Decoders
+from p3dfeat.config import InputSpec, Sampling
+from p3dfeat.types import Video
+decoders = Decoders(1)
+spec = InputSpec(resize=(48, 64))
+items = decoders.read([Video("v", {videos[0].path!r}, "v")], spec, Sampling(stride=1, clips=None))
+next(items)
+print(decoders._processes[0]._process.pid, flush=True)
+time.sleep(60)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    child = int(parent.stdout.readline())
+    assert alive(child)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 10
+    while alive(child) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not alive(child)
+
+
+def test_a_decoder_that_does_not_start_is_an_error_not_a_loop(videos, monkeypatch):
+    monkeypatch.setattr(decoders_module, "_START", "import sys; sys.exit(7)")
+    with Decoders(1) as decoders, pytest.raises(P3DFeatError, match=r"as it started \(exit 7\)"):
+        list(decoders.read(videos, SPEC, SAMPLING))
+
+
+def test_a_bug_in_a_decoder_ends_the_run_with_its_traceback(videos, monkeypatch):
+    code = "import p3dfeat.video.worker as w; w.read_clips = lambda *a, **k: 1 / 0;"
+    monkeypatch.setattr(
+        decoders_module, "_START", decoders_module._START.replace("from p3dfeat", code + "from p3dfeat")
+    )
+    with Decoders(1) as decoders, pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        list(decoders.read(videos, SPEC, SAMPLING))
+
+
+def test_a_decoder_prints_nothing_on_stdout(videos, monkeypatch, capfd):
+    monkeypatch.setattr(decoders_module, "_START", "print('noise');" + decoders_module._START)
+    with Decoders(1) as decoders:
+        assert taken(decoders.read(videos, SPEC, SAMPLING)) == taken(here(videos))
+    assert capfd.readouterr().out == ""
