@@ -71,7 +71,12 @@ class TorchEngine(Engine):
         """A number of clips that keeps this device busy; less once memory has run out."""
         if self._size is None:
             self._size = self._found_size()
-        return min(self._size, self._fitting.limit or self._size)
+        return min(self._size, self.limit or self._size)
+
+    @property
+    def limit(self) -> int | None:
+        """Clips that are started together since memory has run out; None while all batches have fitted."""
+        return self._fitting.limit
 
     @property
     def capture_failure(self) -> str | None:

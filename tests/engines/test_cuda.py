@@ -310,7 +310,7 @@ def test_a_batch_that_no_gpu_holds_goes_in_parts():
         found = engine.run(Batch(many))["pool5"]
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert engine._fitting.limit is not None
+    assert engine.limit is not None
     assert np.allclose(found, np.concatenate([expected] * 400), rtol=1e-3, atol=1e-4)
 
 
