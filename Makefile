@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test lint format types imports ci reference bench screenshot camera-model camera-accuracy clean
+.PHONY: help setup demo test lint format types imports ci reference bench screenshot camera-model camera-accuracy bench-gpu clean
 
 help:  ## show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -42,6 +42,9 @@ reference: setup  ## full-size nets against the stored results of Caffe and MXNe
 
 bench: setup  ## how fast each engine is, beside plain PyTorch
 	@$(BIN)/python -m benchmarks.engines
+
+bench-gpu: setup  ## clips a second on a CUDA GPU, and end to end with CLIPS=folder of videos; writes benchmarks/gpu.md
+	@$(BIN)/python -m benchmarks.gpu $(CLIPS)
 
 screenshot: setup  ## redraw docs/terminal.svg
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m examples.screenshot

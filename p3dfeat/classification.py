@@ -17,6 +17,7 @@ from p3dfeat.sources import as_texts, find_videos
 from p3dfeat.types import Classification, Failure, Features, Span, Video, best_predictions
 from p3dfeat.video import Decoders
 from p3dfeat.zoo import Model, load_model
+from p3dfeat.zoo.cache import cache_folder_if_any
 
 SHORT_RUN_VIDEOS: Final = 10  # so few that it counts how long an engine takes to start
 
@@ -104,6 +105,8 @@ def classify_videos(
         device=device,
         precision=precision,
         short_run=len(videos) <= SHORT_RUN_VIDEOS,
+        cache_folder=cache_folder_if_any(),
+        weights_sha256=model.weights_sha256,
     )
     open_videos: dict[str, _Tally] = {}
     events = pipeline.describe(

@@ -23,6 +23,7 @@ from p3dfeat.store import FeatureWriter, Ledger, Settings, stored_ids
 from p3dfeat.types import Failure, Fetching, Video, VideoInfo
 from p3dfeat.video import Decoders, index_video, plan
 from p3dfeat.zoo import Model, load_model
+from p3dfeat.zoo.cache import cache_folder_if_any
 
 # What HDF5 takes for attributes, groups and headers, measured.
 FILE_OVERHEAD_BYTES: Final = 6000
@@ -131,6 +132,8 @@ def extract(
     layers: of the net, such as "pool5", "prob", "res5c".
     clips: uniformly spaced ones a video (default 20), or stride: one every so many frames.
     engine: "torch", "openvino", or "auto": the fastest that is installed and gives the numbers of plain torch.
+    device: "auto", "cpu", "cuda:1", "mps", or several GPUs: "cuda:0,cuda:1", "cuda:all".
+    batch_size: clips that go through the net together; None for what suits the device, on a GPU found by trying.
     step, fps, tail: see Sampling; step defaults to the model's own.
     workers: so many videos are decoded at once, each in a process of its own; None: one a core, four at most.
     limit: store at most so many videos.
@@ -223,6 +226,8 @@ class _Job:
             engine=settings.engine,
             device=settings.device,
             precision=settings.precision,
+            cache_folder=cache_folder_if_any(),
+            weights_sha256=loaded.weights_sha256,
         )
         return cls(loaded, sampling, engine, sys.maxsize if settings.limit is None else settings.limit)
 

@@ -16,12 +16,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from p3dfeat import pipeline
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.engines import Engine, make_engine
+from p3dfeat.engines.batching import work_through
 from p3dfeat.errors import NothingReadError, UsageError, VideoError
 from p3dfeat.nets import P3D, Architecture
 from p3dfeat.sources import as_texts, find_videos
 from p3dfeat.types import Batch, Clip, Video
 from p3dfeat.video import Decoders, read_clips
 from p3dfeat.zoo import Model, load_model
+from p3dfeat.zoo.cache import cache_folder_if_any
 
 MATRIX: Final = 2048  # rows and columns of the product whose rate is the machine's limit
 PRODUCTS: Final = 10  # a turn
@@ -39,7 +41,7 @@ class Measurement:
     batch_size: int
     rounds: int
     gflop_a_clip: float  # two a multiply-add
-    limit_gflops: float  # of a float32 matrix product of this machine's CPU or GPU
+    limit_gflops: float  # of float32 matrix products on this machine's CPU, or on the GPUs together
     model_clips_per_second: float
     videos: int  # measured; what follows is None without any
     clips: int  # of all of them
@@ -93,7 +95,15 @@ def measure(
     loaded = model if isinstance(model, Model) else load_model(model)
     loaded.check_sees_pictures()
     spec = loaded.card.input
-    runner = make_engine(loaded.net, spec, engine=engine, device=device, precision=precision)
+    runner = make_engine(
+        loaded.net,
+        spec,
+        engine=engine,
+        device=device,
+        precision=precision,
+        cache_folder=cache_folder_if_any(),
+        weights_sha256=loaded.weights_sha256,
+    )
     batch_size = batch_size or runner.batch_size
     sampling = loaded.sampling(clips=clips)
     videos, total, failed = _readable(as_texts(inputs), spec, sampling, limit)
@@ -111,7 +121,7 @@ def measure(
         batch_size=batch_size,
         rounds=rounds,
         gflop_a_clip=gflop_a_clip(loaded.card.architecture, spec.length, spec.size),
-        limit_gflops=2e-9 * MATRIX**3 * PRODUCTS / seconds["limit"],
+        limit_gflops=2e-9 * MATRIX**3 * PRODUCTS * len(work.matrices) / seconds["limit"],
         model_clips_per_second=work.net_clips / seconds["model"],
         videos=len(videos),
         clips=total,
@@ -159,19 +169,21 @@ class _Work:
         return -(-(self.clips or MODEL_BATCHES * self.batch_size) // self.batch_size) * self.batch_size
 
     @cached_property
-    def matrix(self) -> torch.Tensor:
-        return torch.ones(MATRIX, MATRIX, device=self.engine.device)
+    def matrices(self) -> list[torch.Tensor]:
+        """One a device."""
+        return [torch.ones(MATRIX, MATRIX, device=device) for device in str(self.engine.device).split(",")]
 
     def multiply(self) -> None:
         for _ in range(PRODUCTS):
-            result = torch.mm(self.matrix, self.matrix)
-        float(result[0, 0])  # a GPU has only then finished
+            results = [torch.mm(matrix, matrix) for matrix in self.matrices]
+        for result in results:
+            float(result[0, 0])  # a GPU has only then finished
 
     def run_net(self) -> None:
         shape = (self.batch_size, self.spec.length, *self.spec.size, self.spec.num_channels)
-        batch = Batch(np.full(shape, 127, np.uint8))
-        for _ in range(self.net_clips // self.batch_size):
-            self.engine.run(batch)
+        count = self.net_clips // self.batch_size
+        start, in_flight = self.engine.start, self.engine.in_flight
+        work_through(lambda frames: start(Batch(frames)), np.full(shape, 127, np.uint8), count, in_flight=in_flight)
 
     def decode(self) -> None:
         with closing(self.decoders.read(self.videos, self.spec, self.sampling)) as items:

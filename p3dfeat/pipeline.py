@@ -1,25 +1,43 @@
 """Videos -> clips -> batches -> features on one machine: decoders run ahead, batches fill across videos."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Protocol
 
 import numpy as np
 
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import UsageError, VideoError
-from p3dfeat.types import Batch, Clip, Failure, Features, FloatArray, Video, VideoEnd, VideoInfo, VideoStart
+from p3dfeat.types import (
+    Batch,
+    Clip,
+    Failure,
+    Features,
+    FloatArray,
+    Pending,
+    UInt8Array,
+    Video,
+    VideoEnd,
+    VideoInfo,
+    VideoStart,
+)
 from p3dfeat.video import Decoders, Read
 
 
 class Engine(Protocol):
     """What runs a net on batches."""
 
+    in_flight: int  # started batches that are worth having at once
+
     @property
     def batch_size(self) -> int: ...
 
-    def run(self, batch: Batch) -> dict[str, FloatArray]: ...
+    def start(self, batch: Batch) -> Pending:
+        """Begin with a batch. Its memory may be written over as soon as this returns."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -71,49 +89,103 @@ def describe(
     decoders: what reads the videos; None: processes that are started here and end here.
     A video that cannot be read costs only itself. Memory is bounded by the settings, not by the videos.
     """
-    batch_size = engine.batch_size if batch_size is None else batch_size
-    if batch_size < 1:
+    if batch_size is not None and batch_size < 1:
         raise UsageError(f"batch size {batch_size}: must be at least 1")
-    waiting: list[tuple[Video, Clip | VideoEnd | VideoError]] = []
+    room: UInt8Array | None = None  # for the clips of a batch; an engine has read them when it has started
+    group, started = _Group(), deque[_Group]()
+    size = batch_size or engine.batch_size
     with closing(decoded_ahead(videos, spec, sampling, decoders)) as decoded:
         for video, item in decoded:
-            if isinstance(item, VideoStart):
-                yield Started(video, item.num_clips)
-                continue
-            if isinstance(item, VideoError):  # what waits of this video need not be run any more
-                waiting = [entry for entry in waiting if entry[0].id != video.id]
-            waiting.append((video, replace(item, frames=item.frames.copy()) if isinstance(item, Clip) else item))
-            num_clips = sum(isinstance(entry[1], Clip) for entry in waiting)
-            if num_clips >= batch_size or not num_clips:
-                yield from _described(waiting, engine)
-                waiting = []
-    yield from _described(waiting, engine)
+            if isinstance(item, Clip):
+                if room is None:
+                    room = _room(size, item.frames.shape)
+                room[group.num_clips] = item.frames
+            group.add(video, item)
+            if room is not None and group.num_clips == size:
+                started.append(group.start(engine, room))
+                group = _Group()
+                size = batch_size or min(engine.batch_size, size)  # smaller once memory has run out
+            while len(started) >= engine.in_flight:
+                yield from started.popleft().events()
+            if not started and not group.num_clips:
+                yield from group.events()
+                group = _Group()
+    if room is not None and group.num_clips:
+        group.start(engine, room)
+    for last in (*started, group):
+        yield from last.events()
 
 
-def _described(waiting: list[tuple[Video, Clip | VideoEnd | VideoError]], engine: Engine) -> Iterator[Event]:
-    """Run the clips that wait as one batch; yield their features, a video at a time, and the videos' ends."""
-    clips = [item for _, item in waiting if isinstance(item, Clip)]
-    rows = engine.run(Batch(np.stack([clip.frames for clip in clips]))) if clips else {}
-    first = 0
-    while waiting:
-        video, item = waiting[0]
-        if isinstance(item, VideoEnd):
-            waiting.pop(0)
-            yield Finished(video, item.info)
-            continue
-        if isinstance(item, VideoError):
-            waiting.pop(0)
-            yield Failed(video, Failure(video.id, video.source, item))
-            continue
-        count = 0
-        while count < len(waiting) and waiting[count][0].id == video.id and isinstance(waiting[count][1], Clip):
-            count += 1
-        del waiting[:count]
-        part = slice(first, first + count)
-        seconds = np.array([(clip.start_seconds, clip.end_seconds) for clip in clips[part]], np.float64)
-        padded = sum(clip.padded_frames for clip in clips[part])
-        yield Described(video, Features({name: values[part] for name, values in rows.items()}, seconds, padded))
-        first += count
+def _room(batch_size: int, clip_shape: tuple[int, ...]) -> UInt8Array:
+    """(batch_size, T, H, W, C) uint8."""
+    try:
+        return np.empty((batch_size, *clip_shape), np.uint8)
+    except (MemoryError, ValueError):  # more than there is; more than can be counted
+        raise UsageError(f"batch size {batch_size}: its clips do not fit into memory; take a smaller one") from None
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A clip whose frames are in its group's batch."""
+
+    seconds: tuple[float, float]
+    padded_frames: int
+
+
+_Happening = VideoStart | _Row | VideoEnd | VideoError
+
+
+class _Group:
+    """The clips of one batch, and everything that happened around them, in order."""
+
+    def __init__(self) -> None:
+        self.num_clips = 0
+        self._happened: list[tuple[Video, _Happening]] = []
+        self._pending: Pending | None = None
+
+    def add(self, video: Video, item: Read) -> None:
+        if isinstance(item, Clip):
+            self._happened.append((video, _Row((item.start_seconds, item.end_seconds), item.padded_frames)))
+            self.num_clips += 1
+            return
+        if isinstance(item, VideoError):  # its clips here, which are the last ones, need not be run any more
+            while self._happened and self._happened[-1][0] == video and isinstance(self._happened[-1][1], _Row):
+                self._happened.pop()
+                self.num_clips -= 1
+        self._happened.append((video, item))
+
+    def start(self, engine: Engine, room: UInt8Array) -> "_Group":
+        """Let ``engine`` begin with the first rows of ``room``, which are this group's."""
+        self._pending = engine.start(Batch(room[: self.num_clips]))
+        return self
+
+    def events(self) -> Iterator[Event]:
+        """What happened, in order, with the features of clips that follow each other in a video together."""
+        rows = {} if self._pending is None else self._pending.result()
+        first = 0
+        for (video, is_row), entries in groupby(self._happened, key=lambda e: (e[0], isinstance(e[1], _Row))):
+            items = [item for _, item in entries]
+            if is_row:
+                part = slice(first, first + len(items))
+                yield _described(video, [item for item in items if isinstance(item, _Row)], rows, part)
+                first += len(items)
+            else:
+                yield from (_event(video, item) for item in items)
+
+
+def _described(video: Video, clips: Sequence[_Row], rows: Mapping[str, FloatArray], part: slice) -> Described:
+    seconds = np.array([clip.seconds for clip in clips], np.float64)
+    padded = sum(clip.padded_frames for clip in clips)
+    return Described(video, Features({name: values[part] for name, values in rows.items()}, seconds, padded))
+
+
+def _event(video: Video, item: _Happening) -> Event:
+    if isinstance(item, VideoStart):
+        return Started(video, item.num_clips)
+    if isinstance(item, VideoEnd):
+        return Finished(video, item.info)
+    assert isinstance(item, VideoError)
+    return Failed(video, Failure(video.id, video.source, item))
 
 
 def decoded_ahead(

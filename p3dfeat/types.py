@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,6 +105,14 @@ class Batch:
     def __post_init__(self) -> None:
         if self.frames.ndim != 5 or self.frames.dtype != np.uint8:
             raise ShapeError(f"batch: {self.frames.dtype} {self.frames.shape}; must be uint8 (N, T, H, W, C)")
+
+
+class Pending(Protocol):
+    """A batch that an engine has started."""
+
+    def result(self) -> dict[str, FloatArray]:
+        """Wait for {layer: (N, ...) float32} of its N clips."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,13 @@
 """Batches fill across videos, order does not depend on timing, a broken video costs itself alone."""
 
+import time
+
 import numpy as np
+import pytest
 
 from p3dfeat import pipeline
 from p3dfeat.config import InputSpec, Sampling
-from p3dfeat.errors import VideoError
+from p3dfeat.errors import UsageError, VideoError
 from p3dfeat.types import Batch, Clip, Video, VideoEnd, VideoStart
 from tests.videos import numbered_video
 
@@ -17,24 +20,39 @@ class Recorder:
 
     batch_size = 4
 
-    def __init__(self):
-        self.sizes = []
+    def __init__(self, in_flight=1):
+        self.sizes, self.in_flight = [], in_flight
+        self.waiting = self.most_waiting = 0
 
-    def run(self, batch: Batch):
+    def start(self, batch: Batch):
         self.sizes.append(len(batch.frames))
-        return {"pool5": batch.frames[:, 0, 0, 0, :1].astype(np.float32)}
+        self.waiting += 1
+        self.most_waiting = max(self.waiting, self.most_waiting)
+        return Waiting(self, {"pool5": batch.frames[:, 0, 0, 0, :1].astype(np.float32)})
+
+
+class Waiting:
+    """A batch in flight; its rows come when they are waited for."""
+
+    def __init__(self, engine, rows):
+        self.engine, self.rows = engine, rows
+
+    def result(self):
+        self.engine.waiting -= 1
+        return self.rows
 
 
 def made(monkeypatch, contents):
-    """Let decoders give what {id: (number of clips, exception at the end)} says, all in the same memory."""
+    """Let decoders give what {id: (number of clips, exception at the end, seconds a clip)} says, in one memory."""
     memory = np.empty((2, 16, 16, 1), np.uint8)
 
     class Made:
         def read(self, videos, spec, sampling):
             for video in videos:
-                count, failure = contents[video.id]
+                count, failure, *delay = contents[video.id]
                 yield video, VideoStart(count)
                 for number in range(count):
+                    time.sleep(*delay or [0])
                     memory[:] = 10 * int(video.id[1:]) + number
                     yield video, Clip(memory, float(number), number + 1.0, 0)
                     memory[:] = 255
@@ -97,6 +115,69 @@ def test_a_video_that_breaks_costs_itself_alone(monkeypatch):
     (failed,) = [e for e in events if isinstance(e, pipeline.Failed)]
     assert str(failed.failure.error) == "damaged"
     assert sum(engine.sizes) <= 6  # its last clip was waiting and was not run for nothing
+
+
+def told(events):
+    """Everything events say, comparable."""
+    return [
+        (
+            type(event).__name__,
+            event.video.id,
+            event.features.layers["pool5"].tolist() if isinstance(event, pipeline.Described) else None,
+            event.features.seconds.tolist() if isinstance(event, pipeline.Described) else None,
+        )
+        for event in events
+    ]
+
+
+def test_batches_in_flight_change_neither_the_events_nor_their_order(monkeypatch):
+    contents = {f"v{n}": (n % 5, VideoError("damaged") if n % 7 == 3 else None, 0.001 * (n % 2)) for n in range(24)}
+    videos = made(monkeypatch, contents)
+    one, three = Recorder(in_flight=1), Recorder(in_flight=3)
+    assert told(run(videos, one)) == told(run(videos, three))
+    assert one.sizes == three.sizes
+    assert (one.most_waiting, three.most_waiting) == (1, 3)
+    assert one.waiting == three.waiting == 0  # nothing was started and not waited for
+
+
+def test_a_video_that_breaks_after_batches_with_its_clips_were_started(monkeypatch):
+    contents = {"v1": (2, None), "v2": (9, VideoError("damaged")), "v3": (3, None)}
+    videos = made(monkeypatch, contents)
+    for in_flight in (1, 2, 3):
+        engine = Recorder(in_flight)
+        events = run(videos, engine)
+        ends = [told([e])[0][:2] for e in events if isinstance(e, pipeline.Finished | pipeline.Failed)]
+        assert ends == [("Finished", "v1"), ("Failed", "v2"), ("Finished", "v3")]
+        assert rows(events)["v1"] == [10, 11]
+        assert rows(events)["v3"] == [30, 31, 32]  # where v2's last clips had been
+        assert engine.sizes == [4, 4, 3]  # v2's last three made room for v3's
+
+
+def test_what_happens_before_any_clip_is_told_at_once(monkeypatch):
+    videos = made(monkeypatch, {"v1": (0, VideoError("damaged")), "v2": (400, None, 0.01)})
+    started = time.monotonic()
+    events = pipeline.describe(videos, engine=Recorder(), spec=SPEC, sampling=SAMPLING, batch_size=400)
+    kinds = [type(next(events)).__name__ for _ in range(3)]
+    events.close()
+    assert kinds == ["Started", "Failed", "Started"]
+    assert time.monotonic() - started < 3  # v2 takes four seconds
+
+
+def test_an_engine_whose_memory_runs_out_is_given_smaller_batches(monkeypatch):
+    class Shrinking(Recorder):
+        def start(self, batch):
+            self.batch_size = 2
+            return super().start(batch)
+
+    engine = Shrinking(in_flight=2)
+    assert rows(run(made(monkeypatch, {"v1": (9, None)}), engine)) == {"v1": [10 + n for n in range(9)]}
+    assert engine.sizes == [4, 2, 2, 1]
+
+
+@pytest.mark.parametrize("size", [10**13, 10**17])
+def test_a_batch_that_no_memory_holds_is_refused_in_one_line(monkeypatch, size):
+    with pytest.raises(UsageError, match=f"batch size {size}: its clips do not fit"):
+        run(made(monkeypatch, {"v1": (1, None)}), batch_size=size)
 
 
 def test_no_videos_no_events():

@@ -29,9 +29,16 @@ Model = Annotated[
 Engine = Annotated[
     str, typer.Option(metavar="auto|torch|openvino", help="What runs the net; auto is the fastest installed.")
 ]
-Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]|mps", help="Where the net runs.")]
-Precision = Annotated[str, typer.Option(metavar="auto|fp32|bf16|fp16", help="What it computes in; auto is fp32.")]
-BatchSize = Annotated[str, typer.Option(metavar="auto|N", help="Clips that go through the net together.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|cpu|cuda[:N]|mps", help="Where the net runs; cuda:0,cuda:1 or cuda:all for several GPUs."
+    ),
+]
+Precision = Annotated[str, typer.Option(metavar="auto|fp32|tf32|bf16|fp16", help="What it computes in; auto is fp32.")]
+BatchSize = Annotated[
+    str, typer.Option(metavar="auto|N", help="Clips that go through the net together; auto tries sizes on a GPU, once.")
+]
 Workers = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Videos decoded at once; default: one a core, four at most.")
 ]

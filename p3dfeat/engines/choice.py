@@ -1,14 +1,19 @@
 """Which engine runs a net: the one asked for, or the fastest that is here and gives the numbers of plain torch."""
 
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
 
 from p3dfeat.config import InputSpec
+from p3dfeat.engines.devices import pick_devices
+from p3dfeat.engines.engine import Engine
+from p3dfeat.engines.kept_sizes import KeptSizes
 from p3dfeat.engines.normalize import normalize
 from p3dfeat.engines.openvino_engine import OpenVINOEngine, openvino_installed
-from p3dfeat.engines.torch_engine import TorchEngine, pick_device
+from p3dfeat.engines.several import SeveralEngines
+from p3dfeat.engines.torch_engine import TorchEngine
 from p3dfeat.errors import UsageError
 from p3dfeat.nets import P3D
 from p3dfeat.types import Batch, UInt8Array
@@ -16,8 +21,6 @@ from p3dfeat.types import Batch, UInt8Array
 ENGINES: Final = ("auto", "torch", "openvino")
 TOLERANCE: Final = 1e-4  # relative L2 to plain torch in fp32; rounding alone gives 1e-6, a wrong net 1e-1
 SMALL: Final = 5_000_000  # weights; OpenVINO takes 0.2 s to load and build, in which such a net runs on 20 clips
-
-Engine = TorchEngine | OpenVINOEngine
 
 
 def make_engine(
@@ -29,19 +32,24 @@ def make_engine(
     device: str = "auto",
     precision: str = "auto",
     short_run: bool = False,
+    cache_folder: Path | None = None,
+    weights_sha256: str = "",
 ) -> Engine:
     """The engine of that name, made for ``net``.
 
     "auto" is OpenVINO where it is installed, the device is a CPU and the precision fp32, and where a made clip gives
     what plain torch gives; otherwise torch. short_run: so few clips that a small net has run on them before OpenVINO
-    is there.
+    is there, and no best batch size need be looked for.
+    device: one, or several GPUs, as for ``pick_devices``; batches are dealt to them in turn.
+    cache_folder, weights_sha256: where what is found out about these weights is kept; without both, nothing is.
     Raises UsageError for an engine, device, precision or layer that is not to be had.
     """
     if engine not in ENGINES:
         raise UsageError(f"engine {engine!r}: unknown; known are {', '.join(ENGINES)}")
     if not layers:
         raise UsageError("layers: none given; pool5 is the usual one")
-    on_cpu_in_full = pick_device(device).type == "cpu" and precision in ("auto", "fp32")
+    devices = pick_devices(device)
+    on_cpu_in_full = all(found.type == "cpu" for found in devices) and precision in ("auto", "fp32")
     if engine == "openvino":
         if not on_cpu_in_full:
             raise UsageError("engine 'openvino': computes in fp32 on the CPU; use --engine torch for other ways")
@@ -51,7 +59,11 @@ def make_engine(
         fused = _trusted(net, spec, layers)
         if fused is not None:
             return fused
-    return TorchEngine(net, spec, layers=layers, device=device, precision=precision)
+    kept = KeptSizes(cache_folder, weights_sha256) if cache_folder and weights_sha256 and not short_run else None
+    engines = [
+        TorchEngine(net, spec, layers=layers, device=str(found), precision=precision, kept=kept) for found in devices
+    ]
+    return engines[0] if len(engines) == 1 else SeveralEngines(engines)
 
 
 def _trusted(net: P3D, spec: InputSpec, layers: tuple[str, ...]) -> OpenVINOEngine | None:

@@ -7,17 +7,18 @@ import torch
 from torch import nn
 
 from p3dfeat.config import InputSpec
+from p3dfeat.engines.engine import Done, Engine
 from p3dfeat.engines.folding import folded
 from p3dfeat.engines.normalize import LEAST_DEVIATION
 from p3dfeat.errors import UsageError
 from p3dfeat.nets import P3D
 from p3dfeat.nets.p3d import Bottleneck, FlatBottleneck
-from p3dfeat.types import Batch, FloatArray
+from p3dfeat.types import Batch, Pending
 
 BATCH_SIZE: Final = 4  # clips; more gain nothing on a CPU and make results wait
 
 
-class OpenVINOEngine:
+class OpenVINOEngine(Engine):
     """Runs a net on batches through OpenVINO, in full precision; the layers it returns are fixed when it is made.
 
     Raises UsageError where OpenVINO is not installed or a layer is not in the net.
@@ -41,10 +42,9 @@ class OpenVINOEngine:
     def batch_size(self) -> int:
         return BATCH_SIZE
 
-    def run(self, batch: Batch) -> dict[str, FloatArray]:
-        """{layer: (N, ...) float32} of a batch of N clips."""
+    def start(self, batch: Batch) -> Pending:
         found = self._request.infer([batch.frames], share_inputs=True)
-        return {name: np.array(found[number]) for number, name in enumerate(self.layers)}
+        return Done({name: np.array(found[number]) for number, name in enumerate(self.layers)})
 
 
 def openvino_installed() -> bool:

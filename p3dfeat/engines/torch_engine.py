@@ -1,31 +1,45 @@
 """PyTorch on the CPU, a CUDA GPU or Apple's MPS: batch norms folded, channels last."""
 
-import re
-from typing import Final
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from p3dfeat.config import InputSpec
+from p3dfeat.engines.batching import Fitting, best_batch_size, seconds_a_batch
+from p3dfeat.engines.cuda import CudaRunner
+from p3dfeat.engines.devices import device_name, pick_device
+from p3dfeat.engines.engine import Done, Engine
 from p3dfeat.engines.folding import folded
-from p3dfeat.engines.normalize import normalize
+from p3dfeat.engines.kept_sizes import KeptSizes
+from p3dfeat.engines.normalize import constants, normalize
 from p3dfeat.errors import UsageError
 from p3dfeat.nets import P3D
-from p3dfeat.types import Batch, FloatArray
+from p3dfeat.types import Batch, Pending, UInt8Array
 
-PRECISIONS: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-BATCH_SIZES: Final = {"cpu": 8, "cuda": 32, "mps": 16}
+PRECISIONS: Final = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,  # whose products a CUDA GPU rounds to 10 bits
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+BATCH_SIZES: Final = {"cpu": 8, "cuda": 32, "mps": 16}  # where none was looked for
 
 
-class TorchEngine:
+class TorchEngine(Engine):
     """Runs a net on batches; the layers it returns are fixed when it is made.
 
-    precision: fp32, or the type that convolutions run in (autocast); results are float32 in any case. "auto" is
-    fp32: no lower precision is taken unasked.
+    precision: what convolutions compute in; their weights are kept in it. pool5 and what follows are computed in
+    fp32, and all results are float32. "auto" is fp32: no lower precision is taken unasked.
+    kept: where the best batch size of a GPU is kept; it is looked for when first asked for, and only if this is given.
     Raises UsageError for a device or precision that is not to be had.
     """
 
     name = "torch"
+    device: torch.device
 
     def __init__(
         self,
@@ -35,53 +49,95 @@ class TorchEngine:
         layers: tuple[str, ...] = ("pool5",),
         device: str = "auto",
         precision: str = "auto",
+        kept: KeptSizes | None = None,
     ):
         if not layers:
             raise UsageError("layers: none given; pool5 is the usual one")
         net.architecture.check_layers(layers)
         self.device = pick_device(device)
-        self.precision = "fp32" if precision == "auto" else precision
-        if self.precision not in PRECISIONS:
-            raise UsageError(f"precision {precision!r}: unknown; known are auto, {', '.join(PRECISIONS)}")
+        self.precision = checked_precision(precision, self.device)
         self.layers = layers
-        self._spec = spec
-        self._net = channels_last(folded(net)).to(self.device)
+        self._spec, self._constants = spec, constants(spec, self.device)
+        self._net = lowered(channels_last(folded(net)), PRECISIONS[self.precision]).to(self.device)
+        self._cuda = CudaRunner(self._on_cuda, self.device) if self.device.type == "cuda" else None
+        if self._cuda is not None:
+            self.in_flight = 2  # one is computed while the next is copied
+        self._fitting = Fitting(self._start, device=str(self.device), make_room=self._make_room)
+        self._kept = kept if self.device.type != "cpu" else None
+        self._size = BATCH_SIZES[self.device.type] if self._kept is None else None
 
     @property
     def batch_size(self) -> int:
-        """A number of clips that keeps this device busy without asking for much memory."""
-        return BATCH_SIZES[self.device.type]
+        """A number of clips that keeps this device busy; less once memory has run out."""
+        if self._size is None:
+            self._size = self._found_size()
+        return min(self._size, self.limit or self._size)
 
-    def run(self, batch: Batch) -> dict[str, FloatArray]:
-        """{layer: (N, ...) float32} of a batch of N clips."""
-        frames = torch.from_numpy(batch.frames).to(self.device)
-        autocast = torch.autocast(self.device.type, dtype=PRECISIONS[self.precision], enabled=self.precision != "fp32")
-        # cuDNN's convolutions would otherwise round fp32 to TF32's 10 bits, unasked.
-        with torch.inference_mode(), autocast, torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            found = self._net(normalize(frames, self._spec), layers=self.layers)
-        return {name: value.float().cpu().numpy() for name, value in found.items()}
+    @property
+    def limit(self) -> int | None:
+        """Clips that are started together since memory has run out; None while all batches have fitted."""
+        return self._fitting.limit
+
+    @property
+    def capture_failure(self) -> str | None:
+        """On a CUDA GPU, why kernels are launched one by one instead of being replayed; None where they are not."""
+        return None if self._cuda is None else self._cuda.capture_failure
+
+    def start(self, batch: Batch) -> Pending:
+        return self._fitting.start(batch.frames)
+
+    def _start(self, frames: UInt8Array) -> Pending:
+        if self._cuda is not None:
+            return self._cuda.start(frames)
+        with torch.inference_mode():
+            found = self._forward(torch.from_numpy(frames).to(self.device))
+        return Done({name: value.cpu().numpy() for name, value in found.items()})
+
+    def _on_cuda(self, frames: Tensor) -> dict[str, Tensor]:
+        with fp32_products_in("tf32" if self.precision == "tf32" else "ieee"):
+            return {name: value.contiguous() for name, value in self._forward(frames).items()}
+
+    def _forward(self, frames: Tensor) -> dict[str, Tensor]:
+        """(N, T, H, W, C) uint8 on the device -> {layer: (N, ...) float32} on the device."""
+        x = normalize(frames, self._spec, self._constants).to(PRECISIONS[self.precision])
+        return {name: value.float() for name, value in self._net(x, layers=self.layers).items()}
+
+    def _make_room(self) -> None:
+        if self._cuda is not None:
+            self._cuda.make_room()
+        elif self.device.type == "mps":
+            torch.mps.empty_cache()
+
+    def _found_size(self) -> int:
+        """The best batch size: the one kept from an earlier run, or else found now, in seconds, and kept."""
+        assert self._kept is not None
+        spec = self._spec
+        about = (device_name(self.device), torch.__version__, self.precision, spec.length, spec.size, self.layers)
+        size = self._kept.get(*about)
+        if size is None:
+            size = best_batch_size(self._seconds_a_batch)
+            self._make_room()  # for others' sake: what the largest took
+            self._kept.put(size, *about)
+        return size
+
+    def _seconds_a_batch(self, size: int) -> float:
+        shape = (size, self._spec.length, *self._spec.size, self._spec.num_channels)
+        frames = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+        return seconds_a_batch(self._start, frames, in_flight=self.in_flight)
 
 
-def pick_device(name: str) -> torch.device:
-    """The device of "auto", "cpu", "cuda", "cuda:1" or "mps". Raises UsageError where it is not to be had."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps_available() else "cpu")
-    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
-        raise UsageError(f"device {name!r}: unknown; known are auto, cpu, cuda, cuda:N, mps")
-    device = torch.device(name)
-    if device.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if not count:
-            raise UsageError(f"device {name!r}: this PyTorch sees no CUDA GPU; use --device cpu")
-        if (device.index or 0) >= count:
-            raise UsageError(f"device {name!r}: there are {count} GPUs, cuda:0 to cuda:{count - 1}")
-    if device.type == "mps" and not mps_available():
-        raise UsageError("device 'mps': this PyTorch sees no Apple GPU; use --device cpu")
-    return device
-
-
-def mps_available() -> bool:
-    return torch.backends.mps.is_available()
+def checked_precision(precision: str, device: torch.device) -> str:
+    """The precision's own name. Raises UsageError for one that is unknown or not to be had on ``device``."""
+    found = "fp32" if precision == "auto" else precision
+    if found not in PRECISIONS:
+        raise UsageError(f"precision {precision!r}: unknown; known are auto, {', '.join(PRECISIONS)}")
+    if found == "tf32":
+        if device.type != "cuda":
+            raise UsageError(f"precision 'tf32': is of CUDA GPUs, not of {device.type}; use fp32 or bf16")
+        with torch.cuda.device(device):
+            if not torch.cuda.is_tf32_supported():
+                raise UsageError(f"precision 'tf32': {device_name(device)} does not have it; use fp32 or fp16")
+    return found
 
 
 def channels_last(net: P3D) -> P3D:
@@ -92,3 +148,24 @@ def channels_last(net: P3D) -> P3D:
         elif isinstance(module, nn.Conv2d):
             module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
     return net
+
+
+def lowered(net: P3D, dtype: torch.dtype) -> P3D:
+    """Keep the convolutions in ``dtype``, in place: autocast would convert their weights anew for each batch."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.Conv3d):
+            module.to(dtype)
+    return net
+
+
+@contextmanager
+def fp32_products_in(kind: str) -> Iterator[None]:
+    """How cuDNN multiplies fp32: "ieee", or "tf32", which PyTorch takes unasked. Matrix products stay exact."""
+    backends: Any = torch.backends  # whose conv mypy does not know
+    convolution, product = backends.cudnn.conv, backends.cuda.matmul
+    before = convolution.fp32_precision, product.fp32_precision
+    convolution.fp32_precision, product.fp32_precision = kind, "ieee"
+    try:
+        yield
+    finally:
+        convolution.fp32_precision, product.fp32_precision = before

@@ -151,7 +151,7 @@ class P3D(nn.Module):
         for name in self.architecture.stage_blocks(5):
             x = self.get_submodule(name)(x)
             yield name, x
-        x = x.mean((2, 3))
+        x = x.mean((2, 3), dtype=self.fc.weight.dtype)  # in full, also where convolutions compute in bf16 or fp16
         yield "pool5", x
         x = self.fc(x)
         yield "logits", x

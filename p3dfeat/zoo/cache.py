@@ -44,6 +44,14 @@ def cache_folder() -> Path:
         raise WeightsError(f"cache: this user has no home folder; set {SETTING} to a folder for weights") from None
 
 
+def cache_folder_if_any() -> Path | None:
+    """``cache_folder``, or None where there is none."""
+    try:
+        return cache_folder()
+    except WeightsError:
+        return None
+
+
 def folder_of(card: Card) -> Path:
     """Where the weights of ``card`` are or will be; another card of the same name has another folder."""
     return cache_folder() / f"{card.name}-{hashlib.sha256(card.identity.encode()).hexdigest()[:8]}"

@@ -502,3 +502,17 @@ def test_a_terminal_shows_one_bar_for_the_run(tmp_path, output):
     assert "/4 videos" in text
     assert "1 failed" in text
     assert "3 stored" in text
+
+
+def test_devices_and_precisions_that_are_not_here_are_told_in_one_line(p3dfeat, folder, tmp_path):
+    import torch
+
+    def line(*options):
+        ended = p3dfeat("extract", folder, "-o", tmp_path / "f.h5", *options)
+        assert ended.code == 2
+        return ended.stderr.strip()
+
+    assert "'tf32': is of CUDA GPUs, not of cpu; use fp32 or bf16" in line("--device", "cpu", "--precision", "tf32")
+    assert "a list names CUDA GPUs by number" in line("--device", "cpu,cpu")
+    if not torch.cuda.is_available():
+        assert line("--device", "cuda:all").endswith("this PyTorch sees no CUDA GPU; use --device cpu")
