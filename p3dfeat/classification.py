@@ -37,19 +37,20 @@ def classify(
     precision: str = "auto",
     batch_size: int | None = None,
     workers: int | None = None,
+    decoder: str = "auto",
     on_failure: Callable[[Failure], None] | None = None,
 ) -> list[Classification]:
     """The ``top_k`` classes of each video, by the mean of the clips' probabilities.
 
-    inputs, workers: as for ``extract``. With timeline, clips follow each other over the whole video unless told
-    otherwise.
+    inputs, workers, decoder: as for ``extract``. With timeline, clips follow each other over the whole video unless
+    told otherwise.
     A video that cannot be read goes to on_failure; without one its error is raised.
     """
     loaded = model if isinstance(model, Model) else load_model(model)
     sampling = classify_sampling(loaded, timeline=timeline, clips=clips, stride=stride, step=step, fps=fps)
     videos, failures = find_videos(as_texts(inputs))
     found = []
-    with Decoders(workers) as decoders:
+    with Decoders(workers, decoder=decoder) as decoders:
         results = classify_videos(
             videos,
             model=loaded,

@@ -96,6 +96,7 @@ class ExtractSettings:
     precision: str = "auto"
     batch_size: int | None = None
     workers: int | None = None
+    decoder: str = "auto"
     limit: int | None = None
     overwrite: bool = False
 
@@ -120,6 +121,7 @@ def extract(
     precision: str = "auto",
     batch_size: int | None = None,
     workers: int | None = None,
+    decoder: str = "auto",
     limit: int | None = None,
     overwrite: bool = False,
     stdin: TextIO | None = None,
@@ -136,6 +138,7 @@ def extract(
     batch_size: clips that go through the net together; None for what suits the device, on a GPU found by trying.
     step, fps, tail: see Sampling; step defaults to the model's own.
     workers: so many videos are decoded at once, each in a process of its own; None: one a core, four at most.
+    decoder: "cpu", "cuda", or "auto": a CUDA GPU where that gives the same pixels sooner.
     limit: store at most so many videos.
     A video that cannot be read is listed in the summary and in ``<output>.failed.jsonl``; the others are stored.
     Raises UsageError, WeightsError, FeatureFileError or OutputError where nothing can be done at all.
@@ -153,6 +156,7 @@ def extract(
         precision=precision,
         batch_size=batch_size,
         workers=workers,
+        decoder=decoder,
         limit=limit,
         overwrite=overwrite,
     )
@@ -172,7 +176,7 @@ def run_extraction(
     videos, failures = find_videos(as_texts(inputs), stdin=stdin)
     run = _Run(Path(output), on_event)
     with (
-        Decoders(settings.workers) as decoders,
+        Decoders(settings.workers, decoder=settings.decoder) as decoders,
         FeatureWriter(output, job.recorded(), overwrite=settings.overwrite) as writer,
         run.ledger,
     ):

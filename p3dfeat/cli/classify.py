@@ -39,6 +39,7 @@ def classify(
     precision: options.Precision = "auto",
     batch_size: options.BatchSize = "auto",
     workers: options.Workers = None,
+    decoder: options.Decoder = "auto",
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -50,7 +51,7 @@ def classify(
     size = options.batch_size(batch_size)
     from p3dfeat.video.decoders import Decoders
 
-    with Decoders(workers) as decoders:  # the first starts while this process imports torch
+    with Decoders(workers, decoder=decoder) as decoders:  # the first starts while this process imports torch
         from p3dfeat import classification
         from p3dfeat.cli.progress import loaded_model
 

@@ -40,6 +40,7 @@ def extract(
     precision: options.Precision = "auto",
     batch_size: options.BatchSize = "auto",
     workers: options.Workers = None,
+    decoder: options.Decoder = "auto",
     limit: Limit = None,
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
@@ -72,6 +73,7 @@ def extract(
             precision=precision,
             batch_size=size,
             workers=workers,
+            decoder=decoder,
             limit=limit,
             overwrite=overwrite,
         )

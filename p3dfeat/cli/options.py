@@ -42,6 +42,9 @@ BatchSize = Annotated[
 Workers = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Videos decoded at once; default: one a core, four at most.")
 ]
+Decoder = Annotated[
+    str, typer.Option(metavar="auto|cpu|cuda", help="What decodes; auto tries a CUDA GPU against the CPU.")
+]
 Clips = Annotated[
     int | None, typer.Option("--clips", "-n", min=1, metavar="N", help="So many uniformly spaced clips a video.")
 ]

@@ -21,17 +21,18 @@ def read_clips(
     sampling: Sampling,
     *,
     threads: int | None = None,
+    decoder: str = "cpu",
     room: Callable[[], UInt8Array] | None = None,
 ) -> Iterator[VideoStart | Clip | VideoEnd]:
     """Yield a VideoStart, the clips of ``video`` in time order, and a VideoEnd. Raises VideoError.
 
-    threads: of the decoder; None: one a core.
+    threads: of the decoder; None: one a core. decoder: "cpu" or "cuda", as for ``open_video``.
     room: called for each clip, gives the (T, C, H, W) uint8 array that its pixels go to; None: a new one each.
     Memory holds the frames of one clip and of those that overlap it, however long the video is.
     """
     index = index_video(video.path)
     plans = plan(index, video, sampling)
-    reading = _Reading(video.path, plans, spec, threads or 0, room or (lambda: _new_clip(spec, sampling)))
+    reading = _Reading(video.path, plans, spec, threads or 0, decoder, room or (lambda: _new_clip(spec, sampling)))
     yield VideoStart(len(plans))
     try:
         yield from reading.items(index)
@@ -64,12 +65,13 @@ class _Reading:
     plans: ClipPlans
     spec: InputSpec
     threads: int
+    decoder: str
     room: Callable[[], UInt8Array]
     given: int = 0
 
     def items(self, index: VideoIndex) -> Iterator[Clip | VideoEnd]:
         given_before = self.given
-        with open_video(self.path) as (container, stream):
+        with open_video(self.path, decoder=self.decoder) as (container, stream):
             reader = FrameReader(container, stream, index, self.plans.frames(), threads=self.threads)
             pictures = _Pictures(reader, PictureMaker(self.spec))
             for place, clip in enumerate(self.plans):

@@ -26,6 +26,8 @@ from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import P3DFeatError, UsageError, VideoError
 from p3dfeat.types import Clip, Video, VideoEnd, VideoInfo, VideoStart
 
+DECODERS: Final = ("auto", "cpu", "cuda")
+DRIVERS: Final = ("/dev/nvidiactl", "/dev/dxg")  # of NVIDIA's GPUs, on Linux and inside Windows
 CLIPS_AHEAD: Final = 24  # decoded but not yet taken, a process; bounds memory
 VIDEOS_AHEAD: Final = 2  # given to a process: while a net runs, nobody hands out the next
 MOST_WORKERS: Final = 4  # beside a net on the same cores; more would only hold memory
@@ -46,6 +48,7 @@ class Task:
     spec: InputSpec
     sampling: Sampling
     slots: int
+    decoder: str = "cpu"  # one of DECODERS
 
     @property
     def clip_shape(self) -> tuple[int, int, int, int]:
@@ -72,10 +75,18 @@ class Decoders:
     Raises P3DFeatError where such a process does not start.
     """
 
-    def __init__(self, workers: int | None = None):
-        """workers: so many processes at most; None: one for each core, four at most."""
+    def __init__(self, workers: int | None = None, *, decoder: str = "auto"):
+        """workers: so many processes at most; None: one for each core, four at most.
+
+        decoder: "cpu", "cuda", or "auto": a CUDA GPU where the first video shows that it gives the same pixels sooner.
+        """
         if workers is not None and workers < 1:
             raise UsageError(f"workers {workers}: must be at least 1")
+        if decoder not in DECODERS:
+            raise UsageError(f"decoder {decoder!r}: unknown; known are {', '.join(DECODERS)}")
+        if decoder == "cuda" and not gpu_present():
+            raise UsageError("decoder 'cuda': this machine has no NVIDIA GPU; use --decoder cpu")
+        self._decoder = "cpu" if decoder == "auto" and not gpu_present() else decoder
         self._cores = usable_cores()
         self._workers = workers or min(MOST_WORKERS, self._cores)
         self._processes = [_Process()]
@@ -87,7 +98,7 @@ class Decoders:
 
         A clip's pixels may be overwritten as soon as the next item is asked for. A VideoError ends its video only.
         """
-        task = Task(spec, sampling, CLIPS_AHEAD)
+        task = Task(spec, sampling, CLIPS_AHEAD, self._decoder)
         waiting = deque(videos)
         threads = max(1, self._cores // max(1, min(self._workers, len(waiting))))
         ahead: deque[_Reading] = deque()
@@ -145,6 +156,11 @@ class Decoders:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def gpu_present() -> bool:
+    """Whether an NVIDIA driver is loaded, without loading anything that would talk to it."""
+    return any(os.path.exists(path) for path in DRIVERS)
 
 
 def usable_cores() -> int:

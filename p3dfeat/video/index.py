@@ -3,13 +3,14 @@
 import os
 from array import array
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
 import av
 import numpy as np
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
@@ -56,11 +57,13 @@ class VideoIndex:
 
 
 @contextmanager
-def open_video(path: str) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """The container and its first real video stream. Raises VideoError in a line without the path."""
+def open_video(path: str, *, decoder: str = "cpu") -> Iterator[tuple[InputContainer, VideoStream]]:
+    """The container and its first real video stream. Raises VideoError in a line without the path.
+
+    decoder: "cpu", or "cuda": on a GPU where there is one that can, or else on the CPU.
+    """
     try:
-        # "file:" keeps FFmpeg from reading a protocol into a name with a colon.
-        container = av.open("file:" + path, metadata_errors="replace")
+        container = _opened(path, decoder)
     except FileNotFoundError:
         raise VideoError("no such file") from None
     except PermissionError:
@@ -77,6 +80,16 @@ def open_video(path: str) -> Iterator[tuple[InputContainer, VideoStream]]:
                 yield container, stream
                 return
         raise VideoError("no video stream; is it an audio file?")
+
+
+def _opened(path: str, decoder: str) -> InputContainer:
+    url = "file:" + path  # which keeps FFmpeg from reading a protocol into a name with a colon
+    if decoder == "cuda":
+        # The context that the process shares: making one for each video would take longer than decoding it.
+        gpu = HWAccel("cuda", options={"primary_ctx": "1"})
+        with suppress(av.FFmpegError, OSError, RuntimeError, ValueError):  # no such GPU, or a file with other faults
+            return av.open(url, metadata_errors="replace", hwaccel=gpu)
+    return av.open(url, metadata_errors="replace")
 
 
 def index_video(path: str) -> VideoIndex:

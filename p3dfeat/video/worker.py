@@ -15,6 +15,7 @@ from p3dfeat.errors import VideoError
 from p3dfeat.types import Clip, UInt8Array, VideoStart
 from p3dfeat.video.clips import read_clips
 from p3dfeat.video.decoders import Job, Task
+from p3dfeat.video.hardware import better_decoder
 
 
 def main(connection_file: int, memory_file: int) -> None:
@@ -37,6 +38,7 @@ class Worker:
         self._connection, self._memory_file = connection, memory_file
         self._jobs: deque[Job] = deque()
         self._task: Task | None = None
+        self._better: str | None = None  # decoder, once a video has shown it
         self._slots: list[UInt8Array] = []
         self._free: list[int] = []
 
@@ -55,8 +57,18 @@ class Worker:
     def _read(self, job: Job) -> None:
         assert self._task is not None
         try:
+            decoder = self._task.decoder
+            if decoder == "auto":
+                decoder = self._better = self._better or better_decoder(
+                    job.video, self._task.spec, self._task.sampling, threads=job.threads
+                )
             items = read_clips(
-                job.video, self._task.spec, self._task.sampling, threads=job.threads, room=self._free_slot
+                job.video,
+                self._task.spec,
+                self._task.sampling,
+                threads=job.threads,
+                decoder=decoder,
+                room=self._free_slot,
             )
             for item in items:
                 if isinstance(item, VideoStart):
