@@ -28,7 +28,7 @@ from p3dfeat.types import Clip, Video, VideoEnd, VideoInfo, VideoStart
 
 DECODERS: Final = ("auto", "cpu", "cuda")
 DRIVERS: Final = ("/dev/nvidiactl", "/dev/dxg")  # of NVIDIA's GPUs, on Linux and inside Windows
-CLIPS_AHEAD: Final = 24  # decoded but not yet taken, a process; bounds memory
+CLIPS_AHEAD: Final = 48  # decoded but not yet taken, a process, where a video before is a long one; bounds memory
 VIDEOS_AHEAD: Final = 2  # given to a process: while a net runs, nobody hands out the next
 MOST_WORKERS: Final = 4  # beside a net on the same cores; more would only hold memory
 
@@ -88,7 +88,7 @@ class Decoders:
             raise UsageError("decoder 'cuda': this machine has no NVIDIA GPU; use --decoder cpu")
         self._decoder = "cpu" if decoder == "auto" and not gpu_present() else decoder
         self._cores = usable_cores()
-        self._workers = workers or min(MOST_WORKERS, self._cores)
+        self.workers = workers or min(MOST_WORKERS, self._cores)
         self._processes = [_Process()]
 
     def read(
@@ -100,7 +100,7 @@ class Decoders:
         """
         task = Task(spec, sampling, CLIPS_AHEAD, self._decoder)
         waiting = deque(videos)
-        threads = max(1, self._cores // max(1, min(self._workers, len(waiting))))
+        threads = max(1, self._cores // max(1, min(self.workers, len(waiting))))
         ahead: deque[_Reading] = deque()
         for process in self._processes:
             process.prepare(task)
@@ -109,8 +109,9 @@ class Decoders:
                 while waiting and (idle := self._with_room(task)) is not None:
                     ahead.append(idle.take(Job(waiting.popleft(), threads)))
                 reading = ahead[0]
-                while not reading.items:
+                if not reading.items:
                     self._gather(task)
+                    continue
                 item, done_with = reading.items.popleft()
                 yield reading.video, item
                 done_with()
@@ -124,7 +125,7 @@ class Decoders:
     def _with_room(self, task: Task) -> "_Process | None":
         """The process with the least to do, or a new one, or None where all have enough."""
         least = min(self._processes, key=lambda process: len(process.readings), default=None)
-        if (least is None or least.busy) and len(self._processes) < self._workers:
+        if (least is None or least.busy) and len(self._processes) < self.workers:
             least = _Process()
             least.prepare(task)
             self._processes.append(least)
