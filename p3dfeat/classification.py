@@ -10,11 +10,12 @@ from typing import Final
 import numpy as np
 
 from p3dfeat import pipeline
+from p3dfeat.calibration import calibration_for
 from p3dfeat.config import Sampling
 from p3dfeat.engines import make_engine
 from p3dfeat.errors import UsageError
 from p3dfeat.sources import as_texts, find_videos
-from p3dfeat.types import Classification, Failure, Features, Span, Video, best_predictions
+from p3dfeat.types import Calibrated, Calibrating, Classification, Failure, Features, Span, Video, best_predictions
 from p3dfeat.zoo import Model, load_model
 
 SHORT_RUN_VIDEOS: Final = 10  # so few that it counts how long an engine takes to start
@@ -35,11 +36,12 @@ def classify(
     precision: str = "auto",
     batch_size: int | None = None,
     on_failure: Callable[[Failure], None] | None = None,
+    on_calibration: Callable[[Calibrating | Calibrated], None] = lambda event: None,
 ) -> list[Classification]:
     """The ``top_k`` classes of each video, by the mean of the clips' probabilities.
 
     inputs: as for ``extract``. With timeline, clips follow each other over the whole video unless told otherwise.
-    A video that cannot be read goes to on_failure; without one its error is raised.
+    A video that cannot be read goes to on_failure; without one its error is raised. on_calibration is told of int8's.
     """
     loaded = model if isinstance(model, Model) else load_model(model)
     sampling = classify_sampling(loaded, timeline=timeline, clips=clips, stride=stride, step=step, fps=fps)
@@ -53,6 +55,7 @@ def classify(
         device=device,
         precision=precision,
         batch_size=batch_size,
+        on_calibration=on_calibration,
     )
     found = []
     for result in chain(failures, results):
@@ -84,6 +87,7 @@ def classify_videos(
     device: str = "auto",
     precision: str = "auto",
     batch_size: int | None = None,
+    on_calibration: Callable[[Calibrating | Calibrated], None] = lambda event: None,
 ) -> Generator[Classification | Failure, None, None]:
     """A Classification or a Failure for each video, in order, as they come."""
     if top_k < 1:
@@ -98,6 +102,7 @@ def classify_videos(
         device=device,
         precision=precision,
         short_run=len(videos) <= SHORT_RUN_VIDEOS,
+        calibration=calibration_for(precision, model, videos, on_calibration),
     )
     open_videos: dict[str, _Tally] = {}
     events = pipeline.describe(videos, engine=runner, spec=spec, sampling=sampling, batch_size=batch_size)

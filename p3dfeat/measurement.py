@@ -14,12 +14,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from p3dfeat import pipeline
+from p3dfeat.calibration import calibration_for
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.engines import Engine, make_engine
 from p3dfeat.errors import NothingReadError, UsageError, VideoError
 from p3dfeat.nets import P3D, Architecture
 from p3dfeat.sources import as_texts, find_videos
-from p3dfeat.types import Batch, Clip, Video
+from p3dfeat.types import Batch, Calibrated, Calibrating, Clip, Video
 from p3dfeat.video import read_clips
 from p3dfeat.zoo import Model, load_model
 
@@ -46,6 +47,7 @@ class Measurement:
     failed: int
     decode_clips_per_second: float | None = None
     clips_per_second: float | None = None  # decoding and running the net together
+    int8_cosine: float | None = None  # the worst one to fp32, measured when int8 was calibrated
 
     @property
     def share_of_limit(self) -> float:
@@ -83,6 +85,7 @@ def measure(
     batch_size: int | None = None,
     rounds: int = 5,
     limit: int = 8,
+    on_calibration: Callable[[Calibrating | Calibrated], None] = lambda event: None,
 ) -> Measurement:
     """Measure ``model`` on at most ``limit`` of the videos that ``inputs`` name, ``clips`` of each; or without videos.
 
@@ -93,10 +96,11 @@ def measure(
     loaded = model if isinstance(model, Model) else load_model(model)
     loaded.check_sees_pictures()
     spec = loaded.card.input
-    runner = make_engine(loaded.net, spec, engine=engine, device=device, precision=precision)
-    batch_size = batch_size or runner.batch_size
     sampling = loaded.sampling(clips=clips)
     videos, total, failed = _readable(as_texts(inputs), spec, sampling, limit)
+    calibration = calibration_for(precision, loaded, videos, on_calibration)
+    runner = make_engine(loaded.net, spec, engine=engine, device=device, precision=precision, calibration=calibration)
+    batch_size = batch_size or runner.batch_size
     work = _Work(runner, spec, sampling, videos, batch_size, total)
     parts: dict[str, Callable[[], None]] = {"limit": work.multiply, "model": work.run_net}
     if videos:
@@ -117,6 +121,7 @@ def measure(
         failed=failed,
         decode_clips_per_second=total / seconds["decode"] if videos else None,
         clips_per_second=total / seconds["both"] if videos else None,
+        int8_cosine=None if runner.calibrated is None else runner.calibrated.cosine,
     )
 
 

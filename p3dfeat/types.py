@@ -122,6 +122,24 @@ class Fetching:
 
 
 @dataclass(frozen=True)
+class Calibrating:
+    """A net is being brought to 8 bits, which takes about half a minute."""
+
+    num_clips: int  # on which it is calibrated
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A net in 8 bits, and how near it is to the same net in fp32."""
+
+    cosine: float  # the lowest of any row of the layers asked for
+    num_clips: int  # on which it was measured
+    held_out: bool  # whether those are other clips than the net was calibrated on
+    sha256: str  # of the quantised weights: another calibration gives other numbers
+    kept: bool  # from an earlier run
+
+
+@dataclass(frozen=True)
 class Prediction:
     """One class of a classification."""
 

@@ -48,7 +48,7 @@ def classify(
     """
     size = options.batch_size(batch_size)
     from p3dfeat import classification
-    from p3dfeat.cli.progress import loaded_model
+    from p3dfeat.cli.progress import loaded_model, say_calibration
     from p3dfeat.types import Classification
 
     loaded = loaded_model(model)
@@ -66,6 +66,7 @@ def classify(
             device=device,
             precision=precision,
             batch_size=size,
+            on_calibration=say_calibration,
         )
         with closing(results):
             for result in chain(failures, results):

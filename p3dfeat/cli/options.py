@@ -30,7 +30,7 @@ Engine = Annotated[
     str, typer.Option(metavar="auto|torch|openvino", help="What runs the net; auto is the fastest installed.")
 ]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]|mps", help="Where the net runs.")]
-Precision = Annotated[str, typer.Option(metavar="auto|fp32|bf16|fp16", help="What it computes in; auto is fp32.")]
+Precision = Annotated[str, typer.Option(metavar="auto|fp32|bf16|fp16|int8", help="What it computes in; auto is fp32.")]
 BatchSize = Annotated[str, typer.Option(metavar="auto|N", help="Clips that go through the net together.")]
 Clips = Annotated[
     int | None, typer.Option("--clips", "-n", min=1, metavar="N", help="So many uniformly spaced clips a video.")

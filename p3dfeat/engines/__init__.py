@@ -1,7 +1,18 @@
 """How a net is run: a Batch in, {layer: rows} out."""
 
-from p3dfeat.engines.choice import ENGINES, Engine, make_engine
+from p3dfeat.engines.choice import ENGINES, Engine, check_runs_int8, make_engine
 from p3dfeat.engines.openvino_engine import OpenVINOEngine
+from p3dfeat.engines.quantization import Calibration, CalibrationClips, is_kept
 from p3dfeat.engines.torch_engine import TorchEngine
 
-__all__ = ["ENGINES", "Engine", "OpenVINOEngine", "TorchEngine", "make_engine"]
+__all__ = [
+    "ENGINES",
+    "Calibration",
+    "CalibrationClips",
+    "Engine",
+    "OpenVINOEngine",
+    "TorchEngine",
+    "check_runs_int8",
+    "is_kept",
+    "make_engine",
+]

@@ -8,6 +8,7 @@ import torch
 from p3dfeat.config import InputSpec
 from p3dfeat.engines.normalize import normalize
 from p3dfeat.engines.openvino_engine import OpenVINOEngine, openvino_installed
+from p3dfeat.engines.quantization import Calibration, quantized
 from p3dfeat.engines.torch_engine import TorchEngine, pick_device
 from p3dfeat.errors import UsageError
 from p3dfeat.nets import P3D
@@ -29,22 +30,31 @@ def make_engine(
     device: str = "auto",
     precision: str = "auto",
     short_run: bool = False,
+    calibration: Calibration | None = None,
 ) -> Engine:
     """The engine of that name, made for ``net``.
 
     "auto" is OpenVINO where it is installed, the device is a CPU and the precision fp32, and where a made clip gives
     what plain torch gives; otherwise torch. short_run: so few clips that a small net has run on them before OpenVINO
     is there.
+    precision: "int8" is never taken unasked; it needs OpenVINO, a CPU, and a calibration.
     Raises UsageError for an engine, device, precision or layer that is not to be had.
     """
     if engine not in ENGINES:
         raise UsageError(f"engine {engine!r}: unknown; known are {', '.join(ENGINES)}")
     if not layers:
         raise UsageError("layers: none given; pool5 is the usual one")
+    if precision == "int8":
+        check_runs_int8(engine, device)
+        if calibration is None:
+            raise UsageError("precision 'int8': is not calibrated here; extract, classify and bench can do it")
+        return OpenVINOEngine(net, spec, layers=layers, quantized=quantized(net, spec, layers, calibration))
     on_cpu_in_full = pick_device(device).type == "cpu" and precision in ("auto", "fp32")
     if engine == "openvino":
         if not on_cpu_in_full:
-            raise UsageError("engine 'openvino': computes in fp32 on the CPU; use --engine torch for other ways")
+            raise UsageError(
+                "engine 'openvino': computes in fp32 or int8 on the CPU; use --engine torch for other ways"
+            )
         return OpenVINOEngine(net, spec, layers=layers)
     small = short_run and net.architecture.num_weights < SMALL
     if engine == "auto" and on_cpu_in_full and not small and openvino_installed():
@@ -52,6 +62,14 @@ def make_engine(
         if fused is not None:
             return fused
     return TorchEngine(net, spec, layers=layers, device=device, precision=precision)
+
+
+def check_runs_int8(engine: str, device: str) -> None:
+    """Raise UsageError for an engine or a device that does not compute in int8; "auto" becomes one that does."""
+    if engine == "torch":
+        raise UsageError("precision 'int8': the torch engine has none; use --engine openvino")
+    if device != "auto" and pick_device(device).type != "cpu":
+        raise UsageError(f"precision 'int8': runs on a CPU only, not on {device}; use --device cpu")
 
 
 def _trusted(net: P3D, spec: InputSpec, layers: tuple[str, ...]) -> OpenVINOEngine | None:

@@ -26,6 +26,7 @@ class TorchEngine:
     """
 
     name = "torch"
+    calibrated = None  # no precision here needs it
 
     def __init__(
         self,
@@ -42,7 +43,7 @@ class TorchEngine:
         self.device = pick_device(device)
         self.precision = "fp32" if precision == "auto" else precision
         if self.precision not in PRECISIONS:
-            raise UsageError(f"precision {precision!r}: unknown; known are auto, {', '.join(PRECISIONS)}")
+            raise UsageError(f"precision {precision!r}: unknown; known are auto, {', '.join(PRECISIONS)}, int8")
         self.layers = layers
         self._spec = spec
         self._net = channels_last(folded(net)).to(self.device)
