@@ -40,8 +40,8 @@ ci: lint types imports test  ## everything that must pass
 reference: setup  ## full-size nets against the stored results of Caffe and MXNet
 	@$(BIN)/python -m benchmarks.reference
 
-bench: setup  ## how fast each engine is, beside plain PyTorch
-	@$(BIN)/python -m benchmarks.engines
+bench: setup  ## how fast each engine is, beside plain PyTorch; int8 on the real videos of CLIPS=folder
+	@$(BIN)/python -m benchmarks.engines $(if $(CLIPS),--clips $(CLIPS))
 
 screenshot: setup  ## redraw docs/terminal.svg
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m examples.screenshot

@@ -126,6 +126,7 @@ class Calibrating:
     """A net is being brought to 8 bits, which takes about half a minute."""
 
     num_clips: int  # on which it is calibrated
+    finely: bool = False  # once more, in a way that takes minutes, because the first was not near enough to fp32
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,9 @@ def loaded_model(name: str) -> "Model":
 def say_calibration(event: Calibrating | Calibrated) -> None:
     """That int8 is being calibrated, or how near it is to fp32."""
     if isinstance(event, Calibrating):
-        out.say(f"calibrating int8 on {event.num_clips} clips; about half a minute, once for this model")
+        finer = "calibrating int8 once more, correcting biases; some minutes for a large net"
+        first = f"calibrating int8 on {event.num_clips} clips; about half a minute, once for this model"
+        out.say(finer if event.finely else first)
         return
     where = (
         "clips held out of the calibration" if event.held_out else "clips of the calibration itself, for want of others"

@@ -59,7 +59,7 @@ def test_classify_and_bench_use_what_is_calibrated(p3dfeat, folder, cache):
     assert (record["engine"], record["precision"]) == ("openvino", "int8")
     assert 0.99 <= record["int8_cosine"] < 1
     assert TOLD in bench.stderr
-    assert p3dfeat("bench", "--precision", "int8", "--rounds", 1, "-q").stderr == ""
+    assert p3dfeat("classify", folder / "left.mp4", "--precision", "int8", "-q").stderr == ""
 
 
 def test_without_videos_and_a_calibration_it_is_told_what_to_do(p3dfeat, tmp_path, monkeypatch):

@@ -132,7 +132,7 @@ def test_extracting_and_classifying_share_a_calibration(copied):
 def test_what_happens_is_told(tmp_path):
     source = Source(tmp_path)
     calibrated = source.engine().calibrated
-    assert source.events == [Calibrating(8), calibrated]
+    assert [event for event in source.events if event != Calibrating(8, finely=True)] == [Calibrating(8), calibrated]
     assert isinstance(calibrated, Calibrated)
     assert not calibrated.kept
 
@@ -188,7 +188,44 @@ def test_two_processes_calibrate_once(tmp_path):
     assert found[0].calibrated == replace(made.about, kept=True)
 
 
+def test_biases_are_corrected_only_where_the_first_attempt_is_not_near_enough(tmp_path, monkeypatch):
+    wanted = []
+    plain = quantization._quantize
+
+    def noted(*arguments, corrected: bool):
+        wanted.append(corrected)
+        return plain(*arguments, corrected=corrected)
+
+    monkeypatch.setattr(quantization, "_quantize", noted)
+    for goal, attempts, folder in ((0.9, [False], "a"), (0.9999999, [False, True], "b")):
+        monkeypatch.setattr(quantization, "GOOD_COSINE", goal)
+        wanted.clear()
+        source = Source(tmp_path / folder)
+        source.engine()
+        assert wanted == attempts
+        assert [event.finely for event in source.events[:-1]] == attempts
+
+
+@pytest.mark.parametrize(("figures", "number"), [([0.998, 0.997], 0), ([0.997, 0.998], 1), ([np.nan, 0.998], 1)])
+def test_the_nearer_attempt_is_kept(tmp_path, monkeypatch, figures, number):
+    attempts, chosen, measured = [], [], iter(figures)
+
+    def attempt(_, model, *__, **___):
+        attempts.append(model)
+        return model
+
+    monkeypatch.setattr(quantization, "_quantize", attempt)
+    monkeypatch.setattr(quantization, "worst_cosines", lambda *_: {"pool5": next(measured)})
+    monkeypatch.setattr(quantization._Entry, "write", lambda _, model, *__, **___: chosen.append(model))
+    net, source = small_net(), Source(tmp_path)
+    entry = quantization._Entry.of(net, SPEC, ("pool5",), source.calibration)
+    quantization._calibrate(net, SPEC, entry, source.calibration)
+    assert len(attempts) == 2
+    assert chosen == [attempts[number]]
+
+
 def test_too_far_from_fp32_is_refused_with_the_figure_and_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(quantization, "_quantize", lambda _, model, *__, **___: model)
     monkeypatch.setattr(quantization, "worst_cosines", lambda *_: {"pool5": 0.98765, "logits": 1.0, "prob": 1.0})
     with pytest.raises(UsageError, match=r"8 bits are too few .* 0\.98765, at least 0\.99 .* --precision fp32"):
         Source(tmp_path).engine()
