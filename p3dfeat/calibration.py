@@ -11,7 +11,7 @@ from p3dfeat.video import read_clips
 from p3dfeat.zoo import Model
 from p3dfeat.zoo.cache import cache_folder
 
-CALIBRATION_CLIPS: Final = 16  # more of them moved the cosine of P3D-199 only in its fifth digit
+CALIBRATION_CLIPS: Final = 16  # what half a minute allows for P3D-199
 HELD_OUT_EVERY: Final = 3  # the third clip, the sixth ...: 8 clips to measure on beside 16
 CLIPS: Final = CALIBRATION_CLIPS * HELD_OUT_EVERY // (HELD_OUT_EVERY - 1)
 

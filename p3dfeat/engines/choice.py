@@ -40,8 +40,7 @@ def make_engine(
     precision: "int8" is never taken unasked; it needs OpenVINO, a CPU, and a calibration.
     Raises UsageError for an engine, device, precision or layer that is not to be had.
     """
-    if engine not in ENGINES:
-        raise UsageError(f"engine {engine!r}: unknown; known are {', '.join(ENGINES)}")
+    _check_known(engine)
     if not layers:
         raise UsageError("layers: none given; pool5 is the usual one")
     if precision == "int8":
@@ -64,8 +63,14 @@ def make_engine(
     return TorchEngine(net, spec, layers=layers, device=device, precision=precision)
 
 
+def _check_known(engine: str) -> None:
+    if engine not in ENGINES:
+        raise UsageError(f"engine {engine!r}: unknown; known are {', '.join(ENGINES)}")
+
+
 def check_runs_int8(engine: str, device: str) -> None:
     """Raise UsageError for an engine or a device that does not compute in int8; "auto" becomes one that does."""
+    _check_known(engine)
     if engine == "torch":
         raise UsageError("precision 'int8': the torch engine has none; use --engine openvino")
     if device != "auto" and pick_device(device).type != "cpu":

@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -139,6 +140,8 @@ class _Entry:
     def write(self, model: Any, measure: Callable[[Any], dict[str, float]], **counts: int | bool) -> Quantized:
         """Keep a graph, once what ``measure`` finds of it as it lies on the disk, {layer: cosine}, is good enough."""
         openvino = load_openvino()
+        for unfinished in self.folder.glob("new-*"):  # of a process that was killed; the lock is ours
+            shutil.rmtree(unfinished, ignore_errors=True)
         with _writing(self.folder), tempfile.TemporaryDirectory(dir=self.folder, prefix="new-") as name:
             new = Path(name)
             try:
@@ -197,7 +200,8 @@ def _calibrate(net: P3D, spec: InputSpec, entry: _Entry, calibration: Calibratio
     if not cosine >= GOOD_COSINE:
         calibration.on_event(Calibrating(len(clips.calibration), finely=True))
         finer, corrected = tried(corrected=True)
-        model = model if finer <= cosine else corrected
+        if finer > cosine or math.isnan(cosine):
+            model = corrected
     return entry.write(
         model,
         lambda kept: cosines_to_full(kept, clips.measured),

@@ -92,7 +92,8 @@ def test_a_dry_run_calibrates_nothing(p3dfeat, folder, cache, tmp_path, monkeypa
     assert "3 stored already" in planned.stdout
     assert "int8" not in planned.stderr
     assert not (tmp_path / "empty").exists()
-    assert p3dfeat(*arguments, "--dry-run", "--engine", "torch").code == 2
+    for engine in ("torch", "tensorrt"):
+        assert p3dfeat(*arguments, "--dry-run", "--engine", engine).code == 2
 
 
 @pytest.mark.parametrize("other", [("--engine", "torch"), ("--device", "cuda:99"), ("--engine", "tensorrt")])
