@@ -40,8 +40,8 @@ ci: lint types imports test  ## everything that must pass
 reference: setup  ## full-size nets against the stored results of Caffe and MXNet
 	@$(BIN)/python -m benchmarks.reference
 
-bench: setup  ## how fast each engine is, beside plain PyTorch
-	@$(BIN)/python -m benchmarks.engines
+bench: setup  ## how fast each engine is, beside plain PyTorch; int8 on the real videos of CLIPS=folder
+	@$(BIN)/python -m benchmarks.engines $(if $(CLIPS),--clips $(CLIPS))
 
 bench-gpu: setup  ## clips a second on a CUDA GPU, and end to end with CLIPS=folder of videos; writes benchmarks/gpu.md
 	@$(BIN)/python -m benchmarks.gpu $(CLIPS)

@@ -57,12 +57,12 @@ def matrix_tflops(device: torch.device, precision: str, rows: int) -> float:
 
 def clips_per_second(engine: TorchEngine, size: int, rounds: int) -> float:
     """Of made clips in batches of ``size``, copies included; the median of the rounds."""
-    shape = (size, SPEC.length, *SPEC.size, SPEC.num_channels)
-    frames = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    shape = (size, SPEC.length, SPEC.num_channels, *SPEC.size)
+    planes = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
     def run(count: int) -> float:
         started = time.perf_counter()
-        work_through(lambda part: engine.start(Batch(part)), frames, count, in_flight=engine.in_flight)
+        work_through(lambda part: engine.start(Batch.of_planes(part)), planes, count, in_flight=engine.in_flight)
         return time.perf_counter() - started
 
     run(WARM_UP)

@@ -10,11 +10,12 @@ from typing import Final
 import numpy as np
 
 from p3dfeat import pipeline
+from p3dfeat.calibration import calibration_for
 from p3dfeat.config import Sampling
 from p3dfeat.engines import make_engine
 from p3dfeat.errors import UsageError
 from p3dfeat.sources import as_texts, find_videos
-from p3dfeat.types import Classification, Failure, Features, Span, Video, best_predictions
+from p3dfeat.types import Calibrated, Calibrating, Classification, Failure, Features, Span, Video, best_predictions
 from p3dfeat.video import Decoders
 from p3dfeat.zoo import Model, load_model
 from p3dfeat.zoo.cache import cache_folder_if_any
@@ -39,12 +40,13 @@ def classify(
     workers: int | None = None,
     decoder: str = "auto",
     on_failure: Callable[[Failure], None] | None = None,
+    on_calibration: Callable[[Calibrating | Calibrated], None] = lambda event: None,
 ) -> list[Classification]:
     """The ``top_k`` classes of each video, by the mean of the clips' probabilities.
 
     inputs, workers, decoder: as for ``extract``. With timeline, clips follow each other over the whole video unless
     told otherwise.
-    A video that cannot be read goes to on_failure; without one its error is raised.
+    A video that cannot be read goes to on_failure; without one its error is raised. on_calibration is told of int8's.
     """
     loaded = model if isinstance(model, Model) else load_model(model)
     sampling = classify_sampling(loaded, timeline=timeline, clips=clips, stride=stride, step=step, fps=fps)
@@ -61,6 +63,7 @@ def classify(
             precision=precision,
             batch_size=batch_size,
             decoders=decoders,
+            on_calibration=on_calibration,
         )
         for result in chain(failures, results):
             if isinstance(result, Classification):
@@ -92,6 +95,7 @@ def classify_videos(
     precision: str = "auto",
     batch_size: int | None = None,
     decoders: Decoders | None = None,
+    on_calibration: Callable[[Calibrating | Calibrated], None] = lambda event: None,
 ) -> Generator[Classification | Failure, None, None]:
     """A Classification or a Failure for each video, in order, as they come."""
     if top_k < 1:
@@ -108,6 +112,7 @@ def classify_videos(
         short_run=len(videos) <= SHORT_RUN_VIDEOS,
         cache_folder=cache_folder_if_any(),
         weights_sha256=model.weights_sha256,
+        calibration=calibration_for(precision, model, videos, on_calibration),
     )
     open_videos: dict[str, _Tally] = {}
     events = pipeline.describe(

@@ -14,13 +14,14 @@ import torch
 
 from p3dfeat import pipeline
 from p3dfeat._version import __version__
+from p3dfeat.calibration import calibration_for
 from p3dfeat.config import InputSpec, Sampling
-from p3dfeat.engines import Engine, make_engine
+from p3dfeat.engines import Engine, check_runs_int8, is_kept, make_engine
 from p3dfeat.errors import UsageError, VideoError
 from p3dfeat.nets import P3D, Architecture
 from p3dfeat.sources import as_texts, find_videos
 from p3dfeat.store import FeatureWriter, Ledger, Settings, stored_ids
-from p3dfeat.types import Failure, Fetching, Video, VideoInfo
+from p3dfeat.types import Calibrated, Calibrating, Failure, Fetching, Video, VideoInfo
 from p3dfeat.video import Decoders, index_video, plan
 from p3dfeat.zoo import Model, load_model
 from p3dfeat.zoo.cache import cache_folder_if_any
@@ -77,7 +78,7 @@ class ExtractSummary:
         }
 
 
-ExtractEvent = Fetching | ToDo | VideoDone | pipeline.Started | pipeline.Described
+ExtractEvent = Fetching | Calibrating | Calibrated | ToDo | VideoDone | pipeline.Started | pipeline.Described
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,8 @@ def extract(
     engine: "torch", "openvino", or "auto": the fastest that is installed and gives the numbers of plain torch.
     device: "auto", "cpu", "cuda:1", "mps", or several GPUs: "cuda:0,cuda:1", "cuda:all".
     batch_size: clips that go through the net together; None for what suits the device, on a GPU found by trying.
+    precision: "fp32", which "auto" is, or one that is faster and less exact: "bf16", "fp16", or, on CPUs, "int8",
+    which is calibrated once per model on these videos, and refused where its worst cosine to fp32 is below 0.99.
     step, fps, tail: see Sampling; step defaults to the model's own.
     workers: so many videos are decoded at once, each in a process of its own; None: one a core, four at most.
     decoder: "cpu", "cuda", or "auto": a CUDA GPU where that gives the same pixels sooner.
@@ -172,8 +175,8 @@ def run_extraction(
     on_event: Callable[[ExtractEvent], None] = lambda event: None,
 ) -> ExtractSummary:
     """``extract`` for settings that are made already."""
-    job = _Job.of(settings, on_event)
     videos, failures = find_videos(as_texts(inputs), stdin=stdin)
+    job = _Job.of(settings, videos, on_event)
     run = _Run(Path(output), on_event)
     with (
         Decoders(settings.workers, decoder=settings.decoder) as decoders,
@@ -209,12 +212,21 @@ class _Job:
     model: Model
     sampling: Sampling
     engine: Engine
+    precision: str  # the engine's, but for a plan of int8 that is not calibrated yet
     limit: int  # of videos
 
     @classmethod
-    def of(cls, settings: ExtractSettings, on_fetch: Callable[[Fetching], None] | None = None) -> "_Job":
+    def of(
+        cls,
+        settings: ExtractSettings,
+        videos: Sequence[Video],
+        on_event: Callable[[ExtractEvent], None] = lambda event: None,
+        *,
+        only_plan: bool = False,
+    ) -> "_Job":
+        """With only_plan nothing is calibrated: what is not yet is planned with an engine of fp32."""
         model = settings.model
-        loaded = model if isinstance(model, Model) else load_model(model, on_fetch=on_fetch)
+        loaded = model if isinstance(model, Model) else load_model(model, on_fetch=on_event)
         loaded.check_sees_pictures()
         sampling = loaded.sampling(
             clips=settings.clips,
@@ -223,17 +235,26 @@ class _Job:
             fps=settings.fps,
             tail=settings.tail,
         )
+        net, spec, layers = loaded.net, loaded.card.input, settings.layers
+        calibration = calibration_for(settings.precision, loaded, videos, on_event)
+        limit = sys.maxsize if settings.limit is None else settings.limit
+        if only_plan and calibration is not None:
+            check_runs_int8(settings.engine, settings.device)
+            if not is_kept(net, spec, layers, calibration):
+                stand_in = make_engine(net, spec, layers=layers, engine="openvino", device="cpu")
+                return cls(loaded, sampling, stand_in, settings.precision, limit)
         engine = make_engine(
-            loaded.net,
-            loaded.card.input,
-            layers=settings.layers,
+            net,
+            spec,
+            layers=layers,
             engine=settings.engine,
             device=settings.device,
             precision=settings.precision,
             cache_folder=cache_folder_if_any(),
             weights_sha256=loaded.weights_sha256,
+            calibration=calibration,
         )
-        return cls(loaded, sampling, engine, sys.maxsize if settings.limit is None else settings.limit)
+        return cls(loaded, sampling, engine, engine.precision, limit)
 
     @property
     def spec(self) -> InputSpec:
@@ -241,7 +262,7 @@ class _Job:
 
     def recorded(self) -> Settings:
         """What a feature file says of how its numbers were made."""
-        architecture = self.model.card.architecture
+        architecture, calibrated = self.model.card.architecture, self.engine.calibrated
         return Settings(
             model=self.model.name,
             weights_sha256=self.model.weights_sha256,
@@ -251,7 +272,9 @@ class _Job:
             sampling=self.sampling,
             layers=self.engine.layers,
             engine=self.engine.name,
-            precision=self.engine.precision,
+            precision=self.precision,
+            int8_sha256=None if calibrated is None else calibrated.sha256,
+            int8_cosine=None if calibrated is None else calibrated.cosine,
             device=str(self.engine.device),
             p3dfeat_version=__version__,
         )
@@ -362,9 +385,9 @@ def plan_extraction(
     stdin: TextIO | None = None,
 ) -> ExtractPlan:
     """What ``run_extraction`` would do, from the videos' packets alone. Raises what it would raise."""
-    job = _Job.of(settings)
-    stored = set(stored_ids(output, job.recorded(), overwrite=settings.overwrite)) if output else set()
     videos, failures = find_videos(as_texts(inputs), stdin=stdin)
+    job = _Job.of(settings, videos, only_plan=True)
+    stored = set(stored_ids(output, job.recorded(), overwrite=settings.overwrite)) if output else set()
     planned: list[PlannedVideo] = []
     for video in videos:
         if video.id in stored or len(planned) == job.limit:

@@ -14,13 +14,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from p3dfeat import pipeline
+from p3dfeat.calibration import calibration_for
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.engines import Engine, make_engine
 from p3dfeat.engines.batching import work_through
 from p3dfeat.errors import NothingReadError, UsageError, VideoError
 from p3dfeat.nets import P3D, Architecture
 from p3dfeat.sources import as_texts, find_videos
-from p3dfeat.types import Batch, Clip, Video
+from p3dfeat.types import Batch, Calibrated, Calibrating, Clip, Video
 from p3dfeat.video import Decoders, read_clips
 from p3dfeat.zoo import Model, load_model
 from p3dfeat.zoo.cache import cache_folder_if_any
@@ -48,6 +49,7 @@ class Measurement:
     failed: int
     decode_clips_per_second: float | None = None
     clips_per_second: float | None = None  # decoding and running the net together
+    int8_cosine: float | None = None  # the worst one to fp32, measured when int8 was calibrated
 
     @property
     def share_of_limit(self) -> float:
@@ -85,6 +87,7 @@ def measure(
     batch_size: int | None = None,
     rounds: int = 5,
     limit: int = 8,
+    on_calibration: Callable[[Calibrating | Calibrated], None] = lambda event: None,
 ) -> Measurement:
     """Measure ``model`` on at most ``limit`` of the videos that ``inputs`` name, ``clips`` of each; or without videos.
 
@@ -95,6 +98,8 @@ def measure(
     loaded = model if isinstance(model, Model) else load_model(model)
     loaded.check_sees_pictures()
     spec = loaded.card.input
+    sampling = loaded.sampling(clips=clips)
+    videos, total, failed = _readable(as_texts(inputs), spec, sampling, limit)
     runner = make_engine(
         loaded.net,
         spec,
@@ -103,10 +108,9 @@ def measure(
         precision=precision,
         cache_folder=cache_folder_if_any(),
         weights_sha256=loaded.weights_sha256,
+        calibration=calibration_for(precision, loaded, videos, on_calibration),
     )
     batch_size = batch_size or runner.batch_size
-    sampling = loaded.sampling(clips=clips)
-    videos, total, failed = _readable(as_texts(inputs), spec, sampling, limit)
     with Decoders() as decoders:
         work = _Work(runner, spec, sampling, videos, batch_size, total, decoders)
         parts: dict[str, Callable[[], None]] = {"limit": work.multiply, "model": work.run_net}
@@ -128,6 +132,7 @@ def measure(
         failed=failed,
         decode_clips_per_second=total / seconds["decode"] if videos else None,
         clips_per_second=total / seconds["both"] if videos else None,
+        int8_cosine=None if runner.calibrated is None else runner.calibrated.cosine,
     )
 
 
@@ -180,10 +185,12 @@ class _Work:
             float(result[0, 0])  # a GPU has only then finished
 
     def run_net(self) -> None:
-        shape = (self.batch_size, self.spec.length, *self.spec.size, self.spec.num_channels)
+        shape = (self.batch_size, self.spec.length, self.spec.num_channels, *self.spec.size)
         count = self.net_clips // self.batch_size
         start, in_flight = self.engine.start, self.engine.in_flight
-        work_through(lambda frames: start(Batch(frames)), np.full(shape, 127, np.uint8), count, in_flight=in_flight)
+        work_through(
+            lambda planes: start(Batch.of_planes(planes)), np.full(shape, 127, np.uint8), count, in_flight=in_flight
+        )
 
     def decode(self) -> None:
         with closing(self.decoders.read(self.videos, self.spec, self.sampling)) as items:

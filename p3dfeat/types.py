@@ -67,7 +67,7 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class Clip:
-    """Frames of one clip, resized and cropped: (T, H, W, C) uint8."""
+    """Frames of one clip, resized and cropped: (T, H, W, C) uint8; decoders lay them out channel by channel."""
 
     frames: UInt8Array
     start_seconds: float  # of its first frame, by the file's timestamps
@@ -106,6 +106,16 @@ class Batch:
         if self.frames.ndim != 5 or self.frames.dtype != np.uint8:
             raise ShapeError(f"batch: {self.frames.dtype} {self.frames.shape}; must be uint8 (N, T, H, W, C)")
 
+    @classmethod
+    def of_planes(cls, planes: UInt8Array) -> "Batch":
+        """The batch of (N, T, C, H, W) uint8, which it shares memory with."""
+        return cls(planes.transpose(0, 1, 3, 4, 2))
+
+    @property
+    def planes(self) -> UInt8Array:
+        """The frames channel by channel: (N, T, C, H, W) uint8, a copy only where memory holds them otherwise."""
+        return np.ascontiguousarray(self.frames.transpose(0, 1, 4, 2, 3))
+
 
 class Pending(Protocol):
     """A batch that an engine has started."""
@@ -142,6 +152,25 @@ class Fetching:
     source: str  # where they come from
     done_bytes: int
     total_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Calibrating:
+    """A net is being brought to 8 bits, which takes about half a minute."""
+
+    num_clips: int  # on which it is calibrated
+    finely: bool = False  # once more, in a way that takes minutes, because the first was not near enough to fp32
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A net in 8 bits, and how near it is to the same net in fp32."""
+
+    cosine: float  # the lowest of any row of the layers asked for
+    num_clips: int  # on which it was measured
+    held_out: bool  # whether those are other clips than the net was calibrated on
+    sha256: str  # of the quantised weights: another calibration gives other numbers
+    kept: bool  # from an earlier run
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def bench(
 ) -> None:
     """Measure how fast this machine decodes, runs the net, and does both, and what holds it back."""
     size = options.batch_size(batch_size)
-    from p3dfeat.cli.progress import loaded_model
+    from p3dfeat.cli.progress import loaded_model, say_calibration
     from p3dfeat.measurement import measure
 
     found = measure(
@@ -49,6 +49,7 @@ def bench(
         batch_size=size,
         rounds=rounds,
         limit=limit,
+        on_calibration=say_calibration,
     )
     if json:
         out.json(found.as_json())

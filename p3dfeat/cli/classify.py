@@ -53,7 +53,7 @@ def classify(
 
     with Decoders(workers, decoder=decoder) as decoders:  # the first starts while this process imports torch
         from p3dfeat import classification
-        from p3dfeat.cli.progress import loaded_model
+        from p3dfeat.cli.progress import loaded_model, say_calibration
 
         loaded = loaded_model(model)
         sampling = classification.classify_sampling(
@@ -70,6 +70,7 @@ def classify(
                 precision=precision,
                 batch_size=size,
                 decoders=decoders,
+                on_calibration=say_calibration,
             )
             with closing(results):
                 _print_all(chain(failures, results), timeline=timeline, json=json, several=len(videos) > 1)

@@ -35,7 +35,9 @@ Device = Annotated[
         metavar="auto|cpu|cuda[:N]|mps", help="Where the net runs; cuda:0,cuda:1 or cuda:all for several GPUs."
     ),
 ]
-Precision = Annotated[str, typer.Option(metavar="auto|fp32|tf32|bf16|fp16", help="What it computes in; auto is fp32.")]
+Precision = Annotated[
+    str, typer.Option(metavar="auto|fp32|tf32|bf16|fp16|int8", help="What it computes in; auto is fp32.")
+]
 BatchSize = Annotated[
     str, typer.Option(metavar="auto|N", help="Clips that go through the net together; auto tries sizes on a GPU, once.")
 ]

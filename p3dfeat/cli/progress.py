@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from p3dfeat.cli.output import out
-from p3dfeat.types import Fetching
+from p3dfeat.types import Calibrated, Calibrating, Fetching
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, TaskID
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 @contextmanager
 def progress_bar() -> "Iterator[Callable[[ExtractEvent], None]]":
-    """A handler of extraction events that keeps a bar up to date; without a terminal it only tells of downloads."""
+    """A handler of extraction events that keeps a bar up to date on a terminal, and tells of downloads and of int8."""
     with fetch_bar() as fetch:
-        if not on_terminal():
-            yield lambda event: fetch(event) if isinstance(event, Fetching) else None
-            return
         bar: _RunBar | None = None
 
         def show(event: "ExtractEvent") -> None:
             nonlocal bar
             if isinstance(event, Fetching):
                 fetch(event)
-                return
-            if bar is None:
+            elif isinstance(event, Calibrating | Calibrated):
                 fetch.close()
-                bar = _RunBar(_run_progress())
-            bar(event)
+                say_calibration(event)
+            elif on_terminal():
+                if bar is None:
+                    fetch.close()
+                    bar = _RunBar(_run_progress())
+                bar(event)
 
         try:
             yield show
@@ -57,6 +57,20 @@ def loaded_model(name: str) -> "Model":
 
     with fetch_bar() as show:
         return load_model(name, on_fetch=show)
+
+
+def say_calibration(event: Calibrating | Calibrated) -> None:
+    """That int8 is being calibrated, or how near it is to fp32."""
+    if isinstance(event, Calibrating):
+        finer = "calibrating int8 once more, correcting biases; some minutes for a large net"
+        first = f"calibrating int8 on {event.num_clips} clips; about half a minute, once for this model"
+        out.say(finer if event.finely else first)
+        return
+    where = (
+        "clips held out of the calibration" if event.held_out else "clips of the calibration itself, for want of others"
+    )
+    text = f"int8: worst cosine to fp32 {event.cosine:.5f}, on {event.num_clips} {where}"
+    out.say(f"{text}; calibrated by an earlier run" if event.kept else text)
 
 
 def on_terminal() -> bool:

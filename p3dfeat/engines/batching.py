@@ -11,7 +11,7 @@ from p3dfeat.engines.engine import Joined
 from p3dfeat.errors import UsageError
 from p3dfeat.types import Pending, UInt8Array
 
-Start = Callable[[UInt8Array], Pending]  # (N, T, H, W, C) -> its rows, to be waited for
+Start = Callable[[UInt8Array], Pending]  # (N, T, C, H, W) -> its rows, to be waited for
 
 SIZES: Final = (8, 16, 32, 64, 128, 256)
 LEAST_GAIN: Final = 1.05  # clips a second, of a size over half of it; less is not worth the memory and the waiting
@@ -44,7 +44,7 @@ class Fitting:
         self.limit: int | None = None  # clips started together; None while all has fitted
 
     def start(self, frames: UInt8Array) -> Pending:
-        """Start (N, T, H, W, C) frames. Raises UsageError where a single clip does not fit."""
+        """Start (N, T, C, H, W) frames. Raises UsageError where a single clip does not fit."""
         parts: list[Pending] = []
         first = 0
         while first < len(frames):

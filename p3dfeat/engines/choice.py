@@ -12,6 +12,7 @@ from p3dfeat.engines.engine import Engine
 from p3dfeat.engines.kept_sizes import KeptSizes
 from p3dfeat.engines.normalize import normalize
 from p3dfeat.engines.openvino_engine import OpenVINOEngine, openvino_installed
+from p3dfeat.engines.quantization import Calibration, quantized
 from p3dfeat.engines.several import SeveralEngines
 from p3dfeat.engines.torch_engine import TorchEngine
 from p3dfeat.errors import UsageError
@@ -34,6 +35,7 @@ def make_engine(
     short_run: bool = False,
     cache_folder: Path | None = None,
     weights_sha256: str = "",
+    calibration: Calibration | None = None,
 ) -> Engine:
     """The engine of that name, made for ``net``.
 
@@ -42,17 +44,24 @@ def make_engine(
     is there, and no best batch size need be looked for.
     device: one, or several GPUs, as for ``pick_devices``; batches are dealt to them in turn.
     cache_folder, weights_sha256: where what is found out about these weights is kept; without both, nothing is.
+    precision: "int8" is never taken unasked; it needs OpenVINO, a CPU, and a calibration.
     Raises UsageError for an engine, device, precision or layer that is not to be had.
     """
-    if engine not in ENGINES:
-        raise UsageError(f"engine {engine!r}: unknown; known are {', '.join(ENGINES)}")
+    _check_known(engine)
     if not layers:
         raise UsageError("layers: none given; pool5 is the usual one")
+    if precision == "int8":
+        check_runs_int8(engine, device)
+        if calibration is None:
+            raise UsageError("precision 'int8': is not calibrated here; extract, classify and bench can do it")
+        return OpenVINOEngine(net, spec, layers=layers, quantized=quantized(net, spec, layers, calibration))
     devices = pick_devices(device)
     on_cpu_in_full = all(found.type == "cpu" for found in devices) and precision in ("auto", "fp32")
     if engine == "openvino":
         if not on_cpu_in_full:
-            raise UsageError("engine 'openvino': computes in fp32 on the CPU; use --engine torch for other ways")
+            raise UsageError(
+                "engine 'openvino': computes in fp32 or int8 on the CPU; use --engine torch for other ways"
+            )
         return OpenVINOEngine(net, spec, layers=layers)
     small = short_run and net.architecture.num_weights < SMALL
     if engine == "auto" and on_cpu_in_full and not small and openvino_installed():
@@ -64,6 +73,20 @@ def make_engine(
         TorchEngine(net, spec, layers=layers, device=str(found), precision=precision, kept=kept) for found in devices
     ]
     return engines[0] if len(engines) == 1 else SeveralEngines(engines)
+
+
+def _check_known(engine: str) -> None:
+    if engine not in ENGINES:
+        raise UsageError(f"engine {engine!r}: unknown; known are {', '.join(ENGINES)}")
+
+
+def check_runs_int8(engine: str, device: str) -> None:
+    """Raise UsageError for an engine or a device that does not compute in int8; "auto" becomes one that does."""
+    _check_known(engine)
+    if engine == "torch":
+        raise UsageError("precision 'int8': the torch engine has none; use --engine openvino")
+    if device != "auto" and any(found.type != "cpu" for found in pick_devices(device)):
+        raise UsageError(f"precision 'int8': runs on a CPU only, not on {device}; use --device cpu")
 
 
 def _trusted(net: P3D, spec: InputSpec, layers: tuple[str, ...]) -> OpenVINOEngine | None:

@@ -34,7 +34,7 @@ class CudaRunner:
         return self._net.failure
 
     def start(self, frames: UInt8Array) -> Pending:
-        """Queue everything for (N, T, H, W, C) uint8; they are read when this returns."""
+        """Queue everything for (N, T, C, H, W) uint8; they are read when this returns."""
         with torch.inference_mode(), torch.cuda.device(self._device):
             pinned = _pinned(frames.shape, torch.uint8)
             pinned.copy_(torch.from_numpy(frames))

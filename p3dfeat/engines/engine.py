@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from p3dfeat.types import Batch, FloatArray, Pending
+from p3dfeat.types import Batch, Calibrated, FloatArray, Pending
 
 
 class Engine(ABC):
@@ -17,6 +17,7 @@ class Engine(ABC):
     device: torch.device | str  # or several, with commas between them
     precision: str
     layers: tuple[str, ...]
+    calibrated: Calibrated | None = None  # how near a precision that needs calibration is to fp32
     in_flight: int = 1  # started batches that are worth having at once; 1 where a batch is computed as it is started
 
     @property

@@ -11,7 +11,7 @@ LEAST_DEVIATION: Final = 0.5  # grey levels; less is noise, and a black clip mus
 
 
 def normalize(frames: Tensor, spec: InputSpec, mean_and_std: tuple[Tensor, Tensor] | None = None) -> Tensor:
-    """(N, T, H, W, C) uint8 -> (N, C, T, H, W) float32 in channels-last memory, on the same device.
+    """(N, T, H, W, C) uint8 -> (N, C, T, H, W) float32 on the same device, in the order in memory that it had.
 
     ``(pixel * scale - mean) / std``, then, where the card says so, each clip to mean 0 and deviation 1.
     mean_and_std: ``constants(spec, frames.device)``, for who has them.

@@ -1,5 +1,6 @@
 """OpenVINO on the CPU: the net's graph, built operation by operation, fused and laid out by its compiler."""
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -10,29 +11,50 @@ from p3dfeat.config import InputSpec
 from p3dfeat.engines.engine import Done, Engine
 from p3dfeat.engines.folding import folded
 from p3dfeat.engines.normalize import LEAST_DEVIATION
+from p3dfeat.engines.telemetry import no_telemetry
 from p3dfeat.errors import UsageError
 from p3dfeat.nets import P3D
 from p3dfeat.nets.p3d import Bottleneck, FlatBottleneck
-from p3dfeat.types import Batch, Pending
+from p3dfeat.types import Batch, Calibrated, Pending
 
 BATCH_SIZE: Final = 4  # clips; more gain nothing on a CPU and make results wait
+GRAPH_VERSION: Final = 2  # raised whenever _Graph comes to compute something else: calibrations are of one graph
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A net's graph in 8 bits."""
+
+    model: Any  # openvino.Model that gives the layers asked for, in their order
+    about: Calibrated
 
 
 class OpenVINOEngine(Engine):
-    """Runs a net on batches through OpenVINO, in full precision; the layers it returns are fixed when it is made.
+    """Runs a net on batches through OpenVINO; the layers it returns are fixed when it is made.
 
+    quantized: the graph of ``net`` for ``layers`` in 8 bits, which is run in place of the one in full precision.
     Raises UsageError where OpenVINO is not installed or a layer is not in the net.
     """
 
     name = "openvino"
-    precision = "fp32"
 
-    def __init__(self, net: P3D, spec: InputSpec, *, layers: tuple[str, ...] = ("pool5",), threads: int | None = None):
+    def __init__(
+        self,
+        net: P3D,
+        spec: InputSpec,
+        *,
+        layers: tuple[str, ...] = ("pool5",),
+        threads: int | None = None,
+        quantized: Quantized | None = None,
+    ):
         net.architecture.check_layers(layers)
-        openvino = _openvino()
+        openvino = load_openvino()
         self.device = torch.device("cpu")
         self.layers = layers
-        model = _Graph(folded(net), spec).model(layers)
+        self.precision = "fp32" if quantized is None else "int8"
+        self.calibrated = None if quantized is None else quantized.about
+        model = net_graph(net, spec, layers) if quantized is None else quantized.model
+        # f32 is for what is not quantised; where the processor has bf16, the default would be that.
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
@@ -43,7 +65,7 @@ class OpenVINOEngine(Engine):
         return BATCH_SIZE
 
     def start(self, batch: Batch) -> Pending:
-        found = self._request.infer([batch.frames], share_inputs=True)
+        found = self._request.infer([batch.planes], share_inputs=True)
         return Done({name: np.array(found[number]) for number, name in enumerate(self.layers)})
 
 
@@ -54,12 +76,20 @@ def openvino_installed() -> bool:
     return find_spec("openvino") is not None
 
 
-def _openvino() -> Any:
+def load_openvino() -> Any:
+    """The module. Raises UsageError where it is not installed."""
     try:
-        import openvino
+        with no_telemetry():
+            import openvino
     except ImportError:
         raise UsageError("engine 'openvino': not installed; pip install 'p3dfeat[cpu]'") from None
     return openvino
+
+
+def net_graph(net: P3D, spec: InputSpec, layers: tuple[str, ...]) -> Any:
+    """An openvino.Model: (N, T, H, W, C) uint8 -> ``layers`` in their order, each output named after its layer."""
+    load_openvino()
+    return _Graph(folded(net), spec).model(layers)
 
 
 class _Graph:
@@ -72,11 +102,11 @@ class _Graph:
         self._net, self._spec = net, spec
 
     def model(self, layers: tuple[str, ...]) -> Any:
-        """(N, T, H, W, C) uint8 -> the layers asked for, in their order; N is free."""
+        """(N, T, C, H, W) uint8 -> the layers asked for, in their order; N is free."""
         import openvino
 
         ops, spec, architecture = self._ops, self._spec, self._net.architecture
-        frames = ops.parameter([-1, spec.length, *spec.size, spec.num_channels], np.uint8, name="frames")
+        frames = ops.parameter([-1, spec.length, spec.num_channels, *spec.size], np.uint8, name="frames")
         found: dict[str, Any] = {}
         x = self._convolution(self._normalized(frames), self._net.conv1)
         x = self._pool1(ops.relu(x).output(0))
@@ -94,12 +124,15 @@ class _Graph:
         x = ops.add(ops.matmul(x, self._constant(fc.weight), False, True), self._constant(fc.bias))
         found["logits"] = x
         found["prob"] = ops.softmax(x, axis=1)
-        return openvino.Model([ops.result(found[name]) for name in layers], [frames], "p3d")
+        results = [ops.result(found[name]) for name in layers]
+        for name, result in zip(layers, results, strict=True):
+            result.output(0).get_tensor().add_names({name})
+        return openvino.Model(results, [frames], "p3d")
 
     def _normalized(self, frames: Any) -> Any:
         """As ``engines.normalize``, to (N, C, T, H, W)."""
         ops, spec = self._ops, self._spec
-        mean, std = (np.array(values, np.float32) for values in (spec.mean, spec.std))
+        mean, std = (np.array(values, np.float32).reshape(-1, 1, 1) for values in (spec.mean, spec.std))
         x = ops.multiply(ops.convert(frames, "f32"), np.float32(spec.scale))
         x = ops.divide(ops.subtract(x, mean), std)
         if spec.standardize:
@@ -109,7 +142,7 @@ class _Graph:
             x = ops.divide(
                 x, ops.maximum(deviation, np.float32(LEAST_DEVIATION * spec.scale / max(map(abs, spec.std))))
             )
-        return ops.transpose(x, np.array([0, 4, 1, 2, 3]))
+        return ops.transpose(x, np.array([0, 2, 1, 3, 4]))
 
     def _block(self, x: Any, block: nn.Module) -> Any:
         assert isinstance(block, Bottleneck | FlatBottleneck)
@@ -143,7 +176,8 @@ class _Graph:
             x, self._constant(convolution.weight), list(convolution.stride), padding, padding, [1] * dimensions
         )
         assert convolution.bias is not None
-        return self._ops.add(y, self._constant(convolution.bias.reshape(-1, *[1] * dimensions)))
+        # NNCF corrects biases only of the same rank as what they are added to.
+        return self._ops.add(y, self._constant(convolution.bias.reshape(1, -1, *[1] * dimensions)))
 
     def _pool1(self, x: Any) -> Any:
         padding = (0, 1, 1) if self._net.architecture.arithmetic.padded_pools else (0, 0, 0)

@@ -84,22 +84,23 @@ class TorchEngine(Engine):
         return None if self._cuda is None else self._cuda.capture_failure
 
     def start(self, batch: Batch) -> Pending:
-        return self._fitting.start(batch.frames)
+        return self._fitting.start(batch.planes)
 
-    def _start(self, frames: UInt8Array) -> Pending:
+    def _start(self, planes: UInt8Array) -> Pending:
         if self._cuda is not None:
-            return self._cuda.start(frames)
+            return self._cuda.start(planes)
         with torch.inference_mode():
-            found = self._forward(torch.from_numpy(frames).to(self.device))
+            found = self._forward(torch.from_numpy(planes).to(self.device))
         return Done({name: value.cpu().numpy() for name, value in found.items()})
 
-    def _on_cuda(self, frames: Tensor) -> dict[str, Tensor]:
+    def _on_cuda(self, planes: Tensor) -> dict[str, Tensor]:
         with fp32_products_in("tf32" if self.precision == "tf32" else "ieee"):
-            return {name: value.contiguous() for name, value in self._forward(frames).items()}
+            return {name: value.contiguous() for name, value in self._forward(planes).items()}
 
-    def _forward(self, frames: Tensor) -> dict[str, Tensor]:
-        """(N, T, H, W, C) uint8 on the device -> {layer: (N, ...) float32} on the device."""
-        x = normalize(frames, self._spec, self._constants).to(PRECISIONS[self.precision])
+    def _forward(self, planes: Tensor) -> dict[str, Tensor]:
+        """(N, T, C, H, W) uint8 on the device -> {layer: (N, ...) float32} on the device."""
+        x = normalize(planes.permute(0, 1, 3, 4, 2), self._spec, self._constants).to(PRECISIONS[self.precision])
+        x = x.contiguous(memory_format=torch.channels_last_3d)
         return {name: value.float() for name, value in self._net(x, layers=self.layers).items()}
 
     def _make_room(self) -> None:
@@ -121,9 +122,9 @@ class TorchEngine(Engine):
         return size
 
     def _seconds_a_batch(self, size: int) -> float:
-        shape = (size, self._spec.length, *self._spec.size, self._spec.num_channels)
-        frames = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-        return seconds_a_batch(self._start, frames, in_flight=self.in_flight)
+        shape = (size, self._spec.length, self._spec.num_channels, *self._spec.size)
+        planes = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+        return seconds_a_batch(self._start, planes, in_flight=self.in_flight)
 
 
 def checked_precision(precision: str, device: torch.device) -> str:

@@ -20,11 +20,11 @@ FORMAT_VERSION: Final = 1
 VIDEO_MARK: Final = "source"  # the attribute that makes a group a video
 
 # What may differ between runs that add to one file: it does not change the numbers beyond rounding.
-INCIDENTAL: Final = frozenset({"p3dfeat_version", "device", "weights_origin"})
+INCIDENTAL: Final = frozenset({"p3dfeat_version", "device", "weights_origin", "int8_cosine"})
 NESTED: Final = ("preprocessing", "sampling", "layers", "architecture")
 ORDER: Final = (  # in which they are shown; HDF5 keeps none
     *("format", "format_version", "model", "weights_sha256", "weights_origin", "architecture", "layers", "sampling"),
-    *("preprocessing", "engine", "precision", "device", "p3dfeat_version"),
+    *("preprocessing", "engine", "precision", "int8_sha256", "int8_cosine", "device", "p3dfeat_version"),
 )
 
 
@@ -43,9 +43,11 @@ class Settings:
     device: str
     p3dfeat_version: str
     weights_origin: str = ""  # where they were fetched from: a URL, or user/repo@commit
+    int8_sha256: str | None = None  # of the quantised weights; another calibration gives other numbers
+    int8_cosine: float | None = None  # the worst one to fp32, measured when they were calibrated
 
-    def as_attributes(self) -> dict[str, str | int]:
-        """Plain text and numbers; nested settings as JSON."""
+    def as_attributes(self) -> dict[str, str | int | float]:
+        """Plain text and numbers; nested settings as JSON, and only what there is."""
         values: dict[str, Any] = {
             **{name: getattr(self, name) for name in ("model", "weights_sha256", "weights_origin", "engine")},
             **{name: getattr(self, name) for name in ("precision", "device", "p3dfeat_version")},
@@ -54,6 +56,8 @@ class Settings:
             "sampling": asdict(self.sampling),
             "layers": list(self.layers),
         }
+        quantized = {name: getattr(self, name) for name in ("int8_sha256", "int8_cosine")}
+        values |= {name: value for name, value in quantized.items() if value is not None}
         nested = {name: json.dumps(values[name]) for name in NESTED}
         return {"format": FORMAT, "format_version": FORMAT_VERSION, **values, **nested}
 

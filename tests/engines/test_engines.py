@@ -136,7 +136,7 @@ def test_a_wrong_engine_is_seen(monkeypatch):
     ("settings", "message"),
     [
         ({"engine": "tensorrt"}, "engine 'tensorrt': unknown; known are auto, torch, openvino"),
-        ({"engine": "openvino", "precision": "fp16"}, "computes in fp32 on the CPU"),
+        ({"engine": "openvino", "precision": "fp16"}, "computes in fp32 or int8 on the CPU"),
         ({"layers": ()}, "layers: none given"),
         ({"layers": ("pool6",)}, "layer 'pool6'"),
         ({"device": "tpu"}, "device 'tpu': unknown"),

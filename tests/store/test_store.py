@@ -57,6 +57,26 @@ def output(tmp_path):
     return tmp_path / "feats.h5"
 
 
+def test_another_calibration_of_int8_is_another_setting_and_its_cosine_is_not(output):
+    in_int8 = replace(SETTINGS, engine="openvino", precision="int8", int8_sha256="a" * 64, int8_cosine=0.9997)
+    write(output, "a", settings=in_int8)
+    write(output, "b", settings=replace(in_int8, int8_cosine=0.9996))
+    with open_features(output) as file:
+        assert list(file) == ["a", "b"]
+        assert (file.settings["int8_sha256"], file.settings["int8_cosine"]) == ("a" * 64, 0.9997)
+    with pytest.raises(FeatureFileError, match=f"int8_sha256 is {'a' * 64} there, {'b' * 64} now"):
+        write(output, "c", settings=replace(in_int8, int8_sha256="b" * 64))
+    with pytest.raises(FeatureFileError, match="precision is int8 there, fp32 now"):
+        write(output, "c", settings=replace(SETTINGS, engine="openvino"))
+
+
+def test_full_precision_says_nothing_of_int8(output):
+    """So that files of versions that did not know it can be added to, and theirs are like ours."""
+    write(output, "a")
+    with h5py.File(output) as file:
+        assert not [name for name in file.attrs if "int8" in name]
+
+
 def test_the_layout_is_the_one_documented(output):
     with FeatureWriter(output, SETTINGS) as writer:
         writer.add(video("archery/clip7"), features(3, padded=2))

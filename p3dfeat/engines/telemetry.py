@@ -1,0 +1,21 @@
+"""OpenVINO and NNCF without their telemetry, which tells Google of their use and keeps an id in the user's home."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+PACKAGE: Final = "openvino_telemetry"
+
+
+@contextmanager
+def no_telemetry() -> Iterator[None]:
+    """What is imported meanwhile finds no telemetry package, and does without, as it does where none is installed."""
+    hidden = sys.modules.get(PACKAGE)
+    sys.modules[PACKAGE] = None  # type: ignore[assignment]  # importing it now raises ImportError
+    try:
+        yield
+    finally:
+        del sys.modules[PACKAGE]
+        if hidden is not None:
+            sys.modules[PACKAGE] = hidden
