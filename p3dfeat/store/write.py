@@ -10,16 +10,18 @@ import os
 import shutil
 from collections.abc import Mapping, Set
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import h5py
 
 from p3dfeat.errors import FeatureFileError, OutputError, VideoError
 from p3dfeat.fingerprint import fingerprint
 from p3dfeat.store.layout import VIDEO_MARK, Settings, differences, open_hdf5, read_attributes
-from p3dfeat.store.parts import Lock, Part, writing
+from p3dfeat.store.parts import Lock, Part, read_ahead, writing
 from p3dfeat.store.read import video_ids
 from p3dfeat.types import Features, Video, VideoInfo
+
+IDENTITY: Final = (VIDEO_MARK, "fingerprint", "segment_start_seconds", "segment_end_seconds")
 
 
 def stored_ids(output: str | Path, settings: Settings, *, overwrite: bool = False) -> list[str]:
@@ -46,6 +48,11 @@ def _refuse(unlike: list[str], path: Path) -> None:
         raise FeatureFileError(
             f"{path}: made with other settings ({'; '.join(unlike)}); choose another output, or --overwrite it"
         )
+
+
+def _identity(group: h5py.Group) -> dict[str, Any]:
+    """Of all that is said of a video, what tells which one it is; a run asks for every video that is stored."""
+    return {name: group.attrs[name] for name in IDENTITY if name in group.attrs}
 
 
 class FeatureWriter:
@@ -87,11 +94,18 @@ class FeatureWriter:
     def _begin_anew(self) -> None:
         """Drop the parts of earlier runs, but for those of a killed run that was to overwrite with these settings."""
         mark = self.parts / "overwrite"
-        if mark.exists() and not any(self._unlike(part) for part in self.parts.glob("*.h5")):
+        if mark.exists() and self._all_alike():
             return
         for part in self.parts.glob("*.h5"):
             part.unlink()
         mark.touch()
+
+    def _all_alike(self) -> bool:
+        for part in self.parts.glob("*.h5"):
+            with open_hdf5(part) as file:
+                if self._unlike(file, part):
+                    return False
+        return True
 
     def _learn_stored(self) -> bool:
         """Note what the file holds; whether any of it stays. One without videos may be replaced."""
@@ -103,14 +117,13 @@ class FeatureWriter:
         """Learn what an interrupted run left, and drop what it had not finished."""
         for unfinished in (*self.parts.glob("*.writing"), self._joining):
             unfinished.unlink(missing_ok=True)
-        for part in self.parts.glob("*.h5"):
-            _refuse(self._unlike(part), self.parts)
+        for part in read_ahead(sorted(self.parts.glob("*.h5"))):
             with open_hdf5(part) as file:
+                _refuse(self._unlike(file, part), self.parts)
                 self._where.update(dict.fromkeys(video_ids(file), part))
 
-    def _unlike(self, part: Path) -> list[str]:
-        with open_hdf5(part) as file:
-            return differences(read_attributes(file, part), self._attributes)
+    def _unlike(self, file: h5py.File, part: Path) -> list[str]:
+        return differences(read_attributes(file, part), self._attributes)
 
     def is_stored(self, video: Video) -> bool:
         """Whether the features of this very video are there. Raises VideoError where its id stands for another."""
@@ -139,9 +152,9 @@ class FeatureWriter:
         path = self._where[id]
         if path == self.output:
             self._reader = self._reader or open_hdf5(path)
-            return dict(self._reader[id].attrs)
+            return _identity(self._reader[id])
         with open_hdf5(path) as part:
-            return dict(part[id].attrs)
+            return _identity(part[id])
 
     def _check_place(self, id: str) -> None:
         """A group that is a video holds no other videos, whichever run brought them."""
@@ -194,7 +207,7 @@ class FeatureWriter:
         with h5py.File(self._joining, "a" if self._keeps else "w") as file:
             if not self._keeps:
                 file.attrs.update(self._attributes)
-            for path in finished:
+            for path in read_ahead(finished):
                 with h5py.File(path, "r") as part:
                     for id in video_ids(part):
                         if id in file:  # of a run killed between joining and removing its parts, or while overwriting
