@@ -4,7 +4,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +19,7 @@ from p3dfeat.store.layout import VIDEO_MARK
 from p3dfeat.types import Features, Video, VideoInfo
 
 BUFFERED_BYTES: Final = 4 << 20  # of one video's rows held in memory before they go to its part
+READ_AHEAD: Final = 32  # parts that the disk is asked for at once, before they are needed
 POOLED: Final = "pool5"  # the layer whose mean over clips is a video's descriptor
 
 
@@ -30,6 +31,21 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error).split("(")[0].strip()
         raise OutputError(f"{path}: cannot be written ({reason})") from None
+
+
+def read_ahead(parts: Sequence[Path]) -> Iterator[Path]:
+    """The parts in turn, while the disk is at work on the next ones: few of many are still in memory."""
+    for number, part in enumerate(parts):
+        if number % READ_AHEAD == 0:
+            for later in parts[number : number + 2 * READ_AHEAD][READ_AHEAD if number else 0 :]:
+                _ask_for(later)
+        yield part
+
+
+def _ask_for(path: Path) -> None:
+    if hasattr(os, "posix_fadvise"):
+        with open(path, "rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
 class Lock:
@@ -76,18 +92,20 @@ class Part:
         self._id, self._attributes = id, attributes
         self._path, self._final = folder / f"{name}.writing", folder / f"{name}.h5"
         self._rows: list[Features] = []
+        self._waiting_bytes = 0  # in these rows
         self._file: h5py.File | None = None
         self._sum: NDArray[np.float64] | None = None
         self._count = self._padded = 0
 
     def add(self, features: Features) -> None:
         self._rows.append(features)
+        self._waiting_bytes += sum(rows.nbytes for rows in features.layers.values())
         self._count += len(features)
         self._padded += features.padded_frames
         if POOLED in features.layers:
             total = features.layers[POOLED].sum(axis=0, dtype=np.float64)
             self._sum = total if self._sum is None else self._sum + total
-        if sum(rows.nbytes for part in self._rows for rows in part.layers.values()) > BUFFERED_BYTES:
+        if self._waiting_bytes > BUFFERED_BYTES:
             self._flush(last=False)
 
     def _flush(self, *, last: bool) -> None:
@@ -111,6 +129,7 @@ class Part:
                 dataset.resize(len(dataset) + len(rows), axis=0)
                 dataset[-len(rows) :] = rows
         self._rows.clear()
+        self._waiting_bytes = 0
 
     def finish(self, video: Video, info: VideoInfo) -> Path:
         self._flush(last=True)
