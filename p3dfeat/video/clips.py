@@ -1,17 +1,19 @@
 """A video as a stream of clips: indexed, planned, decoded once, and cut, with one window of frames in memory."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
+from typing import Any
 
 import av
 import numpy as np
 
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import VideoError
-from p3dfeat.types import Clip, UInt8Array, Video, VideoEnd, VideoInfo, VideoStart
+from p3dfeat.types import Clip, UInt8Array, Video, VideoEnd, VideoStart
 from p3dfeat.video.decode import FrameReader, IrregularTimestampsError
 from p3dfeat.video.index import VideoIndex, index_video, open_video
-from p3dfeat.video.picture import Orientation, PictureMaker
+from p3dfeat.video.picture import PictureMaker
 from p3dfeat.video.sampling import ClipPlan, ClipPlans, plan_clips
 
 
@@ -71,8 +73,10 @@ class _Reading:
 
     def items(self, index: VideoIndex) -> Iterator[Clip | VideoEnd]:
         given_before = self.given
-        with open_video(self.path, decoder=self.decoder) as (container, stream):
-            reader = FrameReader(container, stream, index, self.plans.frames(), threads=self.threads)
+        with (
+            open_video(self.path, decoder=self.decoder) as (container, stream),
+            closing(FrameReader(container, stream, index, self.plans.frames(), threads=self.threads)) as reader,
+        ):
             pictures = _Pictures(reader, PictureMaker(self.spec))
             for place, clip in enumerate(self.plans):
                 following = int(self.plans[place + 1].frames[0]) if place + 1 < len(self.plans) else len(index)
@@ -81,16 +85,19 @@ class _Reading:
                 if place >= given_before:
                     self.given += 1
                     yield _clip(pixels, clip, index)
-            yield VideoEnd(pictures.described(index.info), reader.decoded)
+            yield VideoEnd(replace(index.info, **pictures.shown), reader.decoded)
 
 
 class _Pictures:
-    """Pictures of a video's frames, each made once; those that later clips need too are kept."""
+    """Pictures of a video's frames, each made once; those that later clips need too are kept.
+
+    shown: the size and rotation that the frames turn out to have, once there is one.
+    """
 
     def __init__(self, frames: Iterable[tuple[int, av.VideoFrame]], make: PictureMaker):
         self._frames, self._make = iter(frames), make
         self._kept: dict[int, UInt8Array] = {}
-        self._first: av.VideoFrame | None = None
+        self.shown: dict[str, Any] = {}
 
     def fill(self, pixels: UInt8Array, clip: ClipPlan, *, kept_from: int) -> None:
         """Put a clip's pictures into (T, C, H, W) ``pixels``; kept_from: the first frame that later clips need."""
@@ -109,22 +116,15 @@ class _Pictures:
     def _read_to(self, wanted: int, room: UInt8Array) -> None:
         """Make the picture of frame ``wanted``; keep those on the way, which later clips ask for."""
         for number, frame in self._frames:
-            self._first = self._first or frame
             picture = room if number == wanted else np.empty_like(room)
             try:
                 self._make(frame, picture)
             except (av.FFmpegError, ValueError, MemoryError) as error:
                 raise VideoError(f"frame {number} cannot be resized ({error})") from None
+            self.shown = self.shown or self._make.as_shown(frame)
             if number == wanted:
                 return
             self._kept[number] = picture
-
-    def described(self, info: VideoInfo) -> VideoInfo:
-        """``info`` with the size and rotation that the frames turned out to have."""
-        assert self._first is not None
-        frame, orientation = self._first, Orientation(self._first)
-        width, height = (frame.height, frame.width) if orientation.transposed else (frame.width, frame.height)
-        return replace(info, width=width, height=height, rotation=orientation.rotation)
 
 
 def _clip(pixels: UInt8Array, clip: ClipPlan, index: VideoIndex) -> Clip:

@@ -49,6 +49,10 @@ class FrameReader:
         )
         self._frames = self._decode(0)
 
+    def close(self) -> None:
+        """Let go of the decoder's memory: a generator that holds its reader would wait for Python's collector."""
+        self._frames = iter(())
+
     def __iter__(self) -> Iterator[tuple[int, VideoFrame]]:
         keyframes = self._index.keyframes[np.searchsorted(self._index.keyframes, self._wanted, side="right") - 1]
         for number, keyframe in zip(self._wanted.tolist(), keyframes.tolist(), strict=True):

@@ -55,6 +55,11 @@ class Task:
         """(T, C, H, W)"""
         return self.sampling.length, self.spec.num_channels, *self.spec.size
 
+    @property
+    def size(self) -> int:
+        """Of the shared memory, in bytes."""
+        return self.slots * prod(self.clip_shape)
+
     def slot_views(self, memory: mmap.mmap) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
         """The clips that ``memory`` holds, (T, C, H, W) uint8 each."""
         return list(np.frombuffer(memory, np.uint8).reshape(self.slots, *self.clip_shape))
@@ -198,6 +203,7 @@ class _Process:
         self._connection = connection.Connection(ours.detach())
         self.readings: deque[_Reading] = deque()  # the first is being read
         self._started = False
+        self._memory: mmap.mmap | None = None
         self._slots: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
 
     def fileno(self) -> int:
@@ -209,9 +215,10 @@ class _Process:
         return bool(self.readings)
 
     def prepare(self, task: Task) -> None:
-        size = task.slots * prod(task.clip_shape)
-        os.ftruncate(self._memory_file, size)
-        self._slots = task.slot_views(mmap.mmap(self._memory_file, size))
+        if self._memory is None or len(self._memory) != task.size:
+            os.ftruncate(self._memory_file, task.size)
+            self._memory = mmap.mmap(self._memory_file, task.size)
+        self._slots = task.slot_views(self._memory)
         self._tell(task)
 
     def take(self, job: Job) -> _Reading:

@@ -52,6 +52,10 @@ class Orientation:
             return 270 if self.flipped_y else 90
         return 180 if self.flipped_y else 0
 
+    def upright_size(self, frame: VideoFrame) -> tuple[int, int]:
+        """(height, width) as shown."""
+        return (frame.width, frame.height) if self.transposed else (frame.height, frame.width)
+
     def upright(self, plane: UInt8Array) -> UInt8Array:
         """(H, W) as stored -> (H', W') as shown."""
         if self.transposed:
@@ -78,10 +82,7 @@ class PictureMaker:
         """Put what ``frame`` shows into ``picture``, (C, H, W) uint8."""
         # A file is turned as a whole; looking at every frame's side data would cost a tenth of the resizing.
         orientation = self._orientation = self._orientation or Orientation(frame)
-        height, width = frame.height, frame.width
-        if orientation.transposed:
-            height, width = width, height
-        height, width = resized(height, width, self.spec)
+        height, width = resized(*orientation.upright_size(frame), self.spec)
         stored_height, stored_width = (width, height) if orientation.transposed else (height, width)
         scaled = self._reformatter.reformat(
             frame,
@@ -95,6 +96,12 @@ class PictureMaker:
             plane = scaled.planes[number]
             pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
             picture[channel] = cropped(orientation.upright(pixels), self.spec)
+
+    def as_shown(self, frame: VideoFrame) -> dict[str, int]:
+        """Height, width and rotation of a frame of which a picture was made, as VideoInfo tells them."""
+        assert self._orientation is not None
+        height, width = self._orientation.upright_size(frame)
+        return {"height": height, "width": width, "rotation": self._orientation.rotation}
 
 
 def resized(height: int, width: int, spec: InputSpec) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """A decoder process, from inside: reads the videos it is told to, until whoever started it is gone."""
 
+import gc
 import json
 import mmap
 import os
@@ -77,6 +78,8 @@ class Worker:
                     self._say({"clip": [self._free.pop(), item.start_seconds, item.end_seconds, item.padded_frames]})
                 else:
                     self._say({"info": asdict(item.info), "frames_decoded": item.frames_decoded})
+            # A frame whose side data was looked at is in a cycle with it, and holds memory that Python does not see.
+            gc.collect(1)
         except VideoError as error:
             self._say({"error": str(error)})
         except MemoryError:
@@ -97,8 +100,9 @@ class Worker:
             self._jobs.append(message)
         else:
             assert isinstance(message, Task)
-            self._task = message
-            self._slots = message.slot_views(mmap.mmap(self._memory_file, os.fstat(self._memory_file).st_size))
+            if self._task is None or message.size != self._task.size:  # else its pages are there already
+                self._memory = mmap.mmap(self._memory_file, message.size)
+            self._task, self._slots = message, message.slot_views(self._memory)
             self._free = list(range(message.slots))
 
     def _say(self, message: dict[str, Any]) -> None:

@@ -72,12 +72,12 @@ def test_the_same_processes_read_again_for_another_task(videos):
 
 
 def test_more_clips_than_the_shared_memory_holds(tmp_path):
-    video = Video("v", str(numbered_video(tmp_path / "v.mp4", 90)), "v")
+    video = Video("v", str(numbered_video(tmp_path / "v.mp4", 135)), "v")
     dense = Sampling(stride=1, clips=None)
     with Decoders(2) as decoders:
         found = taken(decoders.read([video, video], SPEC, dense))
-    assert len(found) == 2 * (75 + 2)
-    assert 2 * CLIPS_AHEAD < 75
+    assert len(found) == 2 * (120 + 2)
+    assert 2 * CLIPS_AHEAD < 120
     assert found == taken(here([video, video], dense))
 
 
