@@ -29,7 +29,7 @@ from p3dfeat.types import Clip, Video, VideoEnd, VideoInfo, VideoStart
 DECODERS: Final = ("auto", "cpu", "cuda")
 DRIVERS: Final = ("/dev/nvidiactl", "/dev/dxg")  # of NVIDIA's GPUs, on Linux and inside Windows
 CLIPS_AHEAD: Final = 48  # decoded but not yet taken, a process, where a video before is a long one; bounds memory
-VIDEOS_AHEAD: Final = 2  # given to a process: while a net runs, nobody hands out the next
+NEARLY_DONE: Final = 2  # clips: a process with so few to go is given its next video, since a net may run meanwhile
 MOST_WORKERS: Final = 4  # beside a net on the same cores; more would only hold memory
 
 # With this process's path, so that a p3dfeat that was found by a changed sys.path is found there too.
@@ -128,13 +128,15 @@ class Decoders:
                 process.kill()
 
     def _with_room(self, task: Task) -> "_Process | None":
-        """The process with the least to do, or a new one, or None where all have enough."""
-        least = min(self._processes, key=lambda process: len(process.readings), default=None)
-        if (least is None or least.busy) and len(self._processes) < self.workers:
-            least = _Process()
-            least.prepare(task)
-            self._processes.append(least)
-        return least if least is not None and len(least.readings) < VIDEOS_AHEAD else None
+        """A process that has nothing to do, or a new one, or one that is nearly done, or None."""
+        for process in self._processes:
+            if not process.busy:
+                return process
+        if len(self._processes) < self.workers:
+            self._processes.append(_Process())
+            self._processes[-1].prepare(task)
+            return self._processes[-1]
+        return next((process for process in self._processes if process.nearly_done), None)
 
     def _gather(self, task: Task) -> None:
         """Wait until some process says something; take in all that has been said. Replace those that died."""
@@ -180,6 +182,7 @@ class _Reading:
 
     job: Job
     items: deque[tuple[Read, Callable[[], None]]] = field(default_factory=deque)
+    clips_left: int | None = None  # still to be decoded, once that is known
 
     @property
     def video(self) -> Video:
@@ -213,6 +216,12 @@ class _Process:
     @property
     def busy(self) -> bool:
         return bool(self.readings)
+
+    @property
+    def nearly_done(self) -> bool:
+        """Whether it is at its last video, and at the end of that."""
+        left = self.readings[0].clips_left if len(self.readings) == 1 else None
+        return left is not None and left <= NEARLY_DONE
 
     def prepare(self, task: Task) -> None:
         if self._memory is None or len(self._memory) != task.size:
@@ -255,7 +264,10 @@ class _Process:
             slot, start, end, padded = message["clip"]
             clip = Clip(self._slots[slot].transpose(0, 2, 3, 1), start, end, padded)
             reading.items.append((clip, lambda: self._tell(slot)))
+            assert reading.clips_left is not None
+            reading.clips_left -= 1
         elif "num_clips" in message:
+            reading.clips_left = message["num_clips"]
             reading.items.append((VideoStart(message["num_clips"]), _nothing))
         else:
             ended = VideoError(message["error"]) if "error" in message else _video_end(message)
