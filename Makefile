@@ -40,8 +40,9 @@ ci: lint types imports test  ## everything that must pass
 reference: setup  ## full-size nets against the stored results of Caffe and MXNet
 	@$(BIN)/python -m benchmarks.reference
 
-bench: setup  ## how fast each engine is, beside plain PyTorch; int8 on the real videos of CLIPS=folder
-	@$(BIN)/python -m benchmarks.engines $(if $(CLIPS),--clips $(CLIPS))
+bench: setup  ## everything measured side by side, into benchmarks/RESULTS.md; CLIPS=folder of real videos; QUICK=1
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt decord opencv-python-headless
+	@$(BIN)/python -m benchmarks $(if $(CLIPS),--clips $(CLIPS)) $(if $(QUICK),--quick)
 
 bench-gpu: setup  ## clips a second on a CUDA GPU, and end to end with CLIPS=folder of videos; writes benchmarks/gpu.md
 	@$(BIN)/python -m benchmarks.gpu $(CLIPS)

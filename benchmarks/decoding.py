@@ -14,7 +14,7 @@ from typing import Any, Final
 import av
 import numpy as np
 
-from benchmarks.table import Row, alternate, clips_folder, median, parser, report, say
+from benchmarks.table import Row, alternate, main_on_clips, median, say
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.sources import find_videos
 from p3dfeat.types import Clip, Video, VideoEnd
@@ -164,9 +164,9 @@ def processes_row(videos: Sequence[Video], rounds: int) -> Row:
     return Row(PROCESSES, "at least 0.9x: so much isolation may cost", f"{ratio:.2f}x", ratio >= 0.9, details)
 
 
-def rows(quick: bool, clips: Path | None = None) -> list[Row]:
+def rows(quick: bool, clips: Path) -> list[Row]:
     rounds, opened = (2 if quick else 7), decord_reader()
-    found, _ = find_videos([str(clips or clips_folder())])
+    found, _ = find_videos([str(clips)])
     videos = readable(found, opened)
     with tempfile.TemporaryDirectory() as folder:
         made = made_video(Path(folder) / "made.mp4", 10 if quick else MADE_SECONDS)
@@ -177,12 +177,5 @@ def rows(quick: bool, clips: Path | None = None) -> list[Row]:
         ]
 
 
-def main() -> None:
-    options = parser(__doc__)
-    options.add_argument("--clips", type=Path, help="folder of videos; default: $P3DFEAT_TEST_CLIPS")
-    given = options.parse_args()
-    report(rows(given.quick, given.clips), quick=given.quick)
-
-
 if __name__ == "__main__":
-    main()
+    main_on_clips(rows, __doc__)

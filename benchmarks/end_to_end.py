@@ -7,8 +7,7 @@ The obvious script needs OpenCV (opencv-python-headless), which the project does
 
 import tempfile
 from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,15 +17,15 @@ import numpy as np
 import torch
 
 from benchmarks.engines import random_net
-from benchmarks.table import Row, alternate, clips_folder, median, parser, report
-from p3dfeat import extract, open_features, pipeline
+from benchmarks.table import Row, alternate, main_on_clips, median
+from p3dfeat import extract, open_features
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.engines import make_engine
 from p3dfeat.engines.normalize import normalize
 from p3dfeat.errors import UsageError
 from p3dfeat.sources import find_videos
 from p3dfeat.types import Batch, Video
-from p3dfeat.video import index_video, plan
+from p3dfeat.video import Decoders, index_video, plan
 from p3dfeat.zoo import Model, published_card
 
 CARD: Final = "p3d199-kinetics400"
@@ -47,6 +46,7 @@ class Work:
     clips: int
     folder: Path  # for what is written
     model: Model
+    decoders: Decoders  # for decoding alone; ``extract`` starts its own
 
     @property
     def spec(self) -> InputSpec:
@@ -63,14 +63,13 @@ class Work:
     def run_net(self) -> None:
         """On as many clips as the videos have, in batches as ``extract`` makes them."""
         total, size = self.clips * len(self.videos), self.engine.batch_size
-        frames = np.full((size, self.spec.length, *self.spec.size, self.spec.num_channels), 127, np.uint8)
+        planes = np.full((size, self.spec.length, self.spec.num_channels, *self.spec.size), 127, np.uint8)
         for first in range(0, total, size):
-            self.engine.run(Batch(frames[: total - first]))
+            self.engine.run(Batch.of_planes(planes[: total - first]))
 
     def decode(self) -> None:
-        with closing(pipeline.decoded_ahead(self.videos, self.spec, self.sampling)) as items:
-            for _ in items:
-                continue
+        for _ in self.decoders.read(self.videos, self.spec, self.sampling):
+            continue
 
     def extract(self) -> float:
         """Into a new file; seconds from the first video opened to the last one stored, without start-up."""
@@ -155,7 +154,7 @@ def obvious_row(work: Work, rounds: int) -> Row:
     script = ObviousScript(work)
     readable = [video for video in work.videos if script.reads(video)]
     unread = len(work.videos) - len(readable)
-    work = Work(readable, work.clips, work.folder, work.model)
+    work = replace(work, videos=readable)
     script = ObviousScript(work)
     walls: list[float] = []
     seconds = alternate({"obvious": script.run, "extract": lambda: walls.append(work.extract())}, rounds, uncounted=1)
@@ -188,28 +187,19 @@ def random_model() -> Model:
     return Model(published_card(CARD), random_net(199), weights_sha256="0" * 64)
 
 
-def rows(quick: bool, clips: Path | None = None) -> list[Row]:
-    """clips: the folder of videos."""
-    source = clips or clips_folder()
-    if not source.is_dir():
-        missing = f"no videos in {source.name}; name a folder with --clips"
+def rows(quick: bool, clips: Path) -> list[Row]:
+    if not clips.is_dir():
+        missing = f"no videos in {clips.name}; name a folder with --clips"
         return [
             Row(OVERLAP, f"at least {EFFICIENCY}", missing, None),
             Row(OBVIOUS, f"at least {SPEED}x", missing, None),
         ]
-    videos, _ = find_videos([str(source)])
+    videos, _ = find_videos([str(clips)])
     rounds = 1 if quick else ROUNDS
-    with tempfile.TemporaryDirectory(prefix="p3dfeat-benchmark-") as folder:
-        work = Work(videos, QUICK_CLIPS if quick else CLIPS, Path(folder), random_model())
+    with tempfile.TemporaryDirectory(prefix="p3dfeat-benchmark-") as folder, Decoders() as decoders:
+        work = Work(videos, QUICK_CLIPS if quick else CLIPS, Path(folder), random_model(), decoders)
         return [overlap_row(work, rounds), obvious_row(work, rounds)]
 
 
-def main() -> None:
-    options = parser(__doc__)
-    options.add_argument("--clips", type=Path, help="a folder of videos; P3DFEAT_TEST_CLIPS, or ../shared/clips")
-    given = options.parse_args()
-    report(rows(given.quick, given.clips), quick=given.quick)
-
-
 if __name__ == "__main__":
-    main()
+    main_on_clips(rows, __doc__)

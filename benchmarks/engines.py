@@ -5,9 +5,6 @@ int8 is calibrated anew on two clips of each video below --clips, and held to fp
 All sides take turns in one run, so that a busy neighbour slows all of them; the medians are compared.
 """
 
-import argparse
-import json
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.table import Row, alternate, main_on_clips, median
 from p3dfeat import Architecture
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.engines import Calibration, CalibrationClips, Engine, OpenVINOEngine, TorchEngine, make_engine
@@ -29,6 +27,7 @@ from p3dfeat.sources import find_videos
 from p3dfeat.types import Batch, Clip, UInt8Array
 from p3dfeat.video import read_clips
 
+EAGER, OWN, FUSED, INT8 = "PyTorch eager, NCDHW", "engine torch", "engine openvino", "engine openvino, int8"
 SPEC = InputSpec(channels="bgr", resize=(182, 242), crop=(160, 160), mean=(104.0, 117.0, 123.0))
 
 
@@ -78,84 +77,75 @@ def sides(net: P3D, batch: Batch, openvino: OpenVINOEngine, int8: Engine) -> dic
         return net(plain, layers=("pool5",))["pool5"].numpy()
 
     return {
-        "PyTorch eager, NCDHW": eager,
-        "engine torch": lambda: torch_engine.run(batch)["pool5"],
-        "engine openvino": lambda: openvino.run(batch)["pool5"],
-        "engine openvino, int8": lambda: int8.run(batch)["pool5"],
+        EAGER: eager,
+        OWN: lambda: torch_engine.run(batch)["pool5"],
+        FUSED: lambda: openvino.run(batch)["pool5"],
+        INT8: lambda: int8.run(batch)["pool5"],
     }
 
 
-def measure(batch_size: int, rounds: int, folder: Path | None = None) -> dict[str, Any]:
+def measure(batch_size: int, rounds: int, clips: CalibrationClips) -> dict[str, Any]:
     """Medians, ratios and errors."""
-    net, clips = random_net(199), clips_of(folder)
+    net = random_net(199)
     frames = np.stack([clips.measured[number % len(clips.measured)] for number in range(batch_size)])
     batch = Batch.of_planes(Batch(frames).planes)  # as the decoders' clips lie in memory
     openvino, (int8, seconds) = OpenVINOEngine(net, SPEC), int8_engine(net, clips)
     running = sides(net, batch, openvino, int8)
-    found = {name: run() for name, run in running.items()}  # and the first run, which prepares things, is not counted
+    found = {name: run() for name, run in running.items()}
     matrix = torch.randn(MATRIX, MATRIX)
-    times: dict[str, list[float]] = {name: [] for name in (*running, "matrix product")}
-    for _ in range(rounds):
-        for name, run in running.items():
-            started = time.perf_counter()
-            run()
-            times[name].append((time.perf_counter() - started) / batch_size)
-        started = time.perf_counter()
-        for _ in range(10):
-            torch.mm(matrix, matrix)
-        times["matrix product"].append((time.perf_counter() - started) / 10)
-    medians = {name: statistics.median(values) for name, values in times.items()}
+    times = alternate(running | {"matrix product": lambda: torch.mm(matrix, matrix)}, rounds, uncounted=1)
+    medians = {name: median(values) for name, values in times.items()}
     limit = 2e-9 * MATRIX**3 / medians["matrix product"]
     gflop = gflop_a_clip(Architecture.of_depth(199), SPEC.length, SPEC.size)
-    baseline = found["PyTorch eager, NCDHW"]
-    rows = [
-        {
-            "side": name,
-            "ms_a_clip": 1e3 * medians[name],
-            "times_eager": medians["PyTorch eager, NCDHW"] / medians[name],
-            "share_of_limit": gflop / medians[name] / limit,
-            "relative_l2": float(np.linalg.norm(value - baseline) / np.linalg.norm(baseline)),
-        }
-        for name, value in found.items()
-    ]
     return {
         "batch": batch_size,
         "rounds": rounds,
-        "limit_gflops": limit,
         "threads": torch.get_num_threads(),
-        "int8": {
-            "worst_cosine": worst_cosines(openvino, int8, clips.measured)["pool5"],
-            "clips": len(clips.measured),
-            "calibrated_on": len(clips.calibration),
-            "calibration_seconds": seconds,
-            "real_clips": folder is not None,
+        "limit_gflops": limit,
+        "int8_worst_cosine": worst_cosines(openvino, int8, clips.measured)["pool5"],
+        "int8_clips": len(clips.measured),
+        "calibrated_on": len(clips.calibration),
+        "calibration_seconds": seconds,
+        "sides": {
+            name: {
+                "ms_a_clip": 1e3 * medians[name] / batch_size,
+                "times_eager": medians[EAGER] / medians[name],
+                "share_of_limit": gflop * batch_size / medians[name] / limit,
+                "relative_l2": float(np.linalg.norm(value - found[EAGER]) / np.linalg.norm(found[EAGER])),
+            }
+            for name, value in found.items()
         },
-        "rows": rows,
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--clips", type=Path, help="a folder of real videos; without it, clips are drawn")
-    parser.add_argument("--json", type=Path, help="write the figures here too")
-    options = parser.parse_args()
-    result = measure(options.batch, options.rounds, options.clips)
-    print(f"P3D-199, 16 x 160 x 160, batch {result['batch']}, {result['threads']} threads; ", end="")
-    print(f"fp32 matrix product {result['limit_gflops']:.0f} GFLOP/s\n")
-    print("| engine | ms a clip | against eager | of the matrix product's rate | error to eager |")
-    print("|---|---|---|---|---|")
-    for row in result["rows"]:
-        speed = f"{row['ms_a_clip']:.0f} | {row['times_eager']:.2f}x | {100 * row['share_of_limit']:.0f} %"
-        print(f"| {row['side']} | {speed} | {row['relative_l2']:.0e} |")
-    int8 = result["int8"]
-    held_out = f"{int8['clips']} held-out {'real' if int8['real_clips'] else 'drawn'} clips"
-    print(f"\nint8: worst cosine of pool5 to fp32 {int8['worst_cosine']:.5f} on {held_out}; ", end="")
-    print(f"calibrated on {int8['calibrated_on']} others in {int8['calibration_seconds']:.0f} s")
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
+def rows(quick: bool, clips: Path) -> list[Row]:
+    real = clips.is_dir()
+    details = measure(4, 2 if quick else 9, clips_of(clips if real else None))
+    own, fused, int8 = (details["sides"][name] for name in (OWN, FUSED, INT8))
+    cosine, kind = details["int8_worst_cosine"], "real" if real else "drawn"
+    return [
+        Row(
+            "net alone, P3D-199, fp32, batch 4: engine openvino against plain PyTorch",
+            "at least 2.2x, and 80 % of the matrix product's rate",
+            f"{fused['times_eager']:.2f}x, {100 * fused['share_of_limit']:.0f} % ({fused['ms_a_clip']:.0f} ms a clip)",
+            fused["times_eager"] >= 2.2 and fused["share_of_limit"] >= 0.8,
+            details,
+        ),
+        Row(
+            "net alone, P3D-199, fp32, nothing extra installed: engine torch against plain PyTorch",
+            "at least 1.4x",
+            f"{own['times_eager']:.2f}x ({own['ms_a_clip']:.0f} ms a clip)",
+            own["times_eager"] >= 1.4,
+        ),
+        Row(
+            "net alone, P3D-199, int8 against plain PyTorch, and pool5's worst cosine to fp32",
+            "at least 8x, 0.999",
+            f"{int8['times_eager']:.2f}x ({int8['ms_a_clip']:.0f} ms a clip), "
+            f"{cosine:.5f} on {details['int8_clips']} {kind} clips held out",
+            int8["times_eager"] >= 8 and cosine >= 0.999,
+        ),
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    main_on_clips(rows, __doc__)

@@ -115,10 +115,12 @@ def _markdown(entries: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """What every benchmark's command line knows."""
+def parser(description: str | None, *, clips: bool = False) -> argparse.ArgumentParser:
+    """What every benchmark's command line knows. clips: it measures on real videos, too."""
     made = argparse.ArgumentParser(description=description)
-    made.add_argument("--quick", action="store_true", help="less of everything, within a minute; nothing is written")
+    made.add_argument("--quick", action="store_true", help="less of everything, in a minute or two; nothing is written")
+    if clips:
+        made.add_argument("--clips", type=Path, default=clips_folder(), help="folder of real videos")
     return made
 
 
@@ -132,6 +134,12 @@ def report(rows: Sequence[Row], *, quick: bool) -> None:
 
 
 def main(rows: Callable[[bool], list[Row]], description: str | None) -> None:
-    """The command line of a benchmark that takes no other options."""
+    """The command line of a benchmark that makes its own videos."""
     quick = parser(description).parse_args().quick
     report(rows(quick), quick=quick)
+
+
+def main_on_clips(rows: Callable[[bool, Path], list[Row]], description: str | None) -> None:
+    """The command line of a benchmark of real videos."""
+    given = parser(description, clips=True).parse_args()
+    report(rows(given.quick, given.clips), quick=given.quick)
