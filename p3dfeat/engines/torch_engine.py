@@ -99,8 +99,8 @@ class TorchEngine(Engine):
 
     def _forward(self, planes: Tensor) -> dict[str, Tensor]:
         """(N, T, C, H, W) uint8 on the device -> {layer: (N, ...) float32} on the device."""
-        x = normalize(planes.permute(0, 1, 3, 4, 2), self._spec, self._constants).to(PRECISIONS[self.precision])
-        x = x.contiguous(memory_format=torch.channels_last_3d)
+        frames = planes.permute(0, 1, 3, 4, 2).contiguous()  # channels last from here on; bytes are quickest to move
+        x = normalize(frames, self._spec, self._constants).to(PRECISIONS[self.precision])
         return {name: value.float() for name, value in self._net(x, layers=self.layers).items()}
 
     def _make_room(self) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from p3dfeat.errors import FeatureFileError
-from p3dfeat.store.parts import writing
+from p3dfeat.store.lock import writing
 
 
 class Ledger:

@@ -12,7 +12,6 @@ from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import FeatureFileError, OutputError, VideoError
 from p3dfeat.fingerprint import fingerprint
 from p3dfeat.store import FeatureWriter, Ledger, Settings, open_features
-from p3dfeat.store import parts as parts_module
 from p3dfeat.store import write as write_module
 from p3dfeat.types import Features, Video, VideoInfo
 from tests.users import as_ordinary_user
@@ -129,7 +128,7 @@ def test_without_pool5_there_is_no_pooled(output):
 
 
 def test_a_video_larger_than_the_buffer_is_written_bit_for_bit(output, monkeypatch):
-    monkeypatch.setattr(parts_module, "BUFFERED_BYTES", 200)
+    monkeypatch.setattr(write_module, "BUFFERED_BYTES", 200)
     parts = [features(7, seed=seed) for seed in range(5)]
     with FeatureWriter(output, SETTINGS) as writer:
         for part in parts:
@@ -191,7 +190,7 @@ def killed_run(output, *finished: str) -> None:
         writer.add(video(id), features())
         writer.finish(video(id), INFO)
     writer.add(video("in flight"), features())
-    writer._open["in flight"]._flush(last=False)
+    writer._append({"rows": "in flight"}, writer._open["in flight"].take())
     writer._lock._file.close()  # as the system does when a process dies
 
 

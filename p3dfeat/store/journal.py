@@ -1,0 +1,139 @@
+"""What a run writes before the feature file is made anew: a journal, to whose end each video goes when it is done.
+
+A journal is a row of records: a header in JSON, then the bytes of arrays. Its first record holds the settings of the
+run. Appending costs the same for the first video and the hundred thousandth, and a kill can only cut off the record
+that was being written, which readers then pass over.
+"""
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+SUFFIX: Final = ".journal"
+MARK: Final = b"p3dfeat\n"
+HEAD: Final = struct.Struct("<8sIQI")  # mark, bytes of the header, bytes of the arrays, checksum of both
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def journals(folder: Path) -> list[Path]:
+    """The journals in a folder, the oldest first."""
+    return sorted(folder.glob(f"*{SUFFIX}"))
+
+
+def next_journal(folder: Path) -> Path:
+    """A name after those of all journals in a folder."""
+    found = journals(folder)
+    return folder / f"{int(found[-1].stem) + 1 if found else 0:08d}{SUFFIX}"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A header, and where in the journal its arrays are.
+
+    offset: of the record. arrays: {name: (offset, type, shape)}.
+    """
+
+    offset: int
+    header: Mapping[str, Any]
+    arrays: Mapping[str, tuple[int, str, tuple[int, ...]]]
+
+
+class JournalWriter:
+    """Appends records to a new journal. Raises OSError; the journal then ends with the last whole record."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._file = open(path, "xb", buffering=0)  # noqa: SIM115  # open for as long as the run
+        self._end = 0
+
+    def append(self, header: Mapping[str, Any], arrays: Arrays | None = None) -> int:
+        """Add a record; return its offset. What is appended outlives this process, however it ends."""
+        arrays = {name: np.ascontiguousarray(values) for name, values in (arrays or {}).items()}
+        about = [[name, values.dtype.str, values.shape] for name, values in arrays.items()]
+        text = json.dumps({"header": header, "arrays": about}).encode()
+        payload = b"".join(values.tobytes() for values in arrays.values())
+        checksum = zlib.crc32(payload, zlib.crc32(text))
+        try:
+            self._write(HEAD.pack(MARK, len(text), len(payload), checksum) + text + payload)
+        except BaseException:  # a disk that is full, or Ctrl-C: what comes later must not stand behind half a record
+            self._file.truncate(self._end)
+            self._file.seek(self._end)
+            raise
+        offset, self._end = self._end, self._file.tell()
+        return offset
+
+    def _write(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            left = left[self._file.write(left) :]
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class JournalReader:
+    """Reads a journal's records, in order or by their offsets; use in a with statement."""
+
+    def __init__(self, path: Path):
+        self._file = open(path, "rb")  # noqa: SIM115  # until the with statement ends
+        self._size = os.fstat(self._file.fileno()).st_size
+
+    def __iter__(self) -> Iterator[Record]:
+        """All whole records up to the first that is not: a kill leaves half a one, a power cut may leave worse."""
+        offset = 0
+        while (found := self._checked(offset)) is not None:
+            record, offset = found
+            yield record
+
+    def _checked(self, offset: int) -> tuple[Record, int] | None:
+        """The record at ``offset`` and where the next one begins; None where there is none, or a damaged one."""
+        head = self._read(offset, HEAD.size)
+        if len(head) < HEAD.size:
+            return None
+        mark, text_bytes, payload_bytes, checksum = HEAD.unpack(head)
+        end = offset + HEAD.size + text_bytes + payload_bytes
+        if mark != MARK or end > self._size:
+            return None
+        text = self._file.read(text_bytes)
+        if zlib.crc32(self._file.read(payload_bytes), zlib.crc32(text)) != checksum:
+            return None
+        return _record(offset, text), end
+
+    def record(self, offset: int) -> Record:
+        """The record at ``offset``, which is known to be whole."""
+        _, text_bytes, _, _ = HEAD.unpack(self._read(offset, HEAD.size))
+        return _record(offset, self._file.read(text_bytes))
+
+    def array(self, record: Record, name: str) -> NDArray[Any]:
+        offset, dtype, shape = record.arrays[name]
+        count = int(np.prod(shape))
+        data = self._read(offset, count * np.dtype(dtype).itemsize)
+        return np.frombuffer(data, dtype, count).reshape(shape)
+
+    def _read(self, offset: int, count: int) -> bytes:
+        self._file.seek(offset)
+        return self._file.read(count)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def _record(offset: int, text: bytes) -> Record:
+    about = json.loads(text)
+    arrays, at = {}, offset + HEAD.size + len(text)
+    for name, dtype, shape in about["arrays"]:
+        arrays[name] = (at, dtype, tuple(shape))
+        at += int(np.prod(shape)) * np.dtype(dtype).itemsize
+    return Record(offset, about["header"], arrays)
