@@ -17,7 +17,13 @@ def normalize(frames: Tensor, spec: InputSpec, mean_and_std: tuple[Tensor, Tenso
     mean_and_std: ``constants(spec, frames.device)``, for who has them.
     """
     mean, std = mean_and_std or constants(spec, frames.device)
-    x = (frames.float() * spec.scale - mean) / std
+    x = frames.float()
+    # In place, and only what changes something: each pass over memory takes 1 % of a large net's time on a CPU.
+    if spec.scale != 1:
+        x.mul_(spec.scale)
+    x.sub_(mean)
+    if any(value != 1 for value in spec.std):
+        x.div_(std)
     if spec.standardize:
         deviation, average = torch.std_mean(x, dim=(1, 2, 3, 4), correction=0, keepdim=True)
         x = (x - average) / deviation.clamp_min(LEAST_DEVIATION * spec.scale / max(map(abs, spec.std)))

@@ -1,7 +1,7 @@
 """Decoder processes: videos are decoded ahead of the net, and a decoder that crashes costs one video.
 
 A clip's pixels cross in memory that both sides share. What a decoder says comes as JSON: it has read a file that nobody
-vouches for, and must not be able to make this process do more than store a wrong number.
+vouches for, and must not be able to do worse here than give wrong numbers or end the run.
 """
 
 import json
@@ -28,7 +28,8 @@ from p3dfeat.types import Clip, Video, VideoEnd, VideoInfo, VideoStart
 
 DECODERS: Final = ("auto", "cpu", "cuda")
 DRIVERS: Final = ("/dev/nvidiactl", "/dev/dxg")  # of NVIDIA's GPUs, on Linux and inside Windows
-CLIPS_AHEAD: Final = 48  # decoded but not yet taken, a process, where a video before is a long one; bounds memory
+CLIPS_AHEAD: Final = 48  # decoded but not yet taken, a process: as many as it gets where an earlier video is long
+BYTES_AHEAD: Final = 128 << 20  # of these, where clips are large
 NEARLY_DONE: Final = 2  # clips: a process with so few to go is given its next video, since a net may run meanwhile
 MOST_WORKERS: Final = 4  # beside a net on the same cores; more would only hold memory
 
@@ -43,12 +44,16 @@ Read = VideoStart | Clip | VideoEnd | VideoError
 
 @dataclass(frozen=True)
 class Task:
-    """What the next videos are read for, and how many clips the shared memory holds."""
+    """What the next videos are read for."""
 
     spec: InputSpec
     sampling: Sampling
-    slots: int
     decoder: str = "cpu"  # one of DECODERS
+
+    @property
+    def slots(self) -> int:
+        """How many clips the shared memory holds."""
+        return max(2, min(CLIPS_AHEAD, BYTES_AHEAD // prod(self.clip_shape)))
 
     @property
     def clip_shape(self) -> tuple[int, int, int, int]:
@@ -103,7 +108,7 @@ class Decoders:
 
         A clip's pixels may be overwritten as soon as the next item is asked for. A VideoError ends its video only.
         """
-        task = Task(spec, sampling, CLIPS_AHEAD, self._decoder)
+        task = Task(spec, sampling, self._decoder)
         waiting = deque(videos)
         threads = max(1, self._cores // max(1, min(self.workers, len(waiting))))
         ahead: deque[_Reading] = deque()
@@ -129,9 +134,11 @@ class Decoders:
 
     def _with_room(self, task: Task) -> "_Process | None":
         """A process that has nothing to do, or a new one, or one that is nearly done, or None."""
-        for process in self._processes:
-            if not process.busy:
+        for process in [process for process in self._processes if not process.busy]:
+            if not process.ended:
                 return process
+            self._processes.remove(process)
+            process.kill()
         if len(self._processes) < self.workers:
             self._processes.append(_Process())
             self._processes[-1].prepare(task)
@@ -218,6 +225,15 @@ class _Process:
         return bool(self.readings)
 
     @property
+    def ended(self) -> bool:
+        """Whether it died, as the system may let it for want of memory, after it had begun well."""
+        if self._process.poll() is None:
+            return False
+        with suppress(EOFError):
+            self.listen()  # did it say that it was ready?
+        return self._started
+
+    @property
     def nearly_done(self) -> bool:
         """Whether it is at its last video, and at the end of that."""
         left = self.readings[0].clips_left if len(self.readings) == 1 else None
@@ -275,7 +291,7 @@ class _Process:
             self.readings.popleft()
 
     def _tell(self, message: object) -> None:
-        with suppress(ConnectionError):  # it is dead, as listening to it will show
+        with suppress(OSError):  # it is dead, as listening to it shows or has shown
             self._connection.send(message)
 
     def bury(self) -> list[_Reading]:

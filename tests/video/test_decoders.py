@@ -13,7 +13,7 @@ from p3dfeat.errors import P3DFeatError, VideoError
 from p3dfeat.types import Clip, Video, VideoEnd, VideoStart
 from p3dfeat.video import decoders as decoders_module
 from p3dfeat.video import read_clips
-from p3dfeat.video.decoders import CLIPS_AHEAD, Decoders
+from p3dfeat.video.decoders import CLIPS_AHEAD, Decoders, Task
 from tests.videos import numbered_video
 
 SPEC = InputSpec(resize=(48, 64), crop=(40, 40))
@@ -107,6 +107,39 @@ def test_a_process_that_dies_costs_the_video_it_was_reading(tmp_path, videos, ki
     assert list(ended) == ["v0", "long", "v1", "v2", "v3", "v4", "v5"]
     assert kill.name in str(ended["long"])
     assert [id for id, item in ended.items() if isinstance(item, VideoError)] == ["long"]
+
+
+def test_clips_of_a_process_that_died_can_still_be_taken(tmp_path, videos):
+    long = Video("long", str(numbered_video(tmp_path / "long.mp4", 200)), "long")
+    dense = Sampling(stride=1, clips=None)
+    found = []
+    with Decoders(1) as decoders:
+        for video, item in decoders.read([videos[0], long, videos[1]], SPEC, dense):
+            found.append((video.id, item.frames.tobytes() if isinstance(item, Clip) else type(item)))
+            if len(found) == 1:
+                time.sleep(1)  # the others of this video, and more of the next, are told meanwhile
+                os.kill(pids(decoders)[0], signal.SIGKILL)
+    whole = [(v.id, item.frames.tobytes()) for v, item in here([videos[0], videos[1]], dense) if isinstance(item, Clip)]
+    assert [entry for entry in found if entry[0] != "long" and isinstance(entry[1], bytes)] == whole
+    assert [entry for entry in found if not isinstance(entry[1], bytes) and entry[1] is not VideoStart] == [
+        ("v0", VideoEnd),
+        ("long", VideoError),
+        ("v1", VideoEnd),
+    ]
+
+
+def test_a_process_that_died_while_it_had_nothing_to_do_costs_nothing(videos):
+    with Decoders(1) as decoders:
+        first = taken(decoders.read(videos, SPEC, SAMPLING))
+        os.kill(pids(decoders)[0], signal.SIGKILL)
+        decoders._processes[0]._process.wait()
+        assert taken(decoders.read(videos, SPEC, SAMPLING)) == first
+
+
+def test_large_clips_are_fewer_ahead():
+    task = Task(InputSpec(resize=(1000, 1000)), SAMPLING)
+    assert task.slots == 2
+    assert Task(SPEC, SAMPLING).slots == CLIPS_AHEAD
 
 
 def test_processes_end_when_nobody_listens_any_more(videos):
