@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 SUFFIX: Final = ".journal"
 MARK: Final = b"p3dfeat\n"
+SYNCED_BYTES: Final = 64 << 20  # written between two times that the system is made to bring all to the disk
 HEAD: Final = struct.Struct("<8sIQI")  # mark, bytes of the header, bytes of the arrays, checksum of both
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -53,12 +54,14 @@ class JournalWriter:
     def __init__(self, path: Path):
         self.path = path
         self._file = open(path, "xb", buffering=0)  # noqa: SIM115  # open for as long as the run
-        self._end = 0
+        self._end = self._synced = 0
 
     def append(self, header: Mapping[str, Any], arrays: Arrays | None = None) -> int:
         """Add a record; return its offset. What is appended outlives this process, however it ends."""
         arrays = {name: np.ascontiguousarray(values) for name, values in (arrays or {}).items()}
         about = [[name, values.dtype.str, values.shape] for name, values in arrays.items()]
+        if self._end - self._synced > SYNCED_BYTES:
+            self._sync()
         text = json.dumps({"header": header, "arrays": about}).encode()
         payload = b"".join(values.tobytes() for values in arrays.values())
         checksum = zlib.crc32(payload, zlib.crc32(text))
@@ -75,6 +78,13 @@ class JournalWriter:
         left = memoryview(data)
         while left:
             left = left[self._file.write(left) :]
+
+    def _sync(self) -> None:
+        """Bring it to the disk and out of memory: a system that has memory full of unwritten pages writes slowly."""
+        getattr(os, "fdatasync", os.fsync)(self._file.fileno())
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._file.fileno(), self._synced, self._end - self._synced, os.POSIX_FADV_DONTNEED)
+        self._synced = self._end
 
     def close(self) -> None:
         self._file.close()

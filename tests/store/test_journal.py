@@ -194,6 +194,17 @@ def test_a_video_that_changed_does_not_come_back_out_of_a_journal(output, tmp_pa
         assert list(found) == ["b", "c"]
 
 
+def test_what_is_brought_to_the_disk_meanwhile_is_still_there(output, monkeypatch):
+    synced = []
+    fdatasync = os.fdatasync
+    monkeypatch.setattr(journal, "SYNCED_BYTES", 3000)
+    monkeypatch.setattr(journal.os, "fdatasync", lambda file: (synced.append(file), fdatasync(file)))
+    ids = [f"v{number:02d}" for number in range(20)]
+    write(output, *ids)
+    assert 2 < len(synced) < 15
+    check(output, *ids)
+
+
 def test_journals_are_named_in_order(tmp_path):
     for number in range(12):
         assert journal.next_journal(tmp_path).name == f"{number:08d}.journal"
