@@ -41,7 +41,7 @@ reference: setup  ## full-size nets against the stored results of Caffe and MXNe
 	@$(BIN)/python -m benchmarks.reference
 
 bench: setup  ## everything measured side by side, into benchmarks/RESULTS.md; CLIPS=folder of real videos; QUICK=1
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt decord opencv-python-headless
+	-@$(BIN)/python -m pip install --quiet --constraint constraints.txt decord opencv-python-headless
 	@$(BIN)/python -m benchmarks $(if $(CLIPS),--clips $(CLIPS)) $(if $(QUICK),--quick)
 
 bench-gpu: setup  ## clips a second on a CUDA GPU, and end to end with CLIPS=folder of videos; writes benchmarks/gpu.md

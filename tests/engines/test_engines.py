@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from p3dfeat.config import InputSpec
+from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.engines import OpenVINOEngine, TorchEngine, choice, make_engine
 from p3dfeat.engines.choice import made_clip, worst_error
 from p3dfeat.engines.folding import folded
+from p3dfeat.engines.normalize import normalize
 from p3dfeat.errors import UsageError
 from p3dfeat.nets import P3D, Architecture
-from p3dfeat.types import Batch
+from p3dfeat.types import Batch, Clip, Video
+from p3dfeat.video import read_clips
+from p3dfeat.zoo import load_model
 
 TOLERANCE = 1e-5  # relative L2; fp32 in another order of operations
 SPEC = InputSpec(resize=(37, 45), scale=1 / 255, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25))
@@ -159,3 +162,20 @@ def test_the_made_clip_moves():
     frames = made_clip(SPEC)
     assert frames.shape == (1, 16, 37, 45, 3)
     assert (frames[0, 0] != frames[0, 1]).mean() > 0.5
+
+
+def test_engines_agree_with_plain_torch_on_real_clips(real_clips):
+    """With the embedded model, whose weights are trained, and every layer of a net of random ones."""
+    trained = load_model("p3d-camera")
+    for net, spec in ((trained.net, trained.card.input), (random_net(), SPEC)):
+        layers = net.architecture.layers
+        engines = [engine(net, spec, layers=layers) for engine in (TorchEngine, OpenVINOEngine)]
+        for path in sorted(real_clips.iterdir()):
+            items = read_clips(Video(path.stem, str(path), path.name), spec, Sampling(clips=2, length=spec.length))
+            batch = Batch(np.stack([item.frames for item in items if isinstance(item, Clip)]))
+            with torch.inference_mode():
+                plain = net.eval()(normalize(torch.from_numpy(batch.frames), spec).contiguous(), layers=layers)
+            for engine in engines:
+                for name, rows in engine.run(batch).items():
+                    error = np.linalg.norm(rows - plain[name].numpy()) / np.linalg.norm(plain[name].numpy())
+                    assert error < 1e-4, (path.name, engine.name, name)
