@@ -1,13 +1,12 @@
 """What int8 is calibrated on: clips of the run's own videos, kept beside the weights."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from typing import Final
 
 from p3dfeat.engines import Calibration, CalibrationClips
 from p3dfeat.errors import UsageError, VideoError
 from p3dfeat.types import Calibrated, Calibrating, Clip, UInt8Array, Video
-from p3dfeat.video import read_clips
+from p3dfeat.video import Decoders
 from p3dfeat.zoo import Model
 from p3dfeat.zoo.cache import cache_folder
 
@@ -28,6 +27,8 @@ def calibration_for(
     """
     if precision != "int8":
         return None
+    if not model.weights_sha256:
+        raise UsageError("precision 'int8': this model's weights have no checksum to keep a calibration under")
     return Calibration(cache_folder() / "int8", model.weights_sha256, lambda: chosen_clips(model, videos), on_event)
 
 
@@ -38,11 +39,12 @@ def chosen_clips(model: Model, videos: Sequence[Video]) -> CalibrationClips:
     """
     clips_a_video = -(-CLIPS // max(1, min(CLIPS, len(videos))))
     found: dict[bytes, UInt8Array] = {}
-    for video in spread(videos, CLIPS):
-        for frames in _clips_of(video, model, clips_a_video):
-            found.setdefault(frames.tobytes(), frames)  # clips of a short video can be all the same
-        if len(found) >= CLIPS:
-            break
+    with Decoders() as decoders:
+        for video in spread(videos, CLIPS):
+            for frames in _clips_of(video, model, clips_a_video, decoders):
+                found.setdefault(frames.tobytes(), frames)  # clips of a short video can be all the same
+            if len(found) >= CLIPS:
+                break
     clips = list(found.values())[:CLIPS]
     if not clips:
         why = "none of the videos can be read" if videos else "give videos to calibrate on"
@@ -63,9 +65,12 @@ def spread(videos: Sequence[Video], count: int) -> Iterator[Video]:
     yield from (video for number, video in enumerate(videos) if number not in first)
 
 
-def _clips_of(video: Video, model: Model, count: int) -> list[UInt8Array]:
+def _clips_of(video: Video, model: Model, count: int, decoders: Decoders) -> list[UInt8Array]:
     """Uniformly spaced ones; of a video that cannot be read none, as the run itself will say."""
-    with suppress(VideoError):
-        items = read_clips(video, model.card.input, model.sampling(clips=count))
-        return [item.frames for item in items if isinstance(item, Clip)]
-    return []
+    clips = []
+    for _, item in decoders.read([video], model.card.input, model.sampling(clips=count)):
+        if isinstance(item, Clip):
+            clips.append(item.frames.copy())
+        elif isinstance(item, VideoError):
+            return []
+    return clips

@@ -5,6 +5,7 @@ P3DFeatError                 1  (never raised itself)
 │   └── ShapeError           2  a tensor or input size that a net cannot take
 ├── VideoError               3  one video could not be read; the run goes on with the others
 ├── NothingReadError         4  no input could be read at all
+├── DecoderError             2  processes that decode cannot be started
 ├── WeightsError             5  weights missing, unreachable or wrong
 ├── FeatureFileError         2  a file that is not ours, is damaged, or was made with other settings
 └── OutputError              2  the result cannot be written: permissions, a full disk
@@ -39,6 +40,12 @@ class NothingReadError(P3DFeatError):
     """No input could be read at all."""
 
     exit_code = 4
+
+
+class DecoderError(P3DFeatError):
+    """Processes that decode cannot be started."""
+
+    exit_code = 2
 
 
 class WeightsError(P3DFeatError):

@@ -22,7 +22,7 @@ from p3dfeat.nets import P3D, Architecture
 from p3dfeat.sources import as_texts, find_videos
 from p3dfeat.store import FeatureWriter, Ledger, Settings, stored_ids
 from p3dfeat.types import Calibrated, Calibrating, Failure, Fetching, Video, VideoInfo
-from p3dfeat.video import Decoders, index_video, plan
+from p3dfeat.video import Decoders, check_decoding, index_video, plan
 from p3dfeat.zoo import Model, load_model
 from p3dfeat.zoo.cache import cache_folder_if_any
 
@@ -104,6 +104,7 @@ class ExtractSettings:
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"limit {self.limit}: must be at least 1")
+        check_decoding(self.workers, self.decoder)
 
 
 def extract(

@@ -22,7 +22,7 @@ from p3dfeat.errors import NothingReadError, UsageError, VideoError
 from p3dfeat.nets import P3D, Architecture
 from p3dfeat.sources import as_texts, find_videos
 from p3dfeat.types import Batch, Calibrated, Calibrating, Clip, Video
-from p3dfeat.video import Decoders, read_clips
+from p3dfeat.video import Decoders
 from p3dfeat.zoo import Model, load_model
 from p3dfeat.zoo.cache import cache_folder_if_any
 
@@ -141,16 +141,16 @@ def _readable(inputs: Sequence[str], spec: InputSpec, sampling: Sampling, limit:
     found, failures = find_videos(list(inputs)) if inputs else ([], [])
     videos: list[Video] = []
     clips, failed = 0, len(failures)
-    for video in found:
-        if len(videos) == limit:
-            break
-        try:
-            count = sum(isinstance(item, Clip) for item in read_clips(video, spec, sampling))
-        except VideoError:
-            failed += 1
-            continue
-        videos.append(video)
-        clips += count
+    with Decoders() as decoders:
+        for video in found:
+            if len(videos) == limit:
+                break
+            items = [item for _, item in decoders.read([video], spec, sampling)]
+            if isinstance(items[-1], VideoError):
+                failed += 1
+            else:
+                videos.append(video)
+                clips += sum(isinstance(item, Clip) for item in items)
     if inputs and not videos:
         raise NothingReadError(f"no video could be read, {failed} failed" if failed else "no videos given")
     return videos, clips, failed

@@ -36,12 +36,15 @@ def is_out_of_memory(error: BaseException) -> bool:
 class Fitting:
     """Starts batches whole or, once memory has run out, in parts of half as many clips, and so on.
 
+    limit: more clips are never started together.
     make_room: called after memory has run out, when nothing refers any more to what was being computed.
     """
 
-    def __init__(self, start: Start, *, device: str, make_room: Callable[[], None] = lambda: None):
+    def __init__(
+        self, start: Start, *, device: str, limit: int | None = None, make_room: Callable[[], None] = lambda: None
+    ):
         self._start, self._device, self._make_room = start, device, make_room
-        self.limit: int | None = None  # clips started together; None while all has fitted
+        self.limit = limit  # clips started together; None while all has fitted
 
     def start(self, frames: UInt8Array) -> Pending:
         """Start (N, T, C, H, W) frames. Raises UsageError where a single clip does not fit."""

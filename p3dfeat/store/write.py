@@ -8,7 +8,7 @@ up by the next one. So a kill loses at most the videos then in flight.
 
 import os
 import shutil
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -58,6 +58,11 @@ def _refuse(unlike: list[str], path: Path) -> None:
         )
 
 
+def _folders_of(ids: Iterable[str]) -> set[str]:
+    """All that stands before a slash."""
+    return {"/".join(parts[:n]) for parts in (id.split("/") for id in ids) for n in range(1, len(parts))}
+
+
 class FeatureWriter:
     """Adds videos to a feature file; use in a with statement, whose end brings the file up to date.
 
@@ -89,7 +94,7 @@ class FeatureWriter:
             except BaseException:
                 self._lock.release()
                 raise
-        self._folders = {"/".join(p[:n]) for p in (id.split("/") for id in self.stored) for n in range(1, len(p))}
+        self._folders = _folders_of(self.stored)
 
     @property
     def stored(self) -> Set[str]:
@@ -113,11 +118,12 @@ class FeatureWriter:
     def _take_up_journals(self) -> None:
         """Learn what an interrupted run left."""
         self._joining.unlink(missing_ok=True)
+        folders = _folders_of(self._where)
         for path in journals(self.parts):
             _refuse(self._unlike(path), self.parts)
             with JournalReader(path) as journal:
                 for record in journal:
-                    if "video" in record.header:
+                    if "video" in record.header and self._fits(record.header["video"], folders):
                         self._where[record.header["video"]] = path, record.offset
                     elif "dropped" in record.header:
                         self._where.pop(record.header["dropped"], None)
@@ -127,6 +133,11 @@ class FeatureWriter:
         with JournalReader(path) as journal:
             first = next(iter(journal), None)
             return [] if first is None else differences(first.header["settings"], self._attributes)
+
+    def _fits(self, id: str, folders: Set[str]) -> bool:
+        """Whether a video of a journal can stand beside the output's: one of a run that overwrites need not."""
+        above = _folders_of([id])
+        return id not in folders and not any(self._where.get(folder, ("", 0))[1] == IN_OUTPUT for folder in above)
 
     def is_stored(self, video: Video) -> bool:
         """Whether the features of this very video are there. Raises VideoError where its id stands for another."""
@@ -196,8 +207,14 @@ class FeatureWriter:
 
     def _append(self, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None) -> int:
         if self._journal is None:
-            self._journal = JournalWriter(next_journal(self.parts))
-            self._journal.append({"settings": self._attributes})
+            journal = JournalWriter(next_journal(self.parts))
+            try:
+                journal.append({"settings": self._attributes})
+            except BaseException:
+                journal.close()
+                journal.path.unlink()
+                raise
+            self._journal = journal
         return self._journal.append(header, arrays)
 
     def abandon(self, video: Video) -> None:

@@ -6,17 +6,18 @@ from p3dfeat._lazy import lazy
 
 if TYPE_CHECKING:
     from p3dfeat.video.clips import plan, read_clips
-    from p3dfeat.video.decoders import Decoders, Read
+    from p3dfeat.video.decoders import Decoders, Read, check_decoding
     from p3dfeat.video.index import VideoIndex, index_video
 
 _HOMES: Final = {
     "Decoders": "decoders",
     "Read": "decoders",
     "VideoIndex": "index",
+    "check_decoding": "decoders",
     "index_video": "index",
     "plan": "clips",
     "read_clips": "clips",
 }
 __getattr__ = lazy(__name__, _HOMES)
 
-__all__ = ["Decoders", "Read", "VideoIndex", "index_video", "plan", "read_clips"]
+__all__ = ["Decoders", "Read", "VideoIndex", "check_decoding", "index_video", "plan", "read_clips"]

@@ -41,6 +41,11 @@ def read_clips(
     except IrregularTimestampsError:
         # The packets' times do not name the frames: begin again and count them.
         yield from reading.items(index.counted())
+    except VideoError:
+        if decoder == "cpu":
+            raise
+        reading.decoder = "cpu"  # whose word is final: a GPU may be short of memory, or not know the coding
+        yield from reading.items(index)
 
 
 def plan(index: VideoIndex, video: Video, sampling: Sampling) -> ClipPlans:

@@ -16,8 +16,9 @@ from p3dfeat.video.index import VideoIndex
 
 # Decoding on to a frame at most this far ahead is cheaper than a seek, which empties the decoder's pipeline.
 SEEK_GAIN: Final = 12
-# Whose decoders can be told to leave out frames that no other frame refers to, and do so exactly.
-CODECS_LEAVING_OUT: Final = frozenset({"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4"})
+# Whose decoders can be told to leave out frames that no other frame refers to, and do so exactly. HEVC's are not among
+# them: in layers of different frame rates, FFmpeg leaves out what the faster ones refer to.
+CODECS_LEAVING_OUT: Final = frozenset({"h264", "mpeg1video", "mpeg2video", "mpeg4"})
 
 
 class IrregularTimestampsError(Exception):

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,7 +24,7 @@ from typing import Any, Final, Self
 import numpy as np
 
 from p3dfeat.config import InputSpec, Sampling
-from p3dfeat.errors import P3DFeatError, UsageError, VideoError
+from p3dfeat.errors import DecoderError, UsageError, VideoError
 from p3dfeat.types import Clip, Video, VideoEnd, VideoInfo, VideoStart
 
 DECODERS: Final = ("auto", "cpu", "cuda")
@@ -31,6 +32,7 @@ DRIVERS: Final = ("/dev/nvidiactl", "/dev/dxg")  # of NVIDIA's GPUs, on Linux an
 CLIPS_AHEAD: Final = 48  # decoded but not yet taken, a process: as many as it gets where an earlier video is long
 BYTES_AHEAD: Final = 128 << 20  # of these, where clips are large
 NEARLY_DONE: Final = 2  # clips: a process with so few to go is given its next video, since a net may run meanwhile
+STARTS: Final = 3  # attempts at a process before giving up
 MOST_WORKERS: Final = 4  # beside a net on the same cores; more would only hold memory
 
 # With this process's path, so that a p3dfeat that was found by a changed sys.path is found there too.
@@ -67,7 +69,7 @@ class Task:
 
     def slot_views(self, memory: mmap.mmap) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
         """The clips that ``memory`` holds, (T, C, H, W) uint8 each."""
-        return list(np.frombuffer(memory, np.uint8).reshape(self.slots, *self.clip_shape))
+        return list(np.frombuffer(memory, np.uint8, self.size).reshape(self.slots, *self.clip_shape))
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,8 @@ class Job:
 class Decoders:
     """Processes that read videos ahead of whoever asks; for use in a with statement.
 
-    One is started at once, so that it is ready when the model is; the others when there are videos for them.
-    Raises P3DFeatError where such a process does not start.
+    One is started at once, so that it can get ready while its user does; the others when there are videos for them.
+    Raises DecoderError where such a process does not start.
     """
 
     def __init__(self, workers: int | None = None, *, decoder: str = "auto"):
@@ -90,15 +92,11 @@ class Decoders:
 
         decoder: "cpu", "cuda", or "auto": a CUDA GPU where the first video shows that it gives the same pixels sooner.
         """
-        if workers is not None and workers < 1:
-            raise UsageError(f"workers {workers}: must be at least 1")
-        if decoder not in DECODERS:
-            raise UsageError(f"decoder {decoder!r}: unknown; known are {', '.join(DECODERS)}")
-        if decoder == "cuda" and not gpu_present():
-            raise UsageError("decoder 'cuda': this machine has no NVIDIA GPU; use --decoder cpu")
+        check_decoding(workers, decoder)
         self._decoder = "cpu" if decoder == "auto" and not gpu_present() else decoder
         self._cores = usable_cores()
         self.workers = workers or min(MOST_WORKERS, self._cores)
+        self._failed_starts = 0
         self._processes = [_Process()]
 
     def read(
@@ -152,13 +150,21 @@ class Decoders:
             try:
                 process.listen()
             except EOFError:
-                left = process.bury()
                 self._processes.remove(process)
-                if left:
-                    successor = _Process()
-                    successor.prepare(task)
-                    successor.take_over(left)
-                    self._processes.append(successor)
+                self._replace(process, task)
+
+    def _replace(self, process: "_Process", task: Task) -> None:
+        """Let another process do what one that died has not begun."""
+        ending, left = process.bury()
+        self._failed_starts = 0 if process.started else self._failed_starts + 1
+        if self._failed_starts >= STARTS:
+            raise DecoderError(f"decoder process: ended {STARTS} times as it started ({ending}); it may say why above")
+        if left:
+            time.sleep(0.2 * self._failed_starts)  # memory may be short for a moment
+            successor = _Process()
+            successor.prepare(task)
+            successor.take_over(left)
+            self._processes.append(successor)
 
     def close(self) -> None:
         """End all processes."""
@@ -171,6 +177,16 @@ class Decoders:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def check_decoding(workers: int | None, decoder: str) -> None:
+    """Raise UsageError for what ``Decoders`` cannot be made with."""
+    if workers is not None and workers < 1:
+        raise UsageError(f"workers {workers}: must be at least 1")
+    if decoder not in DECODERS:
+        raise UsageError(f"decoder {decoder!r}: unknown; known are {', '.join(DECODERS)}")
+    if decoder == "cuda" and not gpu_present():
+        raise UsageError("decoder 'cuda': this machine has no NVIDIA GPU; use --decoder cpu")
 
 
 def gpu_present() -> bool:
@@ -190,6 +206,7 @@ class _Reading:
     job: Job
     items: deque[tuple[Read, Callable[[], None]]] = field(default_factory=deque)
     clips_left: int | None = None  # still to be decoded, once that is known
+    again: bool = False  # whether another process was to read it and died
 
     @property
     def video(self) -> Video:
@@ -202,17 +219,22 @@ class _Process:
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
         self._memory_file = _shared_file()
-        arguments = [json.dumps(sys.path), str(theirs.fileno()), str(self._memory_file)]
-        with theirs, _interrupts_held():
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _START, *arguments],
-                pass_fds=(theirs.fileno(), self._memory_file),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-            )
+        path = json.dumps([folder for folder in sys.path if isinstance(folder, str)])
+        # -P: nothing is imported from the folder that the user happens to be in.
+        command = [sys.executable, "-P", "-c", _START, path, str(theirs.fileno()), str(self._memory_file)]
+        files = (theirs.fileno(), self._memory_file)
+        try:
+            with theirs, _interrupts_held():
+                self._process = subprocess.Popen(
+                    command, pass_fds=files, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+                )
+        except OSError as error:
+            ours.close()
+            os.close(self._memory_file)
+            raise DecoderError(f"decoder process: cannot be started ({error.strerror})") from None
         self._connection = connection.Connection(ours.detach())
         self.readings: deque[_Reading] = deque()  # the first is being read
-        self._started = False
+        self.started = False  # whether it has said that it is ready
         self._memory: mmap.mmap | None = None
         self._slots: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
 
@@ -231,7 +253,7 @@ class _Process:
             return False
         with suppress(EOFError):
             self.listen()  # did it say that it was ready?
-        return self._started
+        return self.started
 
     @property
     def nearly_done(self) -> bool:
@@ -240,7 +262,7 @@ class _Process:
         return left is not None and left <= NEARLY_DONE
 
     def prepare(self, task: Task) -> None:
-        if self._memory is None or len(self._memory) != task.size:
+        if self._memory is None or len(self._memory) < task.size:  # never less: clips of another task may be in use
             os.ftruncate(self._memory_file, task.size)
             self._memory = mmap.mmap(self._memory_file, task.size)
         self._slots = task.slot_views(self._memory)
@@ -263,12 +285,12 @@ class _Process:
         while True:
             try:
                 message = json.loads(self._connection.recv_bytes())
-            except ConnectionError:
+            except OSError:  # in the middle of a message
                 raise EOFError from None
             if "bug" in message:
                 raise RuntimeError(f"in a decoder process:\n{message['bug']}")
             if "ready" in message:
-                self._started = True
+                self.started = True
             else:
                 self._hear(message)
             if not self._connection.poll():
@@ -294,15 +316,17 @@ class _Process:
         with suppress(OSError):  # it is dead, as listening to it shows or has shown
             self._connection.send(message)
 
-    def bury(self) -> list[_Reading]:
-        """After its death: fail the video that it was reading; return those that it had not begun."""
-        code = self._process.wait()
-        if not self._started:
-            raise P3DFeatError(f"a decoder process ended as it started ({_ending(code)}); see what it printed above")
-        reading, *left = self.readings
-        reading.items.append((VideoError(f"its decoder crashed ({_ending(code)})"), _nothing))
+    def bury(self) -> tuple[str, list[_Reading]]:
+        """After its death: how it ended, and the videos that it had not begun; the one that it was reading fails."""
+        ending = _ending(self._process.wait())
+        left = list(self.readings)
+        if left and self.started:  # else it had just finished one, or had begun none
+            reading = left[0]
+            if reading.clips_left is not None or reading.again:
+                left.pop(0).items.append((VideoError(f"its decoder crashed ({ending})"), _nothing))
+            reading.again = True  # nothing was heard of it: what killed the process may have been the video before
         self.kill()
-        return left
+        return ending, left
 
     def kill(self) -> None:
         self.readings.clear()

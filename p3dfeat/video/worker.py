@@ -16,7 +16,7 @@ from p3dfeat.errors import VideoError
 from p3dfeat.types import Clip, UInt8Array, VideoStart
 from p3dfeat.video.clips import read_clips
 from p3dfeat.video.decoders import Job, Task
-from p3dfeat.video.hardware import better_decoder
+from p3dfeat.video.hardware import better_decoder, kind_of
 
 
 def main(connection_file: int, memory_file: int) -> None:
@@ -39,7 +39,8 @@ class Worker:
         self._connection, self._memory_file = connection, memory_file
         self._jobs: deque[Job] = deque()
         self._task: Task | None = None
-        self._better: str | None = None  # decoder, once a video has shown it
+        self._better: dict[object, str] = {}  # {kind of video: decoder}, as the first of that kind has shown
+        self._memory: mmap.mmap | None = None
         self._slots: list[UInt8Array] = []
         self._free: list[int] = []
 
@@ -60,9 +61,12 @@ class Worker:
         try:
             decoder = self._task.decoder
             if decoder == "auto":
-                decoder = self._better = self._better or better_decoder(
-                    job.video, self._task.spec, self._task.sampling, threads=job.threads
-                )
+                kind = kind_of(job.video)
+                if kind not in self._better:
+                    self._better[kind] = better_decoder(
+                        job.video, kind, self._task.spec, self._task.sampling, threads=job.threads
+                    )
+                decoder = self._better[kind]
             items = read_clips(
                 job.video,
                 self._task.spec,
@@ -100,7 +104,7 @@ class Worker:
             self._jobs.append(message)
         else:
             assert isinstance(message, Task)
-            if self._task is None or message.size != self._task.size:  # else its pages are there already
+            if self._memory is None or len(self._memory) < message.size:  # else its pages are there already
                 self._memory = mmap.mmap(self._memory_file, message.size)
             self._task, self._slots = message, message.slot_views(self._memory)
             self._free = list(range(message.slots))

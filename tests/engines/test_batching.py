@@ -120,7 +120,7 @@ def test_an_engine_out_of_memory_gives_the_same_features_in_smaller_batches(monk
 
     monkeypatch.setattr(TorchEngine, "_forward", forward)
     engine = TorchEngine(net, SPEC, device="cpu")
-    assert engine.batch_size == 8
+    assert engine.batch_size == 4
     assert np.allclose(engine.run(batch)["pool5"], expected, rtol=1e-4, atol=1e-5)
     assert engine.batch_size == 2
 
@@ -237,7 +237,7 @@ def test_a_gpu_engine_looks_for_its_size_once_and_a_later_run_not_at_all(monkeyp
 def test_on_a_cpu_the_size_is_known_and_nothing_is_tried(monkeypatch, tmp_path):
     monkeypatch.setattr(TorchEngine, "_seconds_a_batch", lambda *_: pytest.fail("was tried"))
     settings = {"device": "cpu", "cache_folder": tmp_path, "weights_sha256": "abc"}
-    assert make_engine(random_net(), SPEC, engine="torch", **settings).batch_size == 8
+    assert make_engine(random_net(), SPEC, engine="torch", **settings).batch_size == 4
     assert make_engine(random_net(), SPEC, engine="openvino", **settings).batch_size == 4
     assert list(tmp_path.iterdir()) == []
 

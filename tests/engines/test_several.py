@@ -46,7 +46,7 @@ def test_it_is_recorded_as_its_parts_and_wants_as_many_batches_as_they():
 def test_the_one_with_least_memory_says_how_large_batches_are():
     one, two = (TorchEngine(random_net(), SPEC, device="cpu") for _ in range(2))
     several = SeveralEngines([one, two])
-    assert several.batch_size == 8
+    assert several.batch_size == 4
     two._fitting.limit = 3
     assert several.batch_size == 3
 

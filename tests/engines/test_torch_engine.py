@@ -97,3 +97,26 @@ def test_a_device_this_machine_lacks_is_refused_with_a_way_out(net, device):
 def test_cuda_agrees_with_the_cpu(net, batch):
     gpu = TorchEngine(net, SPEC, device="cuda").run(batch)["pool5"]
     assert np.allclose(gpu, TorchEngine(net, SPEC, device="cpu").run(batch)["pool5"], rtol=1e-3, atol=1e-4)
+
+
+def test_a_large_net_goes_in_twos_on_a_cpu_however_large_the_batch():
+    net = random_large_net()
+    engine, started = TorchEngine(net, LARGE_SPEC, device="cpu"), []
+    forward = engine._forward
+    engine._forward = lambda planes: (started.append(len(planes)), forward(planes))[1]
+    frames = np.random.default_rng(0).integers(0, 255, (5, 16, 16, 16, 3), np.uint8)
+    found = engine.run(Batch(frames))["pool5"]
+    assert engine.batch_size == 2
+    assert started == [2, 2, 1]
+    with torch.inference_mode():
+        expected = net(normalize(torch.from_numpy(frames), LARGE_SPEC).contiguous(), layers=("pool5",))["pool5"]
+    assert np.allclose(found, expected.numpy(), rtol=1e-3, atol=1e-4)
+
+
+def random_large_net() -> P3D:
+    """More weights than LARGE."""
+    torch.manual_seed(0)
+    return P3D(Architecture(stages=(1, 1, 1, 1), classes=3, base_width=64)).eval()
+
+
+LARGE_SPEC = InputSpec(resize=(16, 16))

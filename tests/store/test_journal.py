@@ -195,14 +195,38 @@ def test_a_video_that_changed_does_not_come_back_out_of_a_journal(output, tmp_pa
 
 
 def test_what_is_brought_to_the_disk_meanwhile_is_still_there(output, monkeypatch):
-    synced = []
-    fdatasync = os.fdatasync
+    synced, sync = [], JournalWriter._sync
     monkeypatch.setattr(journal, "SYNCED_BYTES", 3000)
-    monkeypatch.setattr(journal.os, "fdatasync", lambda file: (synced.append(file), fdatasync(file)))
+    monkeypatch.setattr(JournalWriter, "_sync", lambda self: (synced.append(1), sync(self)))
     ids = [f"v{number:02d}" for number in range(20)]
     write(output, *ids)
     assert 2 < len(synced) < 15
     check(output, *ids)
+
+
+@pytest.mark.parametrize(("stored", "left"), [("a/b", "a"), ("a", "a/b")])
+def test_what_a_killed_overwriting_run_left_takes_no_stored_videos_place(output, stored, left):
+    write(output, stored)
+    killed_run(output, left, overwrite=True)
+    write(output)
+    check(output, stored)
+
+
+def test_a_disk_full_before_the_settings_leaves_no_journal_without_them(output, monkeypatch):
+    def full(self, data):
+        raise OSError(28, "No space left on device")
+
+    writer = FeatureWriter(output, SETTINGS)
+    with monkeypatch.context() as patch:
+        patch.setattr(JournalWriter, "_write", full)
+        writer.add(video("a"), features())
+        with pytest.raises(OutputError, match="No space left"):
+            writer.finish(video("a"), INFO)
+    writer.add(video("b"), features())
+    writer.finish(video("b"), INFO)
+    writer._lock._file.close()
+    write(output)
+    check(output, "b")
 
 
 def test_journals_are_named_in_order(tmp_path):

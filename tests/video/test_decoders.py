@@ -9,7 +9,8 @@ import time
 import pytest
 
 from p3dfeat.config import InputSpec, Sampling
-from p3dfeat.errors import P3DFeatError, VideoError
+from p3dfeat.errors import DecoderError, UsageError, VideoError
+from p3dfeat.extraction import ExtractSettings
 from p3dfeat.types import Clip, Video, VideoEnd, VideoStart
 from p3dfeat.video import decoders as decoders_module
 from p3dfeat.video import read_clips
@@ -113,13 +114,14 @@ def test_clips_of_a_process_that_died_can_still_be_taken(tmp_path, videos):
     long = Video("long", str(numbered_video(tmp_path / "long.mp4", 200)), "long")
     dense = Sampling(stride=1, clips=None)
     found = []
+    whole = [(v.id, item.frames.tobytes()) for v, item in here([videos[0]], dense) if isinstance(item, Clip)]
     with Decoders(1) as decoders:
         for video, item in decoders.read([videos[0], long, videos[1]], SPEC, dense):
             found.append((video.id, item.frames.tobytes() if isinstance(item, Clip) else type(item)))
-            if len(found) == 1:
-                time.sleep(1)  # the others of this video, and more of the next, are told meanwhile
+            if found == [("v0", VideoStart), *whole, ("v0", VideoEnd)]:
+                time.sleep(1)  # many of the next video are told meanwhile
                 os.kill(pids(decoders)[0], signal.SIGKILL)
-    whole = [(v.id, item.frames.tobytes()) for v, item in here([videos[0], videos[1]], dense) if isinstance(item, Clip)]
+    whole += [(v.id, item.frames.tobytes()) for v, item in here([videos[1]], dense) if isinstance(item, Clip)]
     assert [entry for entry in found if entry[0] != "long" and isinstance(entry[1], bytes)] == whole
     assert [entry for entry in found if not isinstance(entry[1], bytes) and entry[1] is not VideoStart] == [
         ("v0", VideoEnd),
@@ -134,6 +136,62 @@ def test_a_process_that_died_while_it_had_nothing_to_do_costs_nothing(videos):
         os.kill(pids(decoders)[0], signal.SIGKILL)
         decoders._processes[0]._process.wait()
         assert taken(decoders.read(videos, SPEC, SAMPLING)) == first
+
+
+def test_a_process_that_dies_when_it_has_said_all_costs_nothing(videos):
+    """Its last words and its end can be heard together: nobody listens while a net runs."""
+    found = []
+    with Decoders(1) as decoders:
+        for _, item in decoders.read(videos[:1] * 3, SPEC, Sampling(clips=1)):
+            found.append(type(item))
+            if isinstance(item, VideoStart) and len(found) == 1:
+                time.sleep(1)  # by now it has finished this video, and waits for the next
+                os.kill(pids(decoders)[0], signal.SIGKILL)
+                decoders._processes[0]._process.wait()
+    assert found == [VideoStart, Clip, VideoEnd] * 3
+
+
+def test_a_video_that_kills_every_process_fails_alone(videos, monkeypatch):
+    code = (
+        "import os, p3dfeat.video.worker as w; read = w.read_clips; "
+        "w.read_clips = lambda v, *a, **k: os.abort() if v.id == 'v1' else read(v, *a, **k);"
+    )
+    start = decoders_module._START.replace("from p3dfeat", code + "from p3dfeat")
+    monkeypatch.setattr(decoders_module, "_START", start)
+    with Decoders(2) as decoders:
+        found = list(decoders.read(videos, SPEC, SAMPLING))
+    assert [(v.id, str(item)) for v, item in found if isinstance(item, VideoError)] == [
+        ("v1", "its decoder crashed (SIGABRT)")
+    ]
+    assert [v.id for v, item in found if isinstance(item, VideoEnd)] == ["v0", "v2", "v3", "v4", "v5"]
+
+
+def test_nothing_is_imported_from_the_current_folder(videos, tmp_path, monkeypatch):
+    (tmp_path / "json.py").write_text("raise SystemExit(9)")
+    monkeypatch.chdir(tmp_path)
+    with Decoders(1) as decoders:
+        assert taken(decoders.read(videos, SPEC, SAMPLING)) == taken(here(videos))
+
+
+def test_a_python_that_is_not_there_is_an_error_in_a_line(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(DecoderError, match=r"cannot be started \(No such file"):
+        Decoders(1)
+
+
+def test_a_smaller_task_leaves_clips_of_a_larger_one_alone(videos):
+    with Decoders(1) as decoders:
+        kept = [item.frames for _, item in decoders.read(videos[:1], SPEC, SAMPLING) if isinstance(item, Clip)]
+        list(decoders.read(videos[:1], InputSpec(resize=(8, 8)), Sampling(clips=1)))
+        assert all(frames.sum() >= 0 for frames in kept)
+
+
+@pytest.mark.parametrize("settings", [{"workers": 0}, {"decoder": "vaapi"}])
+def test_wrong_settings_are_refused_before_anything_is_started(settings):
+    with pytest.raises(UsageError, match=next(iter(settings))):
+        Decoders(**settings)
+    with pytest.raises(UsageError, match=next(iter(settings))):
+        ExtractSettings(**settings)
 
 
 def test_large_clips_are_fewer_ahead():
@@ -180,7 +238,7 @@ time.sleep(60)
 
 def test_a_decoder_that_does_not_start_is_an_error_not_a_loop(videos, monkeypatch):
     monkeypatch.setattr(decoders_module, "_START", "import sys; sys.exit(7)")
-    with Decoders(1) as decoders, pytest.raises(P3DFeatError, match=r"as it started \(exit 7\)"):
+    with Decoders(1) as decoders, pytest.raises(DecoderError, match=r"3 times as it started \(exit 7\)"):
         list(decoders.read(videos, SPEC, SAMPLING))
 
 

@@ -8,9 +8,11 @@ import pytest
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import UsageError, VideoError
 from p3dfeat.types import Clip, Video
+from p3dfeat.video import clips as clips_module
 from p3dfeat.video import decoders, hardware, read_clips
+from p3dfeat.video.decode import FrameReader
 from p3dfeat.video.decoders import Decoders
-from tests.videos import numbered_video
+from tests.videos import CODINGS, numbered_video
 
 SPEC, SAMPLING = InputSpec(resize=(48, 64)), Sampling(clips=2)
 no_gpu = pytest.mark.skipif(decoders.gpu_present(), reason="has a CUDA GPU")
@@ -49,22 +51,63 @@ def test_an_unknown_decoder_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("cpu_seconds", "gpu_seconds", "gpu_offset", "expected"),
-    [(0.05, 0.0, 0, "cuda"), (0.0, 0.05, 0, "cpu"), (0.05, 0.0, 1, "cpu")],
-    ids=["faster", "slower", "faster but one grey level off"],
+    ("cpu_seconds", "gpu_seconds", "gpu_offset", "gpu_fails", "expected"),
+    [
+        (0.05, 0.0, 0, False, "cuda"),
+        (0.0, 0.05, 0, False, "cpu"),
+        (0.05, 0.0, 1, False, "cpu"),
+        (0.05, 0.0, 0, True, "cpu"),
+    ],
+    ids=["faster", "slower", "faster but one grey level off", "failing"],
 )
 def test_auto_takes_the_gpu_only_for_the_same_pixels_sooner(
-    video, monkeypatch, cpu_seconds, gpu_seconds, gpu_offset, expected
+    video, monkeypatch, cpu_seconds, gpu_seconds, gpu_offset, gpu_fails, expected
 ):
     def pretended(video, spec, sampling, *, threads, decoder):
         time.sleep(gpu_seconds if decoder == "cuda" else cpu_seconds)
+        if gpu_fails and decoder == "cuda":
+            raise VideoError("damaged: out of memory")
         for item in read_clips(video, spec, sampling, threads=threads):
             if isinstance(item, Clip) and decoder == "cuda":
                 item.frames[...] += np.uint8(gpu_offset)
             yield item
 
     monkeypatch.setattr(hardware, "read_clips", pretended)
-    assert hardware.better_decoder(video, SPEC, SAMPLING, threads=1) == expected
+    kind = hardware.kind_of(video)
+    assert kind == ("h264", "yuv420p")
+    assert hardware.better_decoder(video, kind, SPEC, SAMPLING, threads=1) == expected
+
+
+@pytest.mark.parametrize("name", ["mpeg4 with B-frames", "hevc, 10 bits"])
+def test_codings_that_one_video_says_nothing_of_stay_on_the_cpu(tmp_path, monkeypatch, name):
+    coding = CODINGS[name]
+    video = Video("v", str(numbered_video(tmp_path / f"v{coding.suffix}", 20, coding=coding)), "v")
+    monkeypatch.setattr(hardware, "read_clips", None)
+    assert hardware.better_decoder(video, hardware.kind_of(video), SPEC, SAMPLING, threads=1) == "cpu"
+
+
+def test_what_a_gpu_fails_at_is_read_on_by_the_cpu(video, monkeypatch):
+    expected = clips(read_clips(video, SPEC, Sampling(stride=2, clips=None)))
+    decode = FrameReader._decode
+
+    def failing(self, keyframe):
+        for number, frame in decode(self, keyframe):
+            if number > 20 and decoders_tried == ["cuda"]:
+                raise VideoError("damaged: CUDA_ERROR_OUT_OF_MEMORY")
+            yield number, frame
+
+    decoders_tried = []
+    opened = clips_module.open_video
+
+    def noting(path, *, decoder):
+        decoders_tried.append(decoder)
+        return opened(path)
+
+    monkeypatch.setattr(FrameReader, "_decode", failing)
+    monkeypatch.setattr(clips_module, "open_video", noting)
+    found = clips(read_clips(video, SPEC, Sampling(stride=2, clips=None), decoder="cuda"))
+    assert decoders_tried == ["cuda", "cpu"]
+    assert np.array_equal(found, expected)
 
 
 @no_gpu
