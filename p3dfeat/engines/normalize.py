@@ -1,4 +1,4 @@
-"""From the bytes that cross the queues to what a net takes."""
+"""From the bytes of a clip to what a net takes."""
 
 from typing import Final
 

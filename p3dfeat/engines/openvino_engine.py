@@ -87,7 +87,7 @@ def load_openvino() -> Any:
 
 
 def net_graph(net: P3D, spec: InputSpec, layers: tuple[str, ...]) -> Any:
-    """An openvino.Model: (N, T, H, W, C) uint8 -> ``layers`` in their order, each output named after its layer."""
+    """An openvino.Model: (N, T, C, H, W) uint8 -> ``layers`` in their order, each output named after its layer."""
     load_openvino()
     return _Graph(folded(net), spec).model(layers)
 

@@ -255,7 +255,7 @@ def test_names_that_are_not_text_or_look_like_markup_are_names(p3dfeat, tmp_path
 
 
 def test_an_exception_in_a_callback_does_not_hang_the_program(tmp_path):
-    """Decoders are threads; one left running would keep the interpreter from ending."""
+    """Decoders are processes; one that nobody ends would go on, and so might this one."""
     video = write_video(tmp_path / "v.mp4", numbered_frames(400))
     code = (
         "import sys, p3dfeat\n"
