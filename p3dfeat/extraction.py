@@ -6,11 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from math import prod
 from pathlib import Path
-from typing import Any, Final, TextIO
-
-import torch
+from typing import Any, TextIO
 
 from p3dfeat import pipeline
 from p3dfeat._version import __version__
@@ -18,17 +15,12 @@ from p3dfeat.calibration import calibration_for
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.engines import Engine, check_runs_int8, is_kept, make_engine
 from p3dfeat.errors import UsageError, VideoError
-from p3dfeat.nets import P3D, Architecture
 from p3dfeat.sources import as_texts, find_videos
-from p3dfeat.store import FeatureWriter, Ledger, Settings, stored_ids
-from p3dfeat.types import Calibrated, Calibrating, Failure, Fetching, Video, VideoInfo
-from p3dfeat.video import Decoders, check_decoding, index_video, plan
+from p3dfeat.store import FeatureWriter, Ledger, Settings
+from p3dfeat.types import Calibrated, Calibrating, Failure, Fetching, Video
+from p3dfeat.video import Decoders, check_decoding
 from p3dfeat.zoo import Model, load_model
 from p3dfeat.zoo.cache import cache_folder_if_any
-
-# What HDF5 takes for attributes, groups and headers, measured.
-FILE_OVERHEAD_BYTES: Final = 6000
-VIDEO_OVERHEAD_BYTES: Final = 2700
 
 
 @dataclass(frozen=True)
@@ -177,7 +169,7 @@ def run_extraction(
 ) -> ExtractSummary:
     """``extract`` for settings that are made already."""
     videos, failures = find_videos(as_texts(inputs), stdin=stdin)
-    job = _Job.of(settings, videos, on_event)
+    job = Job.of(settings, videos, on_event)
     run = _Run(Path(output), on_event)
     with (
         Decoders(settings.workers, decoder=settings.decoder) as decoders,
@@ -207,7 +199,7 @@ def run_extraction(
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
     """Settings with their model loaded and their engine made."""
 
     model: Model
@@ -224,7 +216,7 @@ class _Job:
         on_event: Callable[[ExtractEvent], None] = lambda event: None,
         *,
         only_plan: bool = False,
-    ) -> "_Job":
+    ) -> "Job":
         """With only_plan nothing is calibrated: what is not yet is planned with an engine of fp32."""
         model = settings.model
         loaded = model if isinstance(model, Model) else load_model(model, on_fetch=on_event)
@@ -346,69 +338,3 @@ class _Run:
             output=str(self._output),
             failures=tuple(self._failures),
         )
-
-
-@dataclass(frozen=True)
-class PlannedVideo:
-    """What a run would do with one video."""
-
-    id: str
-    source: str
-    clips: int
-    info: VideoInfo
-
-
-@dataclass(frozen=True)
-class ExtractPlan:
-    """What a run would compute, without computing it."""
-
-    videos: tuple[PlannedVideo, ...]
-    failures: tuple[Failure, ...]
-    skipped: int  # stored already
-    clip_bytes: int  # of one clip's features
-    video_bytes: int  # of what else is stored of a video
-
-    @property
-    def clips(self) -> int:
-        return sum(video.clips for video in self.videos)
-
-    @property
-    def size_bytes(self) -> int:
-        """Of what it would add to the feature file, within a few per cent."""
-        return FILE_OVERHEAD_BYTES + self.clips * self.clip_bytes + len(self.videos) * self.video_bytes
-
-
-def plan_extraction(
-    inputs: str | Path | Sequence[str | Path],
-    output: str | Path | None,
-    settings: ExtractSettings,
-    *,
-    stdin: TextIO | None = None,
-) -> ExtractPlan:
-    """What ``run_extraction`` would do, from the videos' packets alone. Raises what it would raise."""
-    videos, failures = find_videos(as_texts(inputs), stdin=stdin)
-    job = _Job.of(settings, videos, only_plan=True)
-    stored = set(stored_ids(output, job.recorded(), overwrite=settings.overwrite)) if output else set()
-    planned: list[PlannedVideo] = []
-    for video in videos:
-        if video.id in stored or len(planned) == job.limit:
-            continue
-        try:
-            index = index_video(video.path)
-            planned.append(PlannedVideo(video.id, video.source, len(plan(index, video, job.sampling)), index.info))
-        except VideoError as error:
-            failures.append(Failure(video.id, video.source, error))
-    shapes = layer_shapes(job.model.card.architecture, job.engine.layers, job.spec.length, job.spec.size)
-    clip_bytes = sum(4 * prod(shape) for shape in shapes.values()) + 16  # float32, and two float64 of seconds
-    pooled_bytes = 4 * prod(shapes["pool5"]) if "pool5" in shapes else 0
-    skipped = sum(video.id in stored for video in videos)
-    return ExtractPlan(tuple(planned), tuple(failures), skipped, clip_bytes, VIDEO_OVERHEAD_BYTES + pooled_bytes)
-
-
-def layer_shapes(
-    architecture: Architecture, layers: Sequence[str], length: int, size: tuple[int, int]
-) -> dict[str, tuple[int, ...]]:
-    """{layer: its shape for one clip}, worked out without computing anything."""
-    with torch.device("meta"):
-        net, x = P3D(architecture).eval(), torch.empty(1, architecture.channels, length, *size)
-    return {name: tuple(value.shape[1:]) for name, value in net(x, layers=tuple(layers)).items()}

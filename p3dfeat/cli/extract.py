@@ -12,7 +12,8 @@ from p3dfeat.errors import NothingReadError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from p3dfeat.extraction import ExtractEvent, ExtractPlan, ExtractSummary
+    from p3dfeat.extraction import ExtractEvent, ExtractSummary
+    from p3dfeat.planning import ExtractPlan
 
 Inputs = Annotated[
     list[str], typer.Argument(metavar="INPUT...", help=options.INPUTS_HELP.format(stdin="paths on stdin"))
@@ -78,7 +79,9 @@ def extract(
             overwrite=overwrite,
         )
         if dry_run:
-            _print_plan(extraction.plan_extraction(inputs, output or None, settings), json)
+            from p3dfeat.planning import plan_extraction
+
+            _print_plan(plan_extraction(inputs, output or None, settings), json)
             return
         summary = extraction.run_extraction(inputs, output, settings, on_event=lambda event: _report(event, show, json))
     _print_summary(summary, json)

@@ -44,7 +44,6 @@ class OpenVINOEngine(Engine):
         spec: InputSpec,
         *,
         layers: tuple[str, ...] = ("pool5",),
-        threads: int | None = None,
         quantized: Quantized | None = None,
     ):
         net.architecture.check_layers(layers)
@@ -56,8 +55,6 @@ class OpenVINOEngine(Engine):
         model = net_graph(net, spec, layers) if quantized is None else quantized.model
         # f32 is for what is not quantised; where the processor has bf16, the default would be that.
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
-        if threads is not None:
-            settings["INFERENCE_NUM_THREADS"] = threads
         self._request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
 
     @property

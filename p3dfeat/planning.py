@@ -1,0 +1,87 @@
+"""What extracting would do, without doing it: ``p3dfeat extract --dry-run``."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Final, TextIO
+
+import torch
+
+from p3dfeat.errors import VideoError
+from p3dfeat.extraction import ExtractSettings, Job
+from p3dfeat.nets import P3D, Architecture
+from p3dfeat.sources import as_texts, find_videos
+from p3dfeat.store import stored_ids
+from p3dfeat.types import Failure, VideoInfo
+from p3dfeat.video import index_video, plan
+
+# What HDF5 takes for attributes, groups and headers, measured.
+FILE_OVERHEAD_BYTES: Final = 6000
+VIDEO_OVERHEAD_BYTES: Final = 2700
+
+
+@dataclass(frozen=True)
+class PlannedVideo:
+    """What a run would do with one video."""
+
+    id: str
+    source: str
+    clips: int
+    info: VideoInfo
+
+
+@dataclass(frozen=True)
+class ExtractPlan:
+    """What a run would compute, without computing it."""
+
+    videos: tuple[PlannedVideo, ...]
+    failures: tuple[Failure, ...]
+    skipped: int  # stored already
+    clip_bytes: int  # of one clip's features
+    video_bytes: int  # of what else is stored of a video
+
+    @property
+    def clips(self) -> int:
+        return sum(video.clips for video in self.videos)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of what it would add to the feature file, within a few per cent."""
+        return FILE_OVERHEAD_BYTES + self.clips * self.clip_bytes + len(self.videos) * self.video_bytes
+
+
+def plan_extraction(
+    inputs: str | Path | Sequence[str | Path],
+    output: str | Path | None,
+    settings: ExtractSettings,
+    *,
+    stdin: TextIO | None = None,
+) -> ExtractPlan:
+    """What ``run_extraction`` would do, from the videos' packets alone. Raises what it would raise."""
+    videos, failures = find_videos(as_texts(inputs), stdin=stdin)
+    job = Job.of(settings, videos, only_plan=True)
+    stored = set(stored_ids(output, job.recorded(), overwrite=settings.overwrite)) if output else set()
+    planned: list[PlannedVideo] = []
+    for video in videos:
+        if video.id in stored or len(planned) == job.limit:
+            continue
+        try:
+            index = index_video(video.path)
+            planned.append(PlannedVideo(video.id, video.source, len(plan(index, video, job.sampling)), index.info))
+        except VideoError as error:
+            failures.append(Failure(video.id, video.source, error))
+    shapes = layer_shapes(job.model.card.architecture, job.engine.layers, job.spec.length, job.spec.size)
+    clip_bytes = sum(4 * prod(shape) for shape in shapes.values()) + 16  # float32, and two float64 of seconds
+    pooled_bytes = 4 * prod(shapes["pool5"]) if "pool5" in shapes else 0
+    skipped = sum(video.id in stored for video in videos)
+    return ExtractPlan(tuple(planned), tuple(failures), skipped, clip_bytes, VIDEO_OVERHEAD_BYTES + pooled_bytes)
+
+
+def layer_shapes(
+    architecture: Architecture, layers: Sequence[str], length: int, size: tuple[int, int]
+) -> dict[str, tuple[int, ...]]:
+    """{layer: its shape for one clip}, worked out without computing anything."""
+    with torch.device("meta"):
+        net, x = P3D(architecture).eval(), torch.empty(1, architecture.channels, length, *size)
+    return {name: tuple(value.shape[1:]) for name, value in net(x, layers=tuple(layers)).items()}
