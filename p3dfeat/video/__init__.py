@@ -6,14 +6,16 @@ from p3dfeat._lazy import lazy
 
 if TYPE_CHECKING:
     from p3dfeat.video.clips import plan, read_clips
-    from p3dfeat.video.decoders import Decoders, Read, check_decoding
+    from p3dfeat.video.decoders import Decoders
     from p3dfeat.video.index import VideoIndex, index_video
+    from p3dfeat.video.process import Read
+    from p3dfeat.video.task import check_decoding
 
 _HOMES: Final = {
     "Decoders": "decoders",
-    "Read": "decoders",
+    "Read": "process",
     "VideoIndex": "index",
-    "check_decoding": "decoders",
+    "check_decoding": "task",
     "index_video": "index",
     "plan": "clips",
     "read_clips": "clips",

@@ -13,6 +13,7 @@ from av.video.stream import VideoStream
 from p3dfeat.errors import VideoError
 from p3dfeat.types import Int64Array
 from p3dfeat.video.index import VideoIndex
+from p3dfeat.video.limits import tick
 
 # Decoding on to a frame at most this far ahead is cheaper than a seek, which empties the decoder's pipeline.
 SEEK_GAIN: Final = 12
@@ -124,6 +125,7 @@ class FrameReader:
         """All frames from here on, less those that are neither wanted nor needed to decode others."""
         context = self._stream.codec_context
         for packet in self._container.demux(self._stream):
+            tick()
             if self._leaves_out:
                 context.skip_frame = "NONREF" if self._is_unwanted(packet.pts) else "DEFAULT"
             yield from packet.decode()

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from p3dfeat.errors import VideoError
 from p3dfeat.fingerprint import fingerprint
 from p3dfeat.types import Int64Array, SecondsArray, VideoInfo
+from p3dfeat.video.limits import tick
 from p3dfeat.video.truncation import check_whole
 
 # Containers that store no presentation times; what FFmpeg makes up for B-frames there is out of order.
@@ -127,6 +128,7 @@ def _read_packets(container: InputContainer, stream: VideoStream) -> _Packets:
     keys, shown = bytearray(), bytearray()
     try:
         for packet in container.demux(stream):
+            tick()
             if packet.size == 0:  # the end
                 continue
             if packet.is_corrupt:
@@ -199,6 +201,7 @@ def _last_end(container: InputContainer) -> float:
     container.seek(0)
     end = 0.0
     for packet in container.demux():
+        tick()
         if packet.pts is not None:
             end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
     return end

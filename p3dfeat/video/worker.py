@@ -15,8 +15,8 @@ from typing import Any
 from p3dfeat.errors import VideoError
 from p3dfeat.types import Clip, UInt8Array, VideoStart
 from p3dfeat.video.clips import read_clips
-from p3dfeat.video.decoders import Job, Task
 from p3dfeat.video.hardware import better_decoder, kind_of
+from p3dfeat.video.task import Job, Task
 
 
 def main(connection_file: int, memory_file: int) -> None:

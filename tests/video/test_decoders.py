@@ -12,9 +12,10 @@ from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import DecoderError, UsageError, VideoError
 from p3dfeat.extraction import ExtractSettings
 from p3dfeat.types import Clip, Video, VideoEnd, VideoStart
-from p3dfeat.video import decoders as decoders_module
+from p3dfeat.video import process as process_module
 from p3dfeat.video import read_clips
-from p3dfeat.video.decoders import CLIPS_AHEAD, Decoders, Task
+from p3dfeat.video.decoders import Decoders
+from p3dfeat.video.task import CLIPS_AHEAD, Task
 from tests.videos import numbered_video
 
 SPEC = InputSpec(resize=(48, 64), crop=(40, 40))
@@ -156,8 +157,8 @@ def test_a_video_that_kills_every_process_fails_alone(videos, monkeypatch):
         "import os, p3dfeat.video.worker as w; read = w.read_clips; "
         "w.read_clips = lambda v, *a, **k: os.abort() if v.id == 'v1' else read(v, *a, **k);"
     )
-    start = decoders_module._START.replace("from p3dfeat", code + "from p3dfeat")
-    monkeypatch.setattr(decoders_module, "_START", start)
+    start = process_module.START.replace("from p3dfeat", code + "from p3dfeat")
+    monkeypatch.setattr(process_module, "START", start)
     with Decoders(2) as decoders:
         found = list(decoders.read(videos, SPEC, SAMPLING))
     assert [(v.id, str(item)) for v, item in found if isinstance(item, VideoError)] == [
@@ -237,22 +238,20 @@ time.sleep(60)
 
 
 def test_a_decoder_that_does_not_start_is_an_error_not_a_loop(videos, monkeypatch):
-    monkeypatch.setattr(decoders_module, "_START", "import sys; sys.exit(7)")
+    monkeypatch.setattr(process_module, "START", "import sys; sys.exit(7)")
     with Decoders(1) as decoders, pytest.raises(DecoderError, match=r"3 times as it started \(exit 7\)"):
         list(decoders.read(videos, SPEC, SAMPLING))
 
 
 def test_a_bug_in_a_decoder_ends_the_run_with_its_traceback(videos, monkeypatch):
     code = "import p3dfeat.video.worker as w; w.read_clips = lambda *a, **k: 1 / 0;"
-    monkeypatch.setattr(
-        decoders_module, "_START", decoders_module._START.replace("from p3dfeat", code + "from p3dfeat")
-    )
+    monkeypatch.setattr(process_module, "START", process_module.START.replace("from p3dfeat", code + "from p3dfeat"))
     with Decoders(1) as decoders, pytest.raises(RuntimeError, match="ZeroDivisionError"):
         list(decoders.read(videos, SPEC, SAMPLING))
 
 
 def test_a_decoder_prints_nothing_on_stdout(videos, monkeypatch, capfd):
-    monkeypatch.setattr(decoders_module, "_START", "print('noise');" + decoders_module._START)
+    monkeypatch.setattr(process_module, "START", "print('noise');" + process_module.START)
     with Decoders(1) as decoders:
         assert taken(decoders.read(videos, SPEC, SAMPLING)) == taken(here(videos))
     assert capfd.readouterr().out == ""

@@ -9,13 +9,13 @@ from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import UsageError, VideoError
 from p3dfeat.types import Clip, Video
 from p3dfeat.video import clips as clips_module
-from p3dfeat.video import decoders, hardware, read_clips
+from p3dfeat.video import hardware, read_clips, task
 from p3dfeat.video.decode import FrameReader
 from p3dfeat.video.decoders import Decoders
 from tests.videos import CODINGS, numbered_video
 
 SPEC, SAMPLING = InputSpec(resize=(48, 64)), Sampling(clips=2)
-no_gpu = pytest.mark.skipif(decoders.gpu_present(), reason="has a CUDA GPU")
+no_gpu = pytest.mark.skipif(task.gpu_present(), reason="has a CUDA GPU")
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_what_a_gpu_fails_at_is_read_on_by_the_cpu(video, monkeypatch):
 
 @no_gpu
 def test_a_driver_without_a_gpu_that_works_falls_back(video, monkeypatch, tmp_path):
-    monkeypatch.setattr(decoders, "DRIVERS", (str(tmp_path),))
+    monkeypatch.setattr(task, "DRIVERS", (str(tmp_path),))
     expected = clips(read_clips(video, SPEC, SAMPLING))
     for decoder in ("auto", "cuda"):
         with Decoders(1, decoder=decoder) as processes:
