@@ -3,14 +3,13 @@
 import os
 from array import array
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
 import av
 import numpy as np
-from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
@@ -21,11 +20,15 @@ from p3dfeat.fingerprint import fingerprint
 from p3dfeat.types import Int64Array, SecondsArray, VideoInfo
 from p3dfeat.video.limits import tick
 from p3dfeat.video.truncation import check_whole
+from p3dfeat.video.trust import MAX_PIXELS, open_container, reason
 
 # Containers that store no presentation times; what FFmpeg makes up for B-frames there is out of order.
 CONTAINERS_WITHOUT_PTS: Final = frozenset({"avi", "h264", "hevc", "m4v", "mjpeg", "mpegvideo", "obu"})
 # MPEG program streams time some frames only; after a seek FFmpeg guesses the others from another place.
 CONTAINERS_NOT_SEEKABLE: Final = frozenset({"mpeg"})
+# What else is listed among the video streams: cover art, and pictures to jump about by.
+NO_VIDEO: Final = Disposition.attached_pic | Disposition.timed_thumbnails
+MOST_READ: Final = 16  # bytes of packets for each byte of a file: an index may list the same ones any number of times
 NO_TIME: Final = -(2**63)  # FFmpeg's AV_NOPTS_VALUE
 
 
@@ -63,34 +66,22 @@ def open_video(path: str, *, decoder: str = "cpu") -> Iterator[tuple[InputContai
 
     decoder: "cpu", or "cuda": on a GPU where there is one that can, or else on the CPU.
     """
-    try:
-        container = _opened(path, decoder)
-    except FileNotFoundError:
-        raise VideoError("no such file") from None
-    except PermissionError:
-        raise VideoError("not readable; check its permissions") from None
-    except (av.FFmpegError, OSError, ValueError) as error:
-        if os.path.isfile(path) and os.path.getsize(path) == 0:
-            raise VideoError("empty file, 0 bytes") from None
-        raise VideoError(f"not a video, or damaged beyond opening ({_reason(error)})") from None
-    with container:
+    with open_container(path, decoder=decoder) as container:
         for stream in container.streams.video:
-            if not stream.disposition & Disposition.attached_pic:
+            if not stream.disposition & NO_VIDEO:
                 if stream.codec_context is None:
                     raise VideoError("no decoder for its video stream; see p3dfeat doctor for the codecs at hand")
+                _check_size(stream)
                 yield container, stream
                 return
         raise VideoError("no video stream; is it an audio file?")
 
 
-def _opened(path: str, decoder: str) -> InputContainer:
-    url = "file:" + path  # which keeps FFmpeg from reading a protocol into a name with a colon
-    if decoder == "cuda":
-        # The context that the process shares: making one for each video would take longer than decoding it.
-        gpu = HWAccel("cuda", options={"primary_ctx": "1"})
-        with suppress(av.FFmpegError, OSError, RuntimeError, ValueError):  # no such GPU, or a file with other faults
-            return av.open(url, metadata_errors="replace", hwaccel=gpu)
-    return av.open(url, metadata_errors="replace")
+def _check_size(stream: VideoStream) -> None:
+    """Raise VideoError for frames that are too large to be looked at."""
+    if stream.width * stream.height > MAX_PIXELS:
+        most = f"{MAX_PIXELS / 1e6:.0f} million pixels"
+        raise VideoError(f"frames of {stream.width} x {stream.height} by its header; more than {most} are not read")
 
 
 def index_video(path: str) -> VideoIndex:
@@ -100,7 +91,7 @@ def index_video(path: str) -> VideoIndex:
         try:
             return _index(container, stream, path)
         except (av.FFmpegError, OSError) as error:
-            raise VideoError(f"unreadable ({_reason(error)})") from None
+            raise VideoError(f"unreadable ({reason(error)})") from None
 
 
 @dataclass(frozen=True)
@@ -123,7 +114,8 @@ class _Packets:
         return _Packets(presented, decoded, durations, self.keys[kept], self.shown[kept])
 
 
-def _read_packets(container: InputContainer, stream: VideoStream) -> _Packets:
+def _read_packets(container: InputContainer, stream: VideoStream, *, most_bytes: int) -> _Packets:
+    read_bytes = 0
     presented, decoded, durations = array("q"), array("q"), array("q")  # 26 bytes a frame, however long the video
     keys, shown = bytearray(), bytearray()
     try:
@@ -133,13 +125,16 @@ def _read_packets(container: InputContainer, stream: VideoStream) -> _Packets:
                 continue
             if packet.is_corrupt:
                 raise VideoError(f"damaged or cut off: packet {len(keys)} of its video stream is incomplete")
+            read_bytes += packet.size
+            if read_bytes > most_bytes:
+                raise VideoError(f"damaged: lists the same bytes over and over, as {len(keys):,} frames so far")
             presented.append(NO_TIME if packet.pts is None else packet.pts)
             decoded.append(NO_TIME if packet.dts is None else packet.dts)
             durations.append(packet.duration or 0)
             keys.append(packet.is_keyframe)
             shown.append(not packet.is_discard)
     except av.FFmpegError as error:
-        raise VideoError(f"unreadable after {len(keys)} frames ({_reason(error)})") from None
+        raise VideoError(f"unreadable after {len(keys)} frames ({reason(error)})") from None
     return _Packets(
         np.array(presented, np.int64),
         np.array(decoded, np.int64),
@@ -150,10 +145,12 @@ def _read_packets(container: InputContainer, stream: VideoStream) -> _Packets:
 
 
 def _index(container: InputContainer, stream: VideoStream, path: str) -> VideoIndex:
-    packets = _read_packets(container, stream)
+    packets = _read_packets(container, stream, most_bytes=MOST_READ * os.path.getsize(path))
     num_packets = len(packets.keys)
     if num_packets:
         packets = packets.decodable()
+    elif listed := len(stream.index_entries):
+        raise VideoError(f"none of the {listed} frames it lists is in it; what it may refer to is not opened")
     if not packets.shown.any():
         raise VideoError("no frames in its video stream")
     tick = float(stream.time_base or 0)
@@ -242,9 +239,3 @@ def _info(stream: VideoStream, path: str, *, num_frames: int, duration: float) -
         fingerprint=fingerprint(path),
         modified=datetime.fromtimestamp(status.st_mtime, UTC).isoformat(timespec="seconds"),
     )
-
-
-def _reason(error: Exception) -> str:
-    """What FFmpeg says, without its number and the path."""
-    text = getattr(error, "strerror", None) or str(error)
-    return str(text).split(":")[0].strip() or type(error).__name__
