@@ -1,9 +1,8 @@
 """The p3dfeat command: what it offers, and how it ends."""
 
-import signal
-import sys
 import traceback
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -13,12 +12,12 @@ from p3dfeat.cli.classify import classify
 from p3dfeat.cli.doctor import doctor
 from p3dfeat.cli.extract import extract
 from p3dfeat.cli.info import info
+from p3dfeat.cli.interrupts import interrupts
 from p3dfeat.cli.output import PipeClosedError, close_quietly, out
 from p3dfeat.cli.weights import weights
 from p3dfeat.errors import P3DFeatError
 
-INTERRUPTED = 130  # 128 + SIGINT
-TERMINATED = 143  # 128 + SIGTERM
+INTERRUPTED = 130  # what Typer makes of a KeyboardInterrupt
 
 app = typer.Typer(
     name="p3dfeat",
@@ -47,15 +46,14 @@ def _options(
     """Turn videos into Pseudo-3D ResNet (P3D) descriptors."""
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with the code that tells how it went."""
-    signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(run(arguments))
-
-
-def _terminate(*_: object) -> None:
-    """End as an interrupt does: what was finished is stored."""
-    raise SystemExit(TERMINATED)
+    interrupts.install()
+    try:
+        code = run(arguments)
+    except KeyboardInterrupt:  # as it was about to return
+        code = interrupts.exit_code
+    interrupts.end(code)
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -65,16 +63,18 @@ def run(arguments: list[str] | None = None) -> int:
         command = typer.main.get_command(app)
         code = command.main(args=arguments, prog_name="p3dfeat", standalone_mode=False)
         if code == INTERRUPTED:
-            out.error("interrupted")
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
+    except KeyboardInterrupt:
+        return _interrupted()
     except PipeClosedError as closed:
-        return closed.exit_code
+        return closed.exit_code if interrupts.asked_by is None else _interrupted()
     except P3DFeatError as error:
         _report(error, str(error))
         return error.exit_code
-    except KeyboardInterrupt:
-        return INTERRUPTED
     except Exception as error:
+        if interrupts.asked_by is not None:  # what a library made of it
+            return _interrupted()
         if hasattr(error, "format_message"):  # Typer's own: a wrong option or argument
             if message := error.format_message().rstrip("."):  # without one, it has shown the help
                 out.error(f"{message}; see p3dfeat --help")
@@ -84,6 +84,12 @@ def run(arguments: list[str] | None = None) -> int:
         return 1
     finally:
         close_quietly()
+
+
+def _interrupted() -> int:
+    with suppress(P3DFeatError):  # whoever read stderr may have gone first
+        out.error(interrupts.words)
+    return interrupts.exit_code
 
 
 def _report(error: P3DFeatError, text: str) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from p3dfeat.cli import options
+from p3dfeat.cli.interrupts import interrupts
 from p3dfeat.cli.output import out
 from p3dfeat.config import DEFAULT_MODEL
 from p3dfeat.errors import NothingReadError, UsageError
@@ -83,6 +84,7 @@ def extract(
 
             _print_plan(plan_extraction(inputs, output or None, settings), json)
             return
+        interrupts.kept = "what was finished is kept, and the same command goes on"
         summary = extraction.run_extraction(inputs, output, settings, on_event=lambda event: _report(event, show, json))
     _print_summary(summary, json)
     _end(failed=summary.failed, done=summary.stored + summary.skipped)

@@ -416,31 +416,6 @@ def long_videos(tmp_path, count: int = 12):
     return folder
 
 
-def test_an_interrupt_stores_what_was_finished_and_exits_130(tmp_path, output):
-    videos = long_videos(tmp_path)
-    process = start(
-        "extract", videos, "-o", output, "--stride", 4, "--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    first = json.loads(process.stdout.readline())
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Traceback" not in errors
-    with package.open_features(output) as features:
-        assert first["id"] in features
-        assert len(features) < 12
-
-
-def test_a_terminated_run_stores_what_was_finished_and_exits_143(tmp_path, output):
-    videos = long_videos(tmp_path)
-    process = start("extract", videos, "-o", output, "--stride", 4, "--json", stdout=subprocess.PIPE)
-    first = json.loads(process.stdout.readline())
-    process.terminate()
-    process.communicate(timeout=60)
-    assert process.returncode == 143
-    assert first["id"] in package.open_features(output)
-
-
 @pytest.mark.parametrize("command", [["extract", "-", "-o", "x.h5"], ["classify", "-"]])
 def test_a_closed_stdin_is_wrong_usage(tmp_path, command):
     line = " ".join(f"'{word}'" for word in [sys.executable, "-m", "p3dfeat", *command])

@@ -1,0 +1,276 @@
+"""Ctrl-C, kill and a closed terminal end a command within five seconds, and lose nothing that was finished."""
+
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import p3dfeat as package
+from tests.videos import numbered_frames, write_video
+
+SECONDS = 5.0  # within which a command that is asked to end has ended
+AT_ONCE = 1.5  # on a busy machine
+START_SECONDS = 60  # until a command has said its first word
+
+# A call into C that never returns and does not care for signals, as a net or a disk may be busy for minutes.
+STUCK = """
+import ctypes, os, sys, threading
+said_on = 2
+def stuck(*_, **__):
+    mutex, libc = ctypes.create_string_buffer(128), ctypes.CDLL(None)
+    libc.pthread_mutex_lock(mutex)
+    threading.Timer(0.3, os.write, (said_on, b'stuck\\n')).start()
+    libc.pthread_mutex_lock(mutex)
+"""
+FULL_STDERR = """
+said_on = 1
+os.set_blocking(2, False)
+try:
+    while True:
+        os.write(2, b'x' * 4096)
+except BlockingIOError:
+    os.set_blocking(2, True)
+"""
+ENGINE = "from p3dfeat.engines.torch_engine import TorchEngine as owner; owner.start = stuck"
+MODEL = "import p3dfeat.zoo as owner; owner.load_model = stuck"
+COMMIT = "import os as owner; owner.replace = stuck"
+MAIN = "\nsys.argv[0] = 'p3dfeat'\nfrom p3dfeat.__main__ import main\nmain()\n"
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory) -> Path:
+    """Twelve videos of 160 frames: some seconds of work."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    first = write_video(folder / "00.mp4", numbered_frames(160))
+    for number in range(1, 12):
+        shutil.copyfile(first, folder / f"{number:02}.mp4")
+    return folder
+
+
+@pytest.fixture
+def output(tmp_path) -> Path:
+    return tmp_path / "feats.h5"
+
+
+@contextmanager
+def command(*arguments: object, stuck_in: str = "", ignored: tuple[int, ...] = ()) -> Iterator[subprocess.Popen[str]]:
+    """A running p3dfeat, in a process group of its own of which nothing is left afterwards."""
+
+    def prepare() -> None:
+        # A shell's background jobs ignore SIGINT, and their children with them; a user's foreground command does not.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
+
+    python = ["-c", STUCK + stuck_in + MAIN] if stuck_in else ["-m", "p3dfeat"]
+    process = subprocess.Popen(
+        [sys.executable, *python, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | ONE_THREAD,
+        preexec_fn=prepare,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        left_over = group_lives(process.pid) if process.poll() is not None else None
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=30)
+        assert not left_over, "decoders outlive their run"
+
+
+def group_lives(group: int) -> bool:
+    """Whether processes of a group are there, 3 seconds after the first of them ended."""
+    for _ in range(30):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def line_of(stream, wanted: str = "") -> str:
+    """The next line that holds ``wanted``."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if select.select([stream], [], [], 1)[0]:
+            line = stream.readline()
+            assert line, "the command ended before it said so"
+            if wanted in line:
+                return line
+    raise AssertionError(f"no line with {wanted!r} in {START_SECONDS} s")
+
+
+def seconds_to_end(process: subprocess.Popen[str], *signals: int) -> tuple[float, str, str]:
+    """From the last signal to the end, and what was still said on stdout and stderr."""
+    for number in signals:
+        began = time.monotonic()
+        process.send_signal(number)
+        time.sleep(0.2 if len(signals) > 1 else 0)
+    said, errors = process.communicate(timeout=30)
+    return time.monotonic() - began, said, errors
+
+
+def stored(lines: str) -> set[str]:
+    records = [json.loads(line) for line in lines.splitlines()]
+    return {record["id"] for record in records if record.get("status") == "stored"}
+
+
+def check_taken_up(videos: Path, output: Path, reported: set[str], reference: Path | None = None) -> None:
+    """The same command skips what was reported, finishes the rest, and the features are those of a run left alone."""
+    with command("extract", videos, "-o", output, *FEW, "--json") as process:
+        said, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert not reported & stored(said)
+    with package.open_features(output) as features:
+        assert len(features) == 12
+        if reference is not None:
+            with package.open_features(reference) as expected:
+                for id, video in features.items():
+                    assert np.array_equal(video["pool5"], expected[id]["pool5"]), id
+    assert [path.name for path in output.parent.iterdir()] == [output.name]
+
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # several spin where the machine is busy
+FEW = ["--stride", 12, "--engine", "torch", "--model", "p3d-camera", "--batch-size", 1]
+
+
+@pytest.fixture(scope="module")
+def reference(videos, tmp_path_factory) -> Path:
+    """What a run that nobody interrupts makes of the videos."""
+    path = tmp_path_factory.mktemp("reference") / "feats.h5"
+    package.extract(videos, path, model="p3d-camera", stride=12, engine="torch", batch_size=1)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=lambda v: str(v)
+)
+def test_a_run_that_is_asked_to_end_stores_what_was_finished(videos, output, reference, number, code):
+    with command("extract", videos, "-o", output, *FEW, "--json") as process:
+        first = line_of(process.stdout)
+        seconds, said, errors = seconds_to_end(process, number)
+    reported = stored(first + said)
+    assert process.returncode == code
+    assert seconds < SECONDS
+    assert reported
+    assert len(errors.splitlines()) == 1
+    assert errors.endswith("; what was finished is kept, and the same command goes on\n")
+    with package.open_features(output) as features:
+        assert reported <= set(features)
+        assert len(features) < 12
+    if number == signal.SIGINT:
+        check_taken_up(videos, output, reported, reference)
+
+
+@pytest.mark.parametrize("place", [ENGINE, MODEL], ids=["in the net", "while the model is loaded"])
+def test_a_call_that_does_not_return_is_not_waited_for(videos, output, place):
+    with command("extract", videos, "-o", output, *FEW, stuck_in=place) as process:
+        line_of(process.stderr, "stuck")
+        seconds, _, errors = seconds_to_end(process, signal.SIGTERM)
+    assert process.returncode == 143
+    assert 3 < seconds < SECONDS
+    assert errors.startswith("p3dfeat: terminated; it takes too long to end in order")
+    assert not output.exists()
+
+
+def test_a_second_interrupt_ends_a_run_at_once(videos, output):
+    with command("extract", videos, "-o", output, *FEW, stuck_in=ENGINE) as process:
+        line_of(process.stderr, "stuck")
+        seconds, _, errors = seconds_to_end(process, signal.SIGINT, signal.SIGINT)
+    assert process.returncode == 130
+    assert seconds < AT_ONCE
+    assert errors.startswith("p3dfeat: interrupted twice; what was finished is kept")
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGINT, signal.SIGINT]], ids=["once", "twice"])
+def test_a_commit_that_takes_too_long_is_left_to_the_next_run(videos, output, reference, signals):
+    with command("extract", videos, "-o", output, *FEW, "--json", stuck_in=COMMIT) as process:
+        line_of(process.stderr, "stuck")  # all videos are done
+        seconds, said, _ = seconds_to_end(process, *signals)
+    assert process.returncode == 130
+    assert seconds < (SECONDS if len(signals) == 1 else AT_ONCE)
+    assert len(stored(said)) == 12
+    assert not output.exists()
+    check_taken_up(videos, output, stored(said), reference)
+
+
+def test_an_interrupt_while_a_command_loads_ends_it_in_one_line(videos, output):
+    with command("extract", videos, "-o", output, *FEW) as process:
+        time.sleep(0.5)  # Python is up, torch is not
+        seconds, _, errors = seconds_to_end(process, signal.SIGINT)
+    assert (process.returncode, seconds < SECONDS) == (130, True)
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["in the background", "under nohup"])
+def test_a_signal_that_is_ignored_from_the_start_stays_ignored(videos, output, number):
+    with command("extract", videos, "-o", output, *FEW, "--limit", 2, "--json", ignored=(number,)) as process:
+        line_of(process.stdout)
+        seconds_to_end(process, number)
+    assert process.returncode == 0
+
+
+def test_a_stderr_that_nobody_reads_does_not_hold_up_the_end(videos, output):
+    with command("extract", videos, "-o", output, *FEW, stuck_in=FULL_STDERR + ENGINE) as process:
+        line_of(process.stdout, "stuck")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 130
+
+
+def test_every_command_heeds_signals(videos):
+    with command("classify", videos, "--model", "p3d-camera", "--engine", "torch", stuck_in=ENGINE) as process:
+        line_of(process.stderr, "stuck")
+        seconds, _, errors = seconds_to_end(process, signal.SIGINT, signal.SIGINT)
+    assert (process.returncode, errors) == (130, "p3dfeat: interrupted twice\n")
+    assert seconds < AT_ONCE
+
+
+def test_a_program_that_imports_p3dfeat_keeps_its_own_handlers():
+    code = (
+        "import signal, threading\n"
+        "before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]\n"
+        "import p3dfeat; p3dfeat.load_model('p3d-camera')\n"
+        "after = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]\n"
+        "assert before == after\n"
+        "assert signal.set_wakeup_fd(-1) == -1\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_closed_terminal_ends_a_run_in_order(videos, output):
+    """As it closes, its processes get SIGHUP, and can write there no more."""
+    master, slave = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "p3dfeat", "extract", str(videos), "-o", str(output), *map(str, FEW)],
+        stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+    )  # fmt: skip
+    os.close(slave)
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        shown = b""
+        while b"1/12" not in shown and time.monotonic() < deadline:
+            if select.select([master], [], [], 1)[0]:
+                shown += os.read(master, 65536)
+        os.close(master)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(timeout=SECONDS) == 129
+    finally:
+        process.kill()
+        process.wait(timeout=30)
+    assert 1 <= len(package.open_features(output)) < 12
