@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test lint format types imports ci reference bench screenshot camera-model camera-accuracy bench-gpu clean
+.PHONY: help setup demo test fuzz lint format types imports ci reference bench screenshot camera-model camera-accuracy bench-gpu clean
 
 help:  ## show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -46,6 +46,9 @@ bench: setup  ## everything measured side by side, into benchmarks/RESULTS.md; C
 
 bench-gpu: setup  ## clips a second on a CUDA GPU, and end to end with CLIPS=folder of videos; writes benchmarks/gpu.md
 	@$(BIN)/python -m benchmarks.gpu $(CLIPS)
+
+fuzz: setup  ## damaged files by the thousand, COUNT=5000 of SEED=1; WRITE=1 puts the counts into docs/reliability.md
+	@$(BIN)/python -m stress.fuzz --seed $(or $(SEED),1) --count $(or $(COUNT),5000) $(if $(WRITE),--write)
 
 screenshot: setup  ## redraw docs/terminal.svg
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m examples.screenshot

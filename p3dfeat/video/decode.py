@@ -8,10 +8,12 @@ import av
 import numpy as np
 from av import VideoFrame
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 from p3dfeat.errors import VideoError
 from p3dfeat.types import Int64Array
+from p3dfeat.video.complaints import Complaints
 from p3dfeat.video.index import VideoIndex
 from p3dfeat.video.limits import tick
 
@@ -34,9 +36,16 @@ class FrameReader:
     """
 
     def __init__(
-        self, container: InputContainer, stream: VideoStream, index: VideoIndex, wanted: Int64Array, *, threads: int = 0
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        index: VideoIndex,
+        wanted: Int64Array,
+        *,
+        threads: int = 0,
+        listens: bool = True,
     ):
-        """threads: of the decoder; 0: one a core."""
+        """threads: of the decoder; 0: one a core. listens: whether what it complains of ends the reading."""
         self._container, self._stream, self._index = container, stream, index
         self._wanted = wanted
         stream.thread_type = "AUTO"
@@ -49,11 +58,17 @@ class FrameReader:
             and index.timestamps is not None
             and len(wanted) < len(index)
         )
+        self._complaints = Complaints()
+        codec = stream.codec_context.codec
+        self._voices = {codec.name, codec.canonical_name} if listens else set()
         self._frames = self._decode(0)
 
     def close(self) -> None:
         """Let go of the decoder's memory: a generator that holds its reader would wait for Python's collector."""
         self._frames = iter(())
+        # FFmpeg's threads may have something to say, for which they need Python: not while it waits for them to end.
+        self._stream.codec_context.flush_buffers()
+        self._complaints.close()
 
     def __iter__(self) -> Iterator[tuple[int, VideoFrame]]:
         keyframes = self._index.keyframes[np.searchsorted(self._index.keyframes, self._wanted, side="right") - 1]
@@ -61,6 +76,8 @@ class FrameReader:
             if self._seeks_forward and keyframe > self._next + SEEK_GAIN:
                 self._seek(keyframe)
             yield number, self._advance_to(number)
+        self._stream.codec_context.flush_buffers()  # by now its threads have said what they had to say
+        self._check_complaints()
 
     def _advance_to(self, wanted: int) -> VideoFrame:
         for number, frame in self._frames:
@@ -124,11 +141,40 @@ class FrameReader:
     def _decoded(self) -> Iterator[VideoFrame]:
         """All frames from here on, less those that are neither wanted nor needed to decode others."""
         context = self._stream.codec_context
-        for packet in self._container.demux(self._stream):
+        packets = self._container.demux(self._stream)
+        begun_at: int | None = None  # when the keyframe is shown with which decoding begins here
+        while True:
+            with self._complaints.listening():
+                packet = next(packets, None)
+            if packet is None:
+                return
             tick()
+            if begun_at is None and packet.is_keyframe:
+                begun_at = packet.pts
+            if self._is_undecodable(packet, begun_at):
+                continue
             if self._leaves_out:
                 context.skip_frame = "NONREF" if self._is_unwanted(packet.pts) else "DEFAULT"
-            yield from packet.decode()
+            with self._complaints.listening():
+                frames = packet.decode()
+            self._check_complaints()
+            yield from frames
+
+    def _check_complaints(self) -> None:
+        """Raise VideoError where the decoder said that it hides damage."""
+        if damage := self._complaints.damage(self._voices):
+            raise VideoError(f"damaged: frame {self._next} at {self._seconds(self._next)}, or near it ({damage})")
+
+    def _is_undecodable(self, packet: "Packet[VideoStream]", begun_at: int | None) -> bool:
+        """Whether it comes or is shown before the keyframe with which decoding begins.
+
+        It may refer to what was not read. Decoders would not show it either, but complain of it as of damage.
+        """
+        if self._index.timestamps is None or not self._index.has_keyframes:
+            return False
+        if begun_at is None:
+            return not packet.is_keyframe
+        return packet.pts is not None and packet.pts < begun_at and not packet.is_discard
 
     def _is_unwanted(self, timestamp: int | None) -> bool:
         assert self._index.timestamps is not None

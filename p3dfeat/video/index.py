@@ -3,13 +3,14 @@
 import os
 from array import array
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
 import av
 import numpy as np
+from av.codec import codecs_available
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from p3dfeat.errors import VideoError
 from p3dfeat.fingerprint import fingerprint
 from p3dfeat.types import Int64Array, SecondsArray, VideoInfo
+from p3dfeat.video.complaints import Complaints
 from p3dfeat.video.limits import tick
 from p3dfeat.video.truncation import check_whole
 from p3dfeat.video.trust import MAX_PIXELS, open_container, reason
@@ -47,6 +49,7 @@ class VideoIndex:
     keyframes: Int64Array
     tick_seconds: float
     info: VideoInfo
+    has_keyframes: bool = True  # whether any packet is marked as one
 
     def __len__(self) -> int:
         return len(self.seconds)
@@ -86,12 +89,17 @@ def _check_size(stream: VideoStream) -> None:
 
 def index_video(path: str) -> VideoIndex:
     """List the frames of a video by reading its packets once. Raises VideoError."""
-    with open_video(path) as (container, stream):
+    complaints = Complaints()
+    with closing(complaints), complaints.listening(), open_video(path) as (container, stream):
         check_whole(path)
         try:
-            return _index(container, stream, path)
-        except (av.FFmpegError, OSError) as error:
+            index = _index(container, stream, path)
+        except (av.FFmpegError, OSError, IndexError) as error:  # IndexError: of a stream that FFmpeg found late
             raise VideoError(f"unreadable ({reason(error)})") from None
+        # Decoders say a thing or two of what comes before the first keyframe: they count where they are wanted.
+        if damage := complaints.damage(but_not=codecs_available - {container.format.name}):
+            raise VideoError(f"damaged ({damage})")
+        return index
 
 
 @dataclass(frozen=True)
@@ -171,7 +179,7 @@ def _index(container: InputContainer, stream: VideoStream, path: str) -> VideoIn
     last_decoded = int(packets.decoded[-1])
     _check_end(container, stream, num_packets=num_packets, last_decoded=last_decoded, end_seconds=end)
     info = _info(stream, path, num_frames=len(seconds), duration=end - float(seconds[0]))
-    return VideoIndex(seconds, end, timestamps, keyframes, tick, info)
+    return VideoIndex(seconds, end, timestamps, keyframes, tick, info, bool(packets.keys.any()))
 
 
 def _check_end(

@@ -277,7 +277,7 @@ def broken(tmp_path, kind: str):
         ("cut h264, open GOPs, in Matroska", "cut off"),
         ("cut vp9 with hidden frames", "cut off"),
         ("cut mjpeg", "cut off"),
-        ("overwritten", "damaged: frame"),
+        ("overwritten", r"damaged: frame \d+ at [\d.]+ s"),
         ("overwritten webm", "damaged or cut off"),
     ],
 )

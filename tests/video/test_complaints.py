@@ -1,0 +1,77 @@
+"""What FFmpeg says of damage ends the reading of that video, and of no other."""
+
+import threading
+
+import av
+import pytest
+
+from p3dfeat.config import InputSpec, Sampling
+from p3dfeat.errors import VideoError
+from p3dfeat.types import Video
+from p3dfeat.video import read_clips
+from p3dfeat.video.complaints import MOST_LINES, Complaints
+from tests.videos import CODINGS, numbered_video
+
+SPEC = InputSpec(channels="luma", resize=(96, 128))
+
+
+@pytest.fixture
+def damaged(tmp_path):
+    """300 frames of MPEG-4, with holes in three of them."""
+    path = numbered_video(tmp_path / "damaged.avi", 300, coding=CODINGS["mpeg4 in AVI"])
+    data = bytearray(path.read_bytes())
+    for place in (0.4, 0.5, 0.6):
+        data[int(place * len(data)) : int(place * len(data)) + 60] = bytes(range(60))
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_decoder_that_hides_damage_is_not_believed(damaged, threads):
+    with pytest.raises(VideoError, match=r"damaged: frame \d+ at [\d.]+ s, or near it \(mpeg4: .+\)") as caught:
+        list(read_clips(Video("v", str(damaged), "v"), SPEC, Sampling(clips=None, stride=16), threads=threads))
+    assert "\n" not in str(caught.value)
+
+
+def test_threads_that_complain_while_a_reader_is_given_up_do_not_hold_it(damaged):
+    """They need Python's lock to speak; whoever waits for them to end must not be holding it."""
+
+    def give_up_early() -> None:
+        for _ in range(30):
+            items = read_clips(Video("v", str(damaged), "v"), SPEC, Sampling(clips=None, stride=16), threads=8)
+            next(items), next(items)
+            items.close()
+
+    thread = threading.Thread(target=give_up_early, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
+
+
+def test_what_is_said_of_one_video_is_not_held_against_another(damaged, numbered):
+    other = read_clips(Video("o", str(numbered), "o"), SPEC, Sampling(clips=None, stride=16), threads=1)
+    next(other)
+    with pytest.raises(VideoError):
+        list(read_clips(Video("v", str(damaged), "v"), SPEC, Sampling(clips=None, stride=16), threads=1))
+    assert len(list(other)) == 11
+
+
+def test_only_so_much_is_remembered_and_nothing_reaches_the_terminal(capfd):
+    complaints = Complaints()
+    with complaints.listening():
+        for number in range(2 * MOST_LINES):
+            av.logging.log(av.logging.ERROR, "h264", f"error {number}\nand more")
+    complaints.close()
+    assert len(complaints.lines) == MOST_LINES
+    assert complaints.damage() == "h264: error 0 and more"
+    assert complaints.damage() is None
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_is_said_of_whole_videos_too_is_no_damage():
+    complaints = Complaints()
+    with complaints.listening():
+        av.logging.log(av.logging.ERROR, "h264", "mmco: unref short failure")
+        av.logging.log(av.logging.ERROR, "aac", "Input buffer exhausted before END element found")
+    complaints.close()
+    assert complaints.damage(but_not={"aac"}) is None
