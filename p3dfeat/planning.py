@@ -14,7 +14,7 @@ from p3dfeat.nets import P3D, Architecture
 from p3dfeat.sources import as_texts, find_videos
 from p3dfeat.store import stored_ids
 from p3dfeat.types import Failure, VideoInfo
-from p3dfeat.video import index_video, plan
+from p3dfeat.video import at_hand, index_video, plan
 
 # What HDF5 takes for attributes, groups and headers, measured.
 FILE_OVERHEAD_BYTES: Final = 6000
@@ -67,7 +67,8 @@ def plan_extraction(
         if video.id in stored or len(planned) == job.limit:
             continue
         try:
-            index = index_video(video.path)
+            with at_hand(video) as file:
+                index = index_video(file.path)
             planned.append(PlannedVideo(video.id, video.source, len(plan(index, video, job.sampling)), index.info))
         except VideoError as error:
             failures.append(Failure(video.id, video.source, error))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ UInt8Array = NDArray[np.uint8]
 Int64Array = NDArray[np.int64]
 FloatArray = NDArray[np.float32]
 SecondsArray = NDArray[np.float64]
+
+WEB_SCHEMES: Final = ("http://", "https://")
 
 
 def is_id(text: str) -> bool:
@@ -25,7 +27,7 @@ class Video:
     """A video, or a segment of one, that the user asked for."""
 
     id: str  # unique in a run; the group's name in the feature file
-    path: str  # where it is read from
+    path: str  # where it is read from: a file, or a web address
     source: str  # what the user called it
     start_seconds: float | None = None  # a segment: frames shown from here ...
     end_seconds: float | None = None  # ... and before this
@@ -36,6 +38,11 @@ class Video:
         start, end = self.start_seconds or 0.0, self.end_seconds
         if end is not None and not start < end:
             raise UsageError(f"{self.source}: segment from {start:g} to {end:g} s is empty; the end must come later")
+
+    @property
+    def remote(self) -> bool:
+        """Whether it lies at a web address."""
+        return self.path.lower().startswith(WEB_SCHEMES)
 
 
 @dataclass(frozen=True)

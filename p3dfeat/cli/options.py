@@ -19,7 +19,7 @@ def _set_debug(value: bool) -> bool:
     return value
 
 
-INPUTS_HELP = "Videos, folders, globs, @list.txt, a CSV of segments, or - for {stdin}."
+INPUTS_HELP = "Videos, folders, globs, @list.txt, a CSV of segments, http(s) addresses, or - for {stdin}."
 
 MODEL_HELP = "A name of `p3dfeat weights list`, a file, a folder, or user/repo on the Hugging Face hub."
 Model = Annotated[

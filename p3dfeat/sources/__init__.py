@@ -1,7 +1,7 @@
 """What the user names -> videos with stable, unique ids.
 
-An input is a file, a folder (searched to its depths), a glob, ``@list.txt``, ``-`` for paths on stdin, or a CSV of
-segments.
+An input is a file, a folder (searched to its depths), a glob, ``@list.txt``, ``-`` for paths on stdin, a CSV of
+segments, or an http(s) address.
 """
 
 from p3dfeat.sources.find import as_texts, find_videos

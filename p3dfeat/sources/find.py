@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 from typing import Final, TextIO
 
 from p3dfeat.errors import UsageError, VideoError
+from p3dfeat.sources.addresses import found_at, is_address, shown
 from p3dfeat.sources.ids import Found, name_videos, printable
 from p3dfeat.sources.lists import listed, paths_of, segments_of
 from p3dfeat.types import Failure, Video
@@ -39,7 +40,7 @@ def find_videos(inputs: Sequence[str], *, stdin: TextIO | None = None) -> tuple[
             if isinstance(item, Failure):
                 failures.append(item)
             else:  # the first time it is named counts; a link to a file is another name for another id
-                key = (os.path.abspath(item.path), item.start_seconds, item.end_seconds, item.given_id)
+                key = (item.place, item.start_seconds, item.end_seconds, item.given_id)
                 found.setdefault(key, item)
     videos, nameless = name_videos(list(found.values()))
     return videos, failures + nameless
@@ -53,6 +54,11 @@ def _expand(text: str, stdin: TextIO | None) -> Iterator[Found | Failure]:
         yield from listed(paths_of(content), base=Path())
     elif text.startswith("@"):
         yield from _read(Path(text[1:]), lambda content, file: listed(paths_of(content), base=file.parent))
+    elif is_address(text):
+        try:
+            yield found_at(text)
+        except VideoError as error:
+            raise UsageError(f"{shown(text)}: {error}") from None
     elif os.path.isdir(text):
         yield from _in_folder(text)
     elif text.lower().endswith(".csv") and (os.path.isfile(text) or not glob.has_magic(text)):

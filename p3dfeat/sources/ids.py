@@ -1,8 +1,8 @@
 """Ids of videos.
 
 An id is a path without its extension: below the folder or the fixed part of the glob it was found by, as written in a
-list (less ".." and the root), the name alone for a file. Where two share an id, both keep their extension; where that
-is not enough, both get as many of their parent folders as tell them apart.
+list (less ".." and the root), the name alone for a file, host and path of a web address. Where two share an id, both
+keep their extension; where that is not enough, both get as many of their parent folders as tell them apart.
 """
 
 import os
@@ -13,14 +13,14 @@ from pathlib import Path, PurePath
 from typing import Final
 
 from p3dfeat.errors import VideoError
-from p3dfeat.types import Failure, Video
+from p3dfeat.types import WEB_SCHEMES, Failure, Video
 
 DEEPEST: Final = 64  # parent folders added to tell two files apart
 
 
 @dataclass(frozen=True)
 class Found:
-    """A file, and the id it has if nothing clashes."""
+    """A file, or a video at a web address, and the id it has if nothing clashes."""
 
     path: str
     source: str
@@ -28,6 +28,15 @@ class Found:
     start_seconds: float | None = None
     end_seconds: float | None = None
     given_id: str | None = None
+
+    @property
+    def remote(self) -> bool:
+        return self.path.lower().startswith(WEB_SCHEMES)
+
+    @property
+    def place(self) -> str:
+        """The same for every way to write it."""
+        return self.path if self.remote else os.path.abspath(self.path)
 
 
 def name_videos(found: Sequence[Found]) -> tuple[list[Video], list[Failure]]:
@@ -74,6 +83,8 @@ def _with_extension(item: Found) -> str:
 
 def _with_parents(count: int) -> Callable[[Found], str]:
     def lengthened(item: Found) -> str:
+        if item.remote:  # all of its parents are there already
+            return _id(item, item.name)
         parts = Path(os.path.abspath(item.path)).parts[1:]
         kept = len(PurePath(item.name).parts) + count
         return _id(item, "/".join(parts[-kept:]))

@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 from typing import Final
 
 from p3dfeat.errors import UsageError, VideoError
+from p3dfeat.sources.addresses import found_at, is_address, shown
 from p3dfeat.sources.ids import Found, printable
 from p3dfeat.types import Failure, is_id
 
@@ -24,6 +25,12 @@ def paths_of(content: bytes) -> list[str]:
 def listed(paths: Iterable[str], *, base: Path) -> Iterator[Found | Failure]:
     """The files of a list that lies in folder ``base``."""
     for path in paths:
+        if is_address(path):
+            try:
+                yield found_at(path)
+            except VideoError as error:
+                yield Failure(shown(path), shown(path), error)
+            continue
         file = _beside(path, base)
         if file is None:
             reason = "a folder; lists name files" if (base / path).is_dir() or Path(path).is_dir() else "no such file"
@@ -68,10 +75,12 @@ def _segment(row: dict[str, str], base: Path) -> Found:
         raise VideoError(f"segment from {row['start_seconds'] or 0} to {row['end_seconds']} s is none")
     if row["id"] and not is_id(row["id"]):
         raise VideoError(f"id {row['id']!r}; must be names joined by single slashes")
+    given = printable(row["id"]) or None
+    if is_address(row["path"]):
+        return found_at(row["path"], start, end, given)
     path = _beside(row["path"], base)
     if path is None:
         raise VideoError(f"no such file: {printable(row['path'])}")
-    given = printable(row["id"]) or None
     return Found(path, printable(row["path"]), _as_written(row["path"]), start, end, given)
 
 

@@ -8,7 +8,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -16,6 +16,7 @@ from p3dfeat.errors import VideoError
 from p3dfeat.types import Clip, UInt8Array, VideoStart
 from p3dfeat.video.clips import read_clips
 from p3dfeat.video.hardware import better_decoder, kind_of
+from p3dfeat.video.remote import at_hand
 from p3dfeat.video.task import Job, Task
 
 
@@ -57,37 +58,41 @@ class Worker:
             self._say({"bug": traceback.format_exc()})
 
     def _read(self, job: Job) -> None:
-        assert self._task is not None
         try:
-            decoder = self._task.decoder
-            if decoder == "auto":
-                kind = kind_of(job.video)
-                if kind not in self._better:
-                    self._better[kind] = better_decoder(
-                        job.video, kind, self._task.spec, self._task.sampling, threads=job.threads
-                    )
-                decoder = self._better[kind]
-            items = read_clips(
-                job.video,
-                self._task.spec,
-                self._task.sampling,
-                threads=job.threads,
-                decoder=decoder,
-                room=self._free_slot,
-            )
-            for item in items:
-                if isinstance(item, VideoStart):
-                    self._say({"num_clips": item.num_clips})
-                elif isinstance(item, Clip):
-                    self._say({"clip": [self._free.pop(), item.start_seconds, item.end_seconds, item.padded_frames]})
-                else:
-                    self._say({"info": asdict(item.info), "frames_decoded": item.frames_decoded})
+            with at_hand(job.video) as video:
+                self._read_file(replace(job, video=video))
             # A frame whose side data was looked at is in a cycle with it, and holds memory that Python does not see.
             gc.collect(1)
         except VideoError as error:
             self._say({"error": str(error)})
         except MemoryError:
             self._say({"error": "needs more memory than there is"})
+
+    def _read_file(self, job: Job) -> None:
+        assert self._task is not None
+        decoder = self._task.decoder
+        if decoder == "auto":
+            kind = kind_of(job.video)
+            if kind not in self._better:
+                self._better[kind] = better_decoder(
+                    job.video, kind, self._task.spec, self._task.sampling, threads=job.threads
+                )
+            decoder = self._better[kind]
+        items = read_clips(
+            job.video,
+            self._task.spec,
+            self._task.sampling,
+            threads=job.threads,
+            decoder=decoder,
+            room=self._free_slot,
+        )
+        for item in items:
+            if isinstance(item, VideoStart):
+                self._say({"num_clips": item.num_clips})
+            elif isinstance(item, Clip):
+                self._say({"clip": [self._free.pop(), item.start_seconds, item.end_seconds, item.padded_frames]})
+            else:
+                self._say({"info": asdict(item.info), "frames_decoded": item.frames_decoded})
 
     def _free_slot(self) -> UInt8Array:
         """The slot used last of those that are free: it may still be in the processor's cache. (T, C, H, W) uint8"""

@@ -1,0 +1,52 @@
+"""Web addresses as inputs: which are taken, and what their videos are called.
+
+Only what the user wrote is taken for an address: an argument, or a line of a list or CSV. The id is host and path; a
+query, which may be what tells one video from another but also a secret, stands in it as a hash.
+"""
+
+import hashlib
+import os
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+from p3dfeat.errors import VideoError
+from p3dfeat.sources.ids import Found, printable
+from p3dfeat.types import WEB_SCHEMES
+
+SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]+)://|(data):", re.IGNORECASE)
+LONGEST: Final = 8000  # characters, as servers have it
+
+
+def is_address(text: str) -> bool:
+    """Whether it is a web address, or another kind of address and no file."""
+    return text.lower().startswith(WEB_SCHEMES) or (SCHEME.match(text) is not None and not os.path.exists(text))
+
+
+def found_at(
+    text: str, start_seconds: float | None = None, end_seconds: float | None = None, given_id: str | None = None
+) -> Found:
+    """The video at an address. Raises VideoError for one that is none, or of another kind than http and https."""
+    scheme = SCHEME.match(text)
+    if not text.lower().startswith(WEB_SCHEMES):
+        kind = (scheme[1] or scheme[2]).lower() if scheme else "such"
+        raise VideoError(f"{kind} addresses are not fetched, only http and https; download it and name the file")
+    try:
+        parts = urlsplit(text)
+        host = (parts.hostname or "") + (f":{parts.port}" if parts.port is not None else "")
+    except ValueError as error:
+        raise VideoError(f"not an address ({error})") from None
+    if not parts.hostname or not text.isprintable() or " " in text or len(text) > LONGEST:
+        raise VideoError("not an address; http://host/path is one, without spaces")
+    path = [part for part in parts.path.split("/") if part not in ("", ".", "..")] or ["index"]
+    if parts.query:
+        stem, dot, suffix = path[-1].rpartition(".")
+        mark = "~" + hashlib.sha256(parts.query.encode()).hexdigest()[:8]
+        path[-1] = f"{stem}{mark}{dot}{suffix}" if stem else path[-1] + mark
+    url = text.partition("#")[0]
+    return Found(url, shown(text), "/".join((host, *path)), start_seconds, end_seconds, given_id)
+
+
+def shown(text: str) -> str:
+    """An address as it may be shown and kept: without user, password and query, which may hold a signature."""
+    return printable(re.sub(r"^([\w+.-]+://)[^/]*@", r"\1", text.partition("#")[0].partition("?")[0]))

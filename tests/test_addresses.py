@@ -1,0 +1,105 @@
+"""Web addresses as inputs: only those that the user wrote, only http and https, with ids that are stable and safe."""
+
+import io
+
+import pytest
+
+from p3dfeat.errors import UsageError
+from p3dfeat.sources import find_videos
+
+
+def only(*inputs: str, stdin: str = ""):
+    (video,), failures = find_videos(inputs, stdin=io.StringIO(stdin))
+    assert not failures
+    return video
+
+
+@pytest.mark.parametrize(
+    ("url", "id", "source"),
+    [
+        ("http://example.org/a/clip.mp4", "example.org/a/clip", "http://example.org/a/clip.mp4"),
+        ("HTTPS://Example.ORG:8443/a.webm#t=3", "example.org:8443/a", "HTTPS://Example.ORG:8443/a.webm"),
+        ("http://example.org", "example.org/index", "http://example.org"),
+        ("http://example.org/a/../../../etc//./passwd", "example.org/a/etc/passwd", None),
+        ("http://example.org/%2e%2e/%2fetc", "example.org/%2e%2e/%2fetc", None),
+        ("http://example.org/..\\x.mp4", "example.org/..\\x", None),
+        ("http://[::1]:80/a.mp4", "::1:80/a", None),
+        ("http://name:secret@example.org/a.mp4", "example.org/a", "http://example.org/a.mp4"),
+        ("http://example.org/a@b.mp4", "example.org/a@b", "http://example.org/a@b.mp4"),
+        ("http://example.org/a.mp4?key=secret", "example.org/a~", "http://example.org/a.mp4"),
+        ("http://example.org/watch?v=1", "example.org/watch~", "http://example.org/watch"),
+        ("http://example.org/[ab]*?.mp4", "example.org/[ab]*~", "http://example.org/[ab]*"),
+    ],
+)
+def test_an_address_is_named_by_host_and_path(url, id, source):
+    video = only(url)
+    assert video.remote
+    assert video.id.partition("~")[0] == id.partition("~")[0]
+    assert ("~" in video.id) == ("~" in id)
+    assert source is None or video.source == source
+    assert "secret" not in video.id + video.source
+    assert only("-", stdin=url) == video
+
+
+def test_queries_tell_videos_apart_whatever_else_is_asked_for():
+    urls = [f"http://example.org/watch?v={name}" for name in "abc"]
+    videos, failures = find_videos(urls)
+    assert not failures
+    assert len({video.id for video in videos}) == 3
+    assert [only(url).id for url in urls] == [video.id for video in videos]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ftp://example.org/a.mp4", "ftp addresses are not fetched, only http and https"),
+        ("file:///etc/passwd", "file addresses are not fetched"),
+        ("s3://bucket/a.mp4", "s3 addresses are not fetched"),
+        ("rtsp://name:secret@example.org/a", "rtsp addresses are not fetched"),
+        ("data:video/mp4;base64,AAAA", "data addresses are not fetched"),
+        ("http://", "not an address"),
+        ("http:///a.mp4", "not an address"),
+        ("http://example.org:http/a.mp4", "not an address"),
+        ("http://[::1/a.mp4", "not an address"),
+        ("http://example.org/a b.mp4", "not an address"),
+        ("http://example.org/a\x1b[2J.mp4", "not an address"),
+        (f"http://example.org/{'x' * 9000}", "not an address"),
+    ],
+)
+def test_other_addresses_are_refused_and_in_a_list_fail_alone(text, message):
+    with pytest.raises(UsageError, match=message) as caught:
+        find_videos([text])
+    assert "secret" not in str(caught.value)
+    videos, (failure,) = find_videos(["-"], stdin=io.StringIO(f"{text}\nhttp://example.org/a.mp4\n"))
+    assert [video.id for video in videos] == ["example.org/a"]
+    assert message in str(failure.error)
+    assert "secret" not in failure.source + failure.id
+
+
+def test_lists_and_segments_may_name_addresses(tmp_path):
+    (tmp_path / "list.txt").write_text("http://example.org/a.mp4\n")
+    (tmp_path / "s.csv").write_text(
+        "path,start_seconds,end_seconds,id\nhttps://example.org/a.mp4?sig=1,1,2,mine\nftp://example.org/b,,,\n"
+    )
+    videos, (failure,) = find_videos([f"@{tmp_path}/list.txt", f"{tmp_path}/s.csv"])
+    assert [(v.id, v.path, v.start_seconds) for v in videos] == [
+        ("example.org/a", "http://example.org/a.mp4", None),
+        ("mine", "https://example.org/a.mp4?sig=1", 1.0),
+    ]
+    assert "ftp addresses are not fetched" in str(failure.error)
+
+
+def test_an_address_given_twice_is_read_once_and_two_of_one_id_are_told_of():
+    videos, failures = find_videos(["http://example.org/a.mp4", "http://example.org/a.mp4#x"])
+    assert (len(videos), failures) == (1, [])
+    videos, (failure,) = find_videos(["http://example.org/a.mp4", "https://example.org/a.mp4"])
+    assert len(videos) == 1
+    assert "is given twice" in str(failure.error)
+    videos, failures = find_videos(["http://example.org/a.mp4", "http://example.org/a.avi"])
+    assert [video.id for video in videos] == ["example.org/a.mp4", "example.org/a.avi"]
+
+
+def test_a_file_may_be_called_like_an_address_of_another_kind(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data:,x.mp4").write_bytes(b"")
+    assert only("data:,x.mp4").id == "data:,x"

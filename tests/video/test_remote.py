@@ -1,0 +1,236 @@
+"""Videos at web addresses come whole and within limits, or an error says why not; nothing is left of them."""
+
+import os
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import repeat
+
+import pytest
+
+from p3dfeat.config import InputSpec, Sampling
+from p3dfeat.errors import VideoError
+from p3dfeat.types import Clip, Video, VideoEnd
+from p3dfeat.video import Decoders, remote
+from p3dfeat.video.remote import Limits, at_hand, download
+from tests.videos import numbered_video
+from tests.web import Answer, Fault, Request, Web, serving, unused_address
+
+IMPATIENT = Limits(connect_seconds=2, silent_seconds=0.3, wait_seconds=0.01)
+
+
+@pytest.fixture
+def web():
+    web = Web()
+    web.files["/v.mp4"] = os.urandom(300_000)
+    with serving(web) as address:
+        web.url = f"{address}/v.mp4"
+        yield web
+
+
+def fetched(url: str, **limits) -> bytes:
+    with tempfile.TemporaryFile() as file:
+        download(url, file, limits=Limits(**(vars(IMPATIENT) | limits)))
+        file.seek(0)
+        return file.read()
+
+
+def refusal(url: str, **limits) -> str:
+    began = time.monotonic()
+    with pytest.raises(VideoError) as caught:
+        fetched(url, **limits)
+    assert time.monotonic() - began < 20
+    assert "\n" not in str(caught.value)
+    return str(caught.value).removeprefix("not fetched: ")
+
+
+@contextmanager
+def answering(blocks: Iterable[bytes]) -> Iterator[str]:
+    """A server that says these bytes to whoever connects first, as long as it listens; then holds the line."""
+    over = threading.Event()
+    server = socket.create_server(("127.0.0.1", 0))
+    server.settimeout(10)
+
+    def serve() -> None:
+        try:
+            line, _ = server.accept()
+            with line:
+                line.settimeout(10)
+                line.recv(10_000)
+                for block in blocks:
+                    if over.is_set():
+                        return
+                    line.sendall(block)
+                over.wait(10)
+        except OSError:  # whoever asked has gone
+            return
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/v.mp4"
+    finally:
+        over.set()
+        server.close()
+        thread.join(10)
+
+
+def test_a_file_comes_as_it_is_with_its_time(web):
+    assert fetched(web.url) == web.files["/v.mp4"]
+    (request,) = web.asked("/v.mp4")
+    assert request.headers["Accept-Encoding"] == "identity"
+
+    class Dated(Web):
+        def answer(self, request: Request, body: bytes) -> Answer:
+            return Answer(200, b"x", {"Last-Modified": "Fri, 13 Feb 2009 23:31:30 GMT"})
+
+    with serving(Dated()) as address, tempfile.TemporaryFile() as file:
+        download(f"{address}/v.mp4", file)
+        assert os.fstat(file.fileno()).st_mtime == 1234567890
+
+
+def test_what_may_pass_is_tried_again_from_the_beginning(web):
+    web.faults["/v.mp4"] += [Fault(cut_after=100_000), Fault(status=503)]
+    assert fetched(web.url) == web.files["/v.mp4"]
+    assert len(web.asked("/v.mp4")) == 3
+
+
+@pytest.mark.parametrize(
+    ("faults", "message", "asked"),
+    [
+        ([Fault(cut_after=100_000)] * 5, "the connection broke (peer closed connection", 3),
+        ([Fault(status=503)] * 5, "HTTP 503 (service unavailable)", 3),
+        ([Fault(status=404)], "HTTP 404 (not found)", 1),
+        ([Fault(status=403)], "HTTP 403 (forbidden)", 1),
+        ([Fault(status=206)], "HTTP 206 (partial content)", 1),
+        ([Fault(status=304)], "HTTP 304 (not modified)", 1),
+    ],
+)
+def test_a_server_that_does_not_give_it_is_named_in_one_line(web, faults, message, asked):
+    web.faults["/v.mp4"] += faults
+    assert refusal(web.url).startswith(message)
+    assert len(web.asked("/v.mp4")) == asked
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("file:///etc/passwd", "redirected to 'file'; only http and https are followed"),
+        ("ftp://127.0.0.1/v.mp4", "redirected to 'ftp'; only http and https are followed"),
+        ("data:video/mp4;base64,AAAA", "redirected to 'data'; only http and https are followed"),
+        ("//", "redirected more than 10 times"),
+        ("/v.mp4", "redirected more than 10 times"),
+        ("http://user:secret@localhost/v.mp4", "redirected to an address with a password in it"),
+        ("http://[", "not an address"),
+    ],
+)
+def test_redirects_lead_to_web_addresses_and_end(web, location, message):
+    web.redirects["/v.mp4"] = location
+    assert refusal(web.url).startswith(message)
+    assert len(web.requests) <= 11
+
+
+def test_a_redirect_is_followed(web):
+    web.redirects["/moved.mp4"] = "/v.mp4"
+    assert fetched(web.url.replace("/v.mp4", "/moved.mp4")) == web.files["/v.mp4"]
+
+
+def test_more_than_is_taken_is_refused_before_it_comes(web):
+    assert (
+        refusal(web.url, most_bytes=299_999) == "larger than the 0.0 GB that are fetched; download it and name the file"
+    )
+    assert web.sent_bytes <= 300_000
+    assert fetched(web.url, most_bytes=300_000) == web.files["/v.mp4"]
+
+
+def test_an_endless_body_ends_at_the_limit():
+    with answering([b"HTTP/1.1 200 OK\r\n\r\n", *repeat(bytes(100_000), 10_000)]) as url:
+        assert refusal(url, most_bytes=20_000_000).startswith("larger than the 0.0 GB that are fetched")
+
+
+@pytest.mark.parametrize(
+    "said", [[], [b"HTTP/1.1 200 OK\r\n"], [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", b"x"]]
+)
+def test_a_server_that_stalls_is_not_waited_for(said):
+    with answering(said) as url:
+        assert refusal(url, attempts=1) == "stalled: nothing came for 0.3 s"
+
+
+def test_a_server_that_dawdles_is_not_waited_for():
+    def drops() -> Iterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
+        for _ in range(100):
+            time.sleep(0.05)
+            yield b"x"
+
+    with answering(drops()) as url:
+        assert "too slow" in refusal(url, slow_seconds=0.4)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (b"garbage\r\n\r\n", "the connection broke ("),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n", "comes compressed"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n", "the connection broke ("),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 500_000 + b"\r\n\r\n", "the connection broke ("),
+    ],
+)
+def test_an_answer_that_is_none_is_one_line(said, message):
+    with answering([said]) as url:
+        assert refusal(url, attempts=1).startswith(message)
+
+
+def test_nobody_there_is_one_line():
+    assert refusal(f"{unused_address()}/v.mp4") == "no connection (Connection refused)"
+    assert refusal("http://nobody.invalid/v.mp4").startswith("no connection (")
+    assert refusal(f"{unused_address().replace('http', 'https')}/v.mp4") == "no connection (Connection refused)"
+
+
+def test_https_is_not_spoken_with_those_who_do_not_speak_it(web):
+    assert refusal(web.url.replace("http:", "https:")).startswith("no safe connection (")
+
+
+def test_no_room_is_one_line(web, monkeypatch):
+    monkeypatch.setattr(remote, "SPACE_LEFT_BYTES", 1 << 60)
+    assert refusal(web.url).startswith("no room for it in ")
+
+
+def test_nothing_is_left_in_the_folder_of_temporary_files_even_while_it_is_read(web, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with at_hand(Video("v", web.url, "v")) as video:
+        with open(video.path, "rb") as file:
+            assert file.read() == web.files["/v.mp4"]
+        if os.path.isdir(remote.OPEN_FILES):
+            assert list(tmp_path.iterdir()) == []
+    assert not os.path.exists(video.path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_files_must_have_names_they_go_as_well(web, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(remote, "OPEN_FILES", str(tmp_path / "gone"))
+    with at_hand(Video("v", web.url, "v")) as video, open(video.path, "rb") as file:
+        assert file.read() == web.files["/v.mp4"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_decoders_read_addresses_and_one_that_fails_costs_one_video(web, tmp_path):
+    web.files["/good.mp4"] = numbered_video(tmp_path / "v.mp4", 20).read_bytes()
+    web.files["/list.mp4"] = b"#EXTM3U\n#EXTINF:1,\n/v.mp4\n"
+    base = web.url.removesuffix("/v.mp4")
+    videos = [Video(name, f"{base}/{name}.mp4", name) for name in ("gone", "good", "list")]
+    spec, sampling = InputSpec(channels="luma", resize=(96, 128)), Sampling(clips=1, length=4)
+    with Decoders(1, decoder="cpu") as decoders:
+        items = [(video.id, item) for video, item in decoders.read(videos, spec, sampling)]
+    errors = {id: str(item) for id, item in items if isinstance(item, VideoError)}
+    assert errors.keys() == {"gone", "list"}
+    assert errors["gone"] == "not fetched: HTTP 404 (not found)"
+    assert "playlist" in errors["list"]
+    assert [id for id, item in items if isinstance(item, Clip)] == ["good"]
+    (end,) = [item for _, item in items if isinstance(item, VideoEnd)]
+    assert (end.info.num_frames, end.info.size_bytes) == (20, len(web.files["/good.mp4"]))
+    assert not web.asked("/v.mp4")
