@@ -30,6 +30,7 @@ CONTAINERS_WITHOUT_PTS: Final = frozenset({"avi", "h264", "hevc", "m4v", "mjpeg"
 CONTAINERS_NOT_SEEKABLE: Final = frozenset({"mpeg"})
 # What else is listed among the video streams: cover art, and pictures to jump about by.
 NO_VIDEO: Final = Disposition.attached_pic | Disposition.timed_thumbnails
+PICTURES: Final = frozenset({"bmp", "gif", "mjpeg", "png", "webp"})  # codings that cover art has
 MOST_READ: Final = 16  # bytes of packets for each byte of a file: an index may list the same ones any number of times
 NO_TIME: Final = -(2**63)  # FFmpeg's AV_NOPTS_VALUE
 
@@ -70,14 +71,24 @@ def open_video(path: str, *, decoder: str = "cpu") -> Iterator[tuple[InputContai
     decoder: "cpu", or "cuda": on a GPU where there is one that can, or else on the CPU.
     """
     with open_container(path, decoder=decoder) as container:
-        for stream in container.streams.video:
-            if not stream.disposition & NO_VIDEO:
-                if stream.codec_context is None:
-                    raise VideoError("no decoder for its video stream; see p3dfeat doctor for the codecs at hand")
-                _check_size(stream)
-                yield container, stream
-                return
+        stream = _first_real(container)
+        if stream.codec_context is None:
+            raise VideoError("no decoder for its video stream; see p3dfeat doctor for the codecs at hand")
+        _check_size(stream)
+        yield container, stream
+
+
+def _first_real(container: InputContainer) -> VideoStream:
+    """The first stream that moves: cover art may come before it, and is not always marked as such."""
+    streams = [stream for stream in container.streams.video if not stream.disposition & NO_VIDEO]
+    if not streams:
         raise VideoError("no video stream; is it an audio file?")
+    return next((stream for stream in streams if not _may_be_a_picture(stream)), streams[0])
+
+
+def _may_be_a_picture(stream: VideoStream) -> bool:
+    context = stream.codec_context
+    return context is not None and context.codec.canonical_name in PICTURES and stream.frames <= 1
 
 
 def _check_size(stream: VideoStream) -> None:
@@ -114,12 +125,22 @@ class _Packets:
 
     def decodable(self) -> "_Packets":
         """Less what comes before the first keyframe: of a recording cut anywhere it refers to what is lost."""
-        first = int(self.keys.argmax()) if self.keys.any() else 0
-        kept = np.arange(len(self.keys)) >= first
+        keys = np.flatnonzero(self.keys)
+        first = int(keys[0]) if len(keys) else 0
+        place = np.arange(len(self.keys))
+        kept = place >= first
         if self.presented[first] != NO_TIME:
             kept &= (self.presented >= self.presented[first]) | (self.presented == NO_TIME)
+        if self.run_back and len(keys) > 1:  # what is shown "before" may be another recording, joined on
+            kept |= place >= keys[1]
         presented, decoded, durations = self.presented[kept], self.decoded[kept], self.durations[kept]
         return _Packets(presented, decoded, durations, self.keys[kept], self.shown[kept])
+
+    @property
+    def run_back(self) -> bool:
+        """Whether the clock by which they are decoded ever goes back, as where recordings were joined."""
+        known = self.decoded[self.decoded != NO_TIME]
+        return bool(np.any(np.diff(known) < 0))
 
 
 def _read_packets(container: InputContainer, stream: VideoStream, *, most_bytes: int) -> _Packets:
@@ -215,7 +236,7 @@ def _last_end(container: InputContainer) -> float:
 def _presentation_times(container: str, packets: _Packets) -> Int64Array | None:
     """The frames' presentation times in order, or None where they do not tell the frames apart."""
     times = packets.presented[packets.shown]
-    if not CONTAINERS_WITHOUT_PTS.isdisjoint(container.split(",")) or NO_TIME in times:
+    if not CONTAINERS_WITHOUT_PTS.isdisjoint(container.split(",")) or NO_TIME in times or packets.run_back:
         return None
     times = np.sort(times)
     return times if np.all(np.diff(times) > 0) else None

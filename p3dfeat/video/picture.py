@@ -10,6 +10,7 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from p3dfeat.config import InputSpec
+from p3dfeat.errors import VideoError
 from p3dfeat.types import UInt8Array
 
 # A plane for each channel: swscale writes these with vector instructions, in a third of the time of packed pixels.
@@ -26,6 +27,7 @@ ALGORITHMS: Final = {
     "area": Interpolation.AREA,
     "lanczos": Interpolation.LANCZOS,
 }
+LONGEST: Final = 100  # times the short side: a line of pixels, 256 lines high, would take gigabytes
 # Without these swscale rounds towards dark and shares colour between neighbouring columns.
 EXACT: Final = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 
@@ -105,11 +107,13 @@ class PictureMaker:
 
 
 def resized(height: int, width: int, spec: InputSpec) -> tuple[int, int]:
-    """(height, width) of an upright picture after the resize rule."""
+    """(height, width) of an upright picture after the resize rule. Raises VideoError where one would be endless."""
     if spec.resize is not None:
         return spec.resize
     assert spec.short_side is not None
     short = min(height, width)
+    if max(height, width) > LONGEST * short:
+        raise VideoError(f"frames of {width} x {height}: too long and narrow to be resized in proportion")
     return (
         max(spec.short_side, round(height * spec.short_side / short)),
         max(spec.short_side, round(width * spec.short_side / short)),

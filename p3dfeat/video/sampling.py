@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Final, overload
 
 import numpy as np
 
 from p3dfeat.config import Sampling
 from p3dfeat.errors import VideoError
 from p3dfeat.types import Int64Array, SecondsArray
+
+MOST_RESAMPLED: Final = 20_000_000  # frames: nine days at 25 a second, in 320 MB while they are planned
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,14 @@ def plan_clips(
 
 
 def resample(seconds: SecondsArray, duration_seconds: float, fps: float, slack: float) -> Int64Array:
-    """Number of the frame on screen at 0, 1/fps, 2/fps, ... up to the end."""
-    count = max(1, int(np.ceil(duration_seconds * fps - 1e-6)))
+    """Number of the frame on screen at 0, 1/fps, 2/fps, ... up to the end.
+
+    Raises VideoError where a few frames claim to be shown for years.
+    """
+    wanted = float(np.ceil(duration_seconds * fps - 1e-6))
+    if not wanted <= MOST_RESAMPLED:
+        raise VideoError(f"runs {duration_seconds:,.0f} s; at {fps:g} frames a second that is too long to resample")
+    count = max(1, int(wanted))
     times = np.arange(count) / fps
     return np.maximum(np.searchsorted(seconds, times + slack, side="right") - 1, 0)
 
