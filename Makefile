@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test fuzz lint format types imports ci reference bench screenshot camera-model camera-accuracy bench-gpu clean
+.PHONY: help setup demo test fuzz soak memory lint format types imports ci reference bench screenshot camera-model camera-accuracy bench-gpu clean
 
 help:  ## show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -49,6 +49,12 @@ bench-gpu: setup  ## clips a second on a CUDA GPU, and end to end with CLIPS=fol
 
 fuzz: setup  ## damaged files by the thousand, COUNT=5000 of SEED=1; WRITE=1 puts the counts into docs/reliability.md
 	@$(BIN)/python -m stress.fuzz --seed $(or $(SEED),1) --count $(or $(COUNT),5000) $(if $(WRITE),--write)
+
+soak: setup  ## runs killed 50 times over VIDEOS=20000, a quarter of an hour; KILLS=, SEED=; WRITE=1 as for fuzz
+	@$(BIN)/python -m stress.soak --videos $(or $(VIDEOS),20000) --kills $(or $(KILLS),50) --seed $(or $(SEED),1) $(if $(WRITE),--write)
+
+memory: setup  ## peak memory of 10 hours, 4K and COUNT=100000 videos, each beside little; WRITE=1 as for fuzz
+	@$(BIN)/python -m stress.memory --count $(or $(COUNT),100000) $(if $(WRITE),--write)
 
 screenshot: setup  ## redraw docs/terminal.svg
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m examples.screenshot

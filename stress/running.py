@@ -114,12 +114,12 @@ class Run:
                     found.extend(map(int, (thread / "children").read_text().split()))
         return found
 
-    def hit_decoder(self, rng: random.Random, *, stop: bool) -> bool:
-        """SIGKILL one of its decoders, or SIGSTOP it; whether there was one."""
+    def hit_decoder(self, rng: random.Random) -> bool:
+        """SIGKILL one of its decoders; whether there was one."""
         if not (pids := self.decoders()):
             return False
         with suppress(ProcessLookupError):
-            os.kill(rng.choice(pids), signal.SIGSTOP if stop else signal.SIGKILL)
+            os.kill(rng.choice(pids), signal.SIGKILL)
             return True
         return False
 

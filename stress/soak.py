@@ -1,6 +1,6 @@
 """Days of accidents in minutes: ``python -m stress.soak --videos 20000 --kills 50``.
 
-One ``extract`` over a library of tiny videos, again and again, while its decoders are killed or stopped every few
+One ``extract`` over a library of tiny videos, again and again, while its decoders are killed every few
 seconds and the command itself is killed and interrupted at random moments: as it starts, between videos, and while it
 commits. Then it is left alone, and what it has made is compared with what a run makes that nobody disturbs.
 """
@@ -150,9 +150,8 @@ class Soak:
         return ending, ending.at - asked if asked else 0.0
 
     def _hit(self, run: Run) -> None:
-        stop = self._rng.random() < 0.25
-        if run.hit_decoder(self._rng, stop=stop):
-            self.tally.counts["decoders stopped" if stop else "decoders killed"] += 1
+        if run.hit_decoder(self._rng):
+            self.tally.counts["decoders killed"] += 1
 
     def _judge(self, run: Run, ending: Ending | None, disturbance: Disturbance | None, seconds: float) -> None:
         tally = self.tally
@@ -344,7 +343,7 @@ def report(tally: Tally, library: Library, seconds: float) -> str:
         *((name, counts[name]) for name in ("runs", "SIGKILL", "SIGINT", "SIGTERM")),
         *sorted((name, count) for name, count in counts.items() if name.startswith("SIG") and "," in name),
         ("slowest end after a signal", slowest or "none"),
-        *((name, counts[name]) for name in ("decoders killed", "decoders stopped")),
+        ("decoders killed", counts["decoders killed"]),
         ("failures of whole videos, their decoder killed; stored later", counts["failures of videos that are whole"]),
         ("stored, killed before it was said", counts["stored, but killed before they were reported"]),
         ("computed again after it was reported", "see below" if tally.wrong else 0),
