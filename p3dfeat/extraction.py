@@ -16,8 +16,8 @@ from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.engines import Engine, check_runs_int8, is_kept, make_engine
 from p3dfeat.errors import UsageError, VideoError
 from p3dfeat.sources import as_texts, find_videos
-from p3dfeat.store import FeatureWriter, Ledger, Settings
-from p3dfeat.types import Calibrated, Calibrating, Failure, Fetching, Video
+from p3dfeat.store import FeatureWriter, Ledger, Lock, Settings
+from p3dfeat.types import Calibrated, Calibrating, Failure, Fetching, Touched, Video
 from p3dfeat.video import Decoders, check_decoding
 from p3dfeat.zoo import Model, load_model
 from p3dfeat.zoo.cache import cache_folder_if_any
@@ -70,7 +70,7 @@ class ExtractSummary:
         }
 
 
-ExtractEvent = Fetching | Calibrating | Calibrated | ToDo | VideoDone | pipeline.Started | pipeline.Described
+ExtractEvent = Fetching | Calibrating | Calibrated | ToDo | Touched | VideoDone | pipeline.Started | pipeline.Described
 
 
 @dataclass(frozen=True)
@@ -168,12 +168,23 @@ def run_extraction(
     on_event: Callable[[ExtractEvent], None] = lambda event: None,
 ) -> ExtractSummary:
     """``extract`` for settings that are made already."""
-    videos, failures = find_videos(as_texts(inputs), stdin=stdin)
+    with Lock(output) as lock:  # before anything that takes time: a second run is refused at once
+        videos, failures = find_videos(as_texts(inputs), stdin=stdin)
+        return _extract(videos, failures, lock, settings, on_event)
+
+
+def _extract(
+    videos: Sequence[Video],
+    failures: Sequence[Failure],
+    lock: Lock,
+    settings: ExtractSettings,
+    on_event: Callable[[ExtractEvent], None],
+) -> ExtractSummary:
     job = Job.of(settings, videos, on_event)
-    run = _Run(Path(output), on_event)
+    run = _Run(lock.output, on_event)
     with (
         Decoders(settings.workers, decoder=settings.decoder) as decoders,
-        FeatureWriter(output, job.recorded(), overwrite=settings.overwrite) as writer,
+        FeatureWriter(lock.output, job.recorded(), overwrite=settings.overwrite, lock=lock) as writer,
         run.ledger,
     ):
         if settings.overwrite:
@@ -293,7 +304,7 @@ class _Run:
         """The videos still to compute; reports the others."""
         for video in videos:
             try:
-                stored = writer.is_stored(video)
+                stored = writer.is_stored(video, on_touched=self._on_event)
             except VideoError as error:
                 self.failed(Failure(video.id, video.source, error))
                 continue

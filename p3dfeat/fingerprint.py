@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from datetime import UTC, datetime
 from typing import Final
 
 ENDS_BYTES: Final = 1 << 16  # read from the beginning and from the end
@@ -16,3 +17,8 @@ def fingerprint(path: str) -> str:
         file.seek(max(0, size - ENDS_BYTES))
         digest.update(file.read(ENDS_BYTES))
     return digest.hexdigest()[:16]
+
+
+def modified(status: os.stat_result) -> str:
+    """When a file was last written: ISO 8601 in UTC, to the second."""
+    return datetime.fromtimestamp(status.st_mtime, UTC).isoformat(timespec="seconds")

@@ -17,8 +17,8 @@ from p3dfeat.types import Failure, VideoInfo
 from p3dfeat.video import at_hand, index_video, plan
 
 # What HDF5 takes for attributes, groups and headers, measured.
-FILE_OVERHEAD_BYTES: Final = 6000
-VIDEO_OVERHEAD_BYTES: Final = 2700
+FILE_OVERHEAD_BYTES: Final = 11000
+VIDEO_OVERHEAD_BYTES: Final = 3000
 
 
 @dataclass(frozen=True)

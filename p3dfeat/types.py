@@ -181,6 +181,16 @@ class Calibrated:
 
 
 @dataclass(frozen=True)
+class Touched:
+    """A video's file has another time than when it was stored, but the same size and ends: it is taken as stored."""
+
+    id: str
+    source: str
+    modified_there: str  # ISO 8601, UTC
+    modified_now: str
+
+
+@dataclass(frozen=True)
 class Prediction:
     """One class of a classification."""
 

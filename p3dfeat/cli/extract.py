@@ -63,7 +63,7 @@ def extract(
 
     with progress_bar() as show:
         settings = extraction.ExtractSettings(
-            model=load_model(model, on_fetch=show),
+            model=load_model(model, on_fetch=show) if dry_run else model,
             layers=names,
             clips=clips,
             stride=stride,
@@ -94,7 +94,11 @@ def _report(event: "ExtractEvent", show: "Callable[[ExtractEvent], None]", json:
     """Move the bar; a JSON line, and one line for a failure, as each video is done."""
     show(event)
     from p3dfeat.extraction import VideoDone
+    from p3dfeat.types import Touched
 
+    if isinstance(event, Touched):
+        times = f"modified {event.modified_there} when stored, {event.modified_now} now"
+        out.say(f"{event.source}: {times}, but the same size and content; taken as stored")
     if isinstance(event, VideoDone):
         if json:
             out.json(event.as_json())

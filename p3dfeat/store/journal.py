@@ -17,6 +17,8 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from p3dfeat.disk import bring_out_of_memory
+
 SUFFIX: Final = ".journal"
 MARK: Final = b"p3dfeat\n"
 SYNCED_BYTES: Final = 64 << 20  # written between two times that the system is made to bring all to the disk
@@ -74,16 +76,25 @@ class JournalWriter:
         offset, self._end = self._end, self._file.tell()
         return offset
 
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self._end
+
+    def is_there(self) -> bool:
+        """Whether it is still found by its name, by others that take it up: its disk may have vanished."""
+        try:
+            return os.path.samestat(os.fstat(self._file.fileno()), os.stat(self.path))
+        except OSError:
+            return False
+
     def _write(self, data: bytes) -> None:
         left = memoryview(data)
         while left:
             left = left[self._file.write(left) :]
 
     def _sync(self) -> None:
-        """Bring it to the disk and out of memory: a system that has memory full of unwritten pages writes slowly."""
-        getattr(os, "fdatasync", os.fsync)(self._file.fileno())
-        if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(self._file.fileno(), self._synced, self._end - self._synced, os.POSIX_FADV_DONTNEED)
+        bring_out_of_memory(self._file.fileno(), self._synced, self._end)
         self._synced = self._end
 
     def close(self) -> None:
@@ -123,11 +134,12 @@ class JournalReader:
         _, text_bytes, _, _ = HEAD.unpack(self._read(offset, HEAD.size))
         return _record(offset, self._file.read(text_bytes))
 
-    def array(self, record: Record, name: str) -> NDArray[Any]:
+    def data(self, record: Record, name: str, count: int) -> Iterator[bytes]:
+        """The bytes of an array, at most ``count`` at once."""
         offset, dtype, shape = record.arrays[name]
-        count = int(np.prod(shape))
-        data = self._read(offset, count * np.dtype(dtype).itemsize)
-        return np.frombuffer(data, dtype, count).reshape(shape)
+        end = offset + int(np.prod(shape)) * np.dtype(dtype).itemsize
+        for first in range(offset, end, count):
+            yield self._read(first, min(count, end - first))
 
     def _read(self, offset: int, count: int) -> bytes:
         self._file.seek(offset)

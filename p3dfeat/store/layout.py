@@ -17,6 +17,7 @@ from p3dfeat.errors import FeatureFileError
 
 FORMAT: Final = "p3dfeat-features"
 FORMAT_VERSION: Final = 1
+LIBVER: Final = ("earliest", "v110")  # the shape of file that every HDF5 reads, and links.py can add to
 VIDEO_MARK: Final = "source"  # the attribute that makes a group a video
 
 # What may differ between runs that add to one file: it does not change the numbers beyond rounding.

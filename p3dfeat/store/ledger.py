@@ -2,36 +2,44 @@
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from p3dfeat.disk import replace, write_at, writing
 from p3dfeat.errors import FeatureFileError
-from p3dfeat.store.lock import writing
 
 
 class Ledger:
     """``<output>.failed.jsonl``: a line for each video that could not be read, with the reason.
 
-    Use in a with statement, whose end drops the lines of videos that were stored after all.
+    Use in a with statement, whose end drops the lines of videos that were stored after all. A kill, or a disk that is
+    full, loses at most the line that was being written.
     """
 
     def __init__(self, output: str | Path):
         self.path = Path(f"{output}.failed.jsonl")
         self._earlier: dict[str, dict[str, str]] = {}  # of earlier runs, by id
         self._entries: list[dict[str, str]] = []  # of this run
+        self._size = 0  # of the lines that are whole, in bytes
         with writing(self.path):
             if self.path.exists():
-                for line in self.path.read_text(encoding="utf-8", errors="replace").split("\n"):
-                    self._recall(line)
+                self._recall(self.path.read_bytes())
 
-    def _recall(self, line: str) -> None:
-        if not line:
-            return
+    def _recall(self, data: bytes) -> None:
+        *lines, last = data.split(b"\n")
+        self._size = len(data) - len(last)
         try:
-            entry = json.loads(line)
-            self._earlier[entry["id"]] = entry
+            for line in filter(None, lines):
+                entry = json.loads(line.decode("utf-8", "replace"))
+                self._earlier[entry["id"]] = entry
         except (ValueError, KeyError, TypeError):
             raise FeatureFileError(f"{self.path}: not a list of failures; move it out of the way") from None
+        if last and not lines and not b'{"id": "'.startswith(last[:8]):  # not a first line that was cut off
+            raise FeatureFileError(f"{self.path}: not a list of failures; move it out of the way")
+        with suppress(ValueError, KeyError, TypeError):
+            entry = json.loads(last.decode("utf-8", "replace"))
+            self._earlier[entry["id"]] = entry
 
     def __len__(self) -> int:
         return len(self._earlier) + len(self._entries)
@@ -45,8 +53,21 @@ class Ledger:
         self._earlier.pop(id, None)
         entry = {"id": id, "source": source, "error": error}
         self._entries.append(entry)
-        with writing(self.path), open(self.path, "a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(_json_line(entry))
+        with writing(self.path):
+            self._append(_line(entry))
+
+    def _append(self, line: bytes) -> None:
+        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o666)
+        try:
+            try:
+                write_at(fd, line, self._size)
+                os.ftruncate(fd, self._size + len(line))
+            except OSError:
+                os.ftruncate(fd, self._size)
+                raise
+        finally:
+            os.close(fd)
+        self._size += len(line)
 
     def forget(self, id: str) -> None:
         """A video that failed in an earlier run was stored after all."""
@@ -60,15 +81,20 @@ class Ledger:
 
     def save(self) -> None:
         """Write the list anew without what was mended, or remove it where nothing failed. Raises OutputError."""
+        fresh = self.path.with_name(self.path.name + ".writing")
+        data = b"".join(map(_line, (*self._earlier.values(), *self._entries)))
         with writing(self.path):
-            if not len(self):
+            fresh.unlink(missing_ok=True)  # of a run that was killed
+            if not data:
                 self.path.unlink(missing_ok=True)
                 return
-            fresh = self.path.with_name(self.path.name + ".writing")
-            lines = map(_json_line, (*self._earlier.values(), *self._entries))
-            fresh.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
-            os.replace(fresh, self.path)
+            try:
+                fresh.write_bytes(data)
+                replace(fresh, self.path)
+            finally:
+                fresh.unlink(missing_ok=True)
+            self._size = len(data)
 
 
-def _json_line(entry: dict[str, str]) -> str:
-    return json.dumps(entry, ensure_ascii=False) + "\n"
+def _line(entry: dict[str, str]) -> bytes:
+    return (json.dumps(entry, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")

@@ -1,57 +1,118 @@
 """The folder beside a feature file that one run at a time works in."""
 
 import fcntl
+import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import socket
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Self
 
+from p3dfeat.disk import writing
 from p3dfeat.errors import OutputError
 from p3dfeat.store.journal import journals
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """One line for whatever the file system says."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error).split("(")[0].strip()
-        raise OutputError(f"{path}: cannot be written ({reason})") from None
+def parts_of(output: Path) -> Path:
+    """The folder that a run works in until the output itself is up to date; one for all names of an output."""
+    real = Path(os.path.realpath(output)) if os.path.islink(output) else output
+    return real.with_name(real.name + ".parts")
 
 
 class Lock:
-    """A folder that one run holds. The system gives it up when the process dies."""
+    """Keeps other runs off an output, from one end of a with statement to the other.
 
-    def __init__(self, folder: Path):
-        self._folder = folder
-        while not self._taken():
-            continue  # the run that held it removed the folder as it ended
+    The system gives it up when the process dies, however it dies. Raises OutputError where another run holds it, and
+    says which; where the output's folder is missing or not writable.
+    """
+
+    def __init__(self, output: str | Path):
+        self.output = Path(output)
+        self.parts = parts_of(self.output)
+
+    def __enter__(self) -> Self:
+        if not os.path.isdir(self.parts.parent):
+            raise OutputError(f"{self.output}: its folder {self.parts.parent} does not exist; make it first")
+        with writing(self.output):
+            while not self._taken():
+                continue  # the run that held it removed the folder as it ended
+        return self
 
     def _taken(self) -> bool:
-        self._folder.mkdir(exist_ok=True)
-        path = self._folder / "lock"
+        self.parts.mkdir(exist_ok=True)
+        path = self.parts / "lock"
         try:
-            self._file = open(path, "a")  # noqa: SIM115  # open for as long as the run
+            self._file = open(path, "a+", encoding="utf-8")  # noqa: SIM115  # open for as long as the run
         except FileNotFoundError:
             return False
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _hold(self._file)
         except BlockingIOError:
-            self._file.close()
-            raise OutputError(
-                f"{self._folder}: held by another run; wait for its end or choose another output"
-            ) from None
+            with self._file:
+                text = f"{self.output}: {_holder(self._file)}; wait for its end, or choose another output"
+            raise OutputError(text) from None
         except OSError:
             return True  # a file system without locks: as good as it gets
         try:
-            return os.path.samestat(os.fstat(self._file.fileno()), os.stat(path))
+            found = os.path.samestat(os.fstat(self._file.fileno()), os.stat(path))
         except FileNotFoundError:
-            return False
+            found = False
+        if found:
+            self._sign()
+        else:
+            self._file.close()
+        return found
 
-    def release(self) -> None:
+    def _sign(self) -> None:
+        """Say who holds it. On a disk that is full it is held all the same."""
+        about = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}
+        with suppress(OSError):
+            self._file.truncate(0)
+            os.write(self._file.fileno(), json.dumps(about).encode())
+
+    def __exit__(self, *_: object) -> None:
         """Let go, and leave nothing behind that means nothing."""
-        if not journals(self._folder):
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if not journals(self.parts):
+            shutil.rmtree(self.parts, ignore_errors=True)
         self._file.close()
+
+
+def interrupted(output: Path) -> str | None:
+    """What there is of an output whose first run has not ended: a sentence; None where there is nothing."""
+    try:
+        with open(parts_of(output) / "lock", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return f"not there yet: {_holder(file)}"
+    except OSError:
+        return None
+    if not journals(parts_of(output)):
+        return None
+    return "not there yet: a run was interrupted, and the same extract command finishes it"
+
+
+def _hold(file: Any) -> None:
+    """Raises BlockingIOError where another run holds it; who only looks at it (see interrupted) is gone at once."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        time.sleep(0.05)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _holder(file: Any) -> str:
+    """Whose lock it is, as that run signed it."""
+    try:
+        file.seek(0)
+        about = json.loads(file.read())
+        return f"being written by process {about['pid']} on {about['host']} since {about['since']}"
+    except (OSError, ValueError, KeyError, TypeError):  # it has just begun
+        return "being written by another run"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

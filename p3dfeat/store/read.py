@@ -9,7 +9,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from p3dfeat.errors import FeatureFileError
 from p3dfeat.store.layout import VIDEO_MARK, open_hdf5, read_attributes
+from p3dfeat.store.lock import interrupted
 from p3dfeat.types import is_id
 
 
@@ -55,6 +57,9 @@ class FeatureFile(Mapping[str, VideoFeatures]):
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
+        state = None if self.path.exists() else interrupted(self.path)
+        if state is not None:
+            raise FeatureFileError(f"{self.path}: {state}")
         self._file = open_hdf5(self.path)
         try:
             self.settings = read_attributes(self._file, self.path)

@@ -1,35 +1,39 @@
 """Writing feature files so that the file under its name is at every moment absent or complete.
 
-Each video is appended to a journal in ``<output>.parts/`` when it is done. At the end of a run, however it ends, what
-the journals hold is put into a copy of the output that then takes its place; only a run that was to overwrite and did
-not come to its end leaves the output, and its journal, as they are. Journals that an earlier run left behind are taken
-up by the next one. So a kill loses at most the videos then in flight.
+Each video is appended to a journal in ``<output>.parts/`` when it is done. From time to time, and at the end of a run,
+however it ends, commit.py adds what the journals hold to the output; a run that is to overwrite does so when it has
+come to its end, and not before. Journals that an earlier run left behind are taken up by the next one. So a kill loses
+at most the videos then in flight.
 """
 
 import os
-import shutil
-from collections.abc import Iterable, Mapping, Set
-from contextlib import ExitStack
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any, Final, Self
 
 import h5py
-import numpy as np
 from numpy.typing import NDArray
 
+from p3dfeat.disk import writing
 from p3dfeat.errors import FeatureFileError, OutputError, VideoError
-from p3dfeat.fingerprint import fingerprint
-from p3dfeat.store.journal import JournalReader, JournalWriter, Record, journals, next_journal
+from p3dfeat.store import commit
+from p3dfeat.store.journal import JournalReader, JournalWriter, journals, next_journal
 from p3dfeat.store.layout import VIDEO_MARK, Settings, differences, open_hdf5, read_attributes
-from p3dfeat.store.lock import Lock, writing
+from p3dfeat.store.lock import Lock
 from p3dfeat.store.read import video_ids
-from p3dfeat.types import Features, Video, VideoInfo
+from p3dfeat.store.resume import IDENTITY, SEGMENT, difference
+from p3dfeat.store.rows import Rows, attributes_of
+from p3dfeat.types import Features, Touched, Video, VideoInfo
 
 BUFFERED_BYTES: Final = 4 << 20  # of one video's rows held in memory before they go to the journal
-POOLED: Final = "pool5"  # the layer whose mean over clips is a video's descriptor
-IDENTITY: Final = (VIDEO_MARK, "fingerprint", "segment_start_seconds", "segment_end_seconds")
+# What a journal holds before it is added to the output: so much that lists of names, which are then written anew, cost
+# little, and so little that a run which is interrupted ends within seconds.
+COMMITTED_BYTES: Final = 256 << 20
+COMMITTED_VIDEOS: Final = 1000
+COMMITTED_SHARE: Final = 0.01  # of the videos in the output, where that is more
 IN_OUTPUT: Final = -1  # in place of a record's offset
+OVERWRITES: Final = "overwrite"  # a file beside the journals: they are of a run that replaces the output when it ends
+OVERWRITTEN: Final = "overwritten"  # it has done so, and was killed before it could tidy up
 
 
 def stored_ids(output: str | Path, settings: Settings, *, overwrite: bool = False) -> list[str]:
@@ -38,6 +42,11 @@ def stored_ids(output: str | Path, settings: Settings, *, overwrite: bool = Fals
     Raises FeatureFileError for a file that is not ours or was made with other settings.
     """
     return _stored_ids(Path(output), settings.as_attributes(), overwrite=overwrite)
+
+
+def _differences(output: Path, attributes: Mapping[str, Any]) -> list[str]:
+    with open_hdf5(output) as file:
+        return differences(read_attributes(file, output), attributes)
 
 
 def _stored_ids(output: Path, attributes: Mapping[str, Any], *, overwrite: bool) -> list[str]:
@@ -72,29 +81,39 @@ class FeatureWriter:
     cannot be written or another run is writing it.
     """
 
-    def __init__(self, output: str | Path, settings: Settings, *, overwrite: bool = False):
+    def __init__(self, output: str | Path, settings: Settings, *, overwrite: bool = False, lock: Lock | None = None):
         self.output = Path(os.path.realpath(output)) if os.path.islink(output) else Path(output)
-        self.parts = self.output.with_name(self.output.name + ".parts")
         self._joining = self.output.with_name(self.output.name + ".joining")
         self._attributes = settings.as_attributes()
         self._where: dict[str, tuple[Path, int]] = {}  # file, and offset of the record in a journal
-        self._open: dict[str, _Rows] = {}
+        self._twice: set[str] = set()  # ids in the output and in a journal
+        self._open: dict[str, Rows] = {}
         self._journal: JournalWriter | None = None
         self._reader: h5py.File | None = None
-        self._overwrites = overwrite
-        if not os.path.isdir(self.output.parent):
-            raise OutputError(f"{self.output}: its folder {self.output.parent} does not exist")
-        with writing(self.output):
-            self._lock = Lock(self.parts)
-            try:
-                self._keeps = self._learn_stored()
-                if overwrite:
-                    self._begin_anew()
-                self._take_up_journals()
-            except BaseException:
-                self._lock.release()
-                raise
+        self._lock = Lock(output).__enter__() if lock is None else lock
+        self._releases = lock is None
+        self.parts = self._lock.parts
+        try:
+            with writing(self.output):
+                self._learn(overwrite)
+        except BaseException:
+            self._release()
+            raise
         self._folders = _folders_of(self.stored)
+
+    def _learn(self, overwrite: bool) -> None:
+        """Find out what there is: in the output, and in journals of earlier runs."""
+        if overwrite and (self.parts / OVERWRITTEN).exists():
+            overwrite = not self.output.exists() or bool(_differences(self.output, self._attributes))
+        self._overwrites = overwrite
+        ids = _stored_ids(self.output, self._attributes, overwrite=overwrite)
+        self._where.update((id, (self.output, IN_OUTPUT)) for id in ids)
+        self._keeps = bool(ids)  # an output without videos may be replaced
+        self._in_place = not overwrite and (not ids or commit.is_added_to_in_place(self.output))
+        self._num_committed = len(ids)
+        if overwrite:
+            self._begin_anew()
+        self._take_up_journals()
 
     @property
     def stored(self) -> Set[str]:
@@ -102,18 +121,13 @@ class FeatureWriter:
 
     def _begin_anew(self) -> None:
         """Drop earlier runs' journals, but for those of a killed run that was to overwrite with these settings."""
-        mark = self.parts / "overwrite"
+        mark = self.parts / OVERWRITES
         if mark.exists() and not any(self._unlike(path) for path in journals(self.parts)):
             return
         for path in journals(self.parts):
             path.unlink()
+        (self.parts / OVERWRITTEN).unlink(missing_ok=True)
         mark.touch()
-
-    def _learn_stored(self) -> bool:
-        """Note what the file holds; whether any of it stays. One without videos may be replaced."""
-        ids = _stored_ids(self.output, self._attributes, overwrite=self._overwrites)
-        self._where.update((id, (self.output, IN_OUTPUT)) for id in ids)
-        return bool(ids)
 
     def _take_up_journals(self) -> None:
         """Learn what an interrupted run left."""
@@ -124,9 +138,14 @@ class FeatureWriter:
             with JournalReader(path) as journal:
                 for record in journal:
                     if "video" in record.header and self._fits(record.header["video"], folders):
-                        self._where[record.header["video"]] = path, record.offset
+                        self._take_up(record.header["video"], path, record.offset)
                     elif "dropped" in record.header:
                         self._where.pop(record.header["dropped"], None)
+
+    def _take_up(self, id: str, journal: Path, offset: int) -> None:
+        if self._where.get(id, ("", 0))[1] == IN_OUTPUT:
+            self._twice.add(id)
+        self._where[id] = journal, offset
 
     def _unlike(self, path: Path) -> list[str]:
         """What a journal's settings differ in; nothing where it was cut off before them."""
@@ -139,31 +158,24 @@ class FeatureWriter:
         above = _folders_of([id])
         return id not in folders and not any(self._where.get(folder, ("", 0))[1] == IN_OUTPUT for folder in above)
 
-    def is_stored(self, video: Video) -> bool:
-        """Whether the features of this very video are there. Raises VideoError where its id stands for another."""
+    def is_stored(self, video: Video, *, on_touched: Callable[[Touched], None] = lambda event: None) -> bool:
+        """Whether the features of this very video are there. Raises VideoError where its id stands for another.
+
+        on_touched: told of a file that has another time than when it was stored, and is the same.
+        """
         if video.id not in self._where:
             self._check_place(video.id)
             return False
         about = self._about(video.id)
-        segment = about.get("segment_start_seconds"), about.get("segment_end_seconds")
-        if segment != (video.start_seconds, video.end_seconds):
+        if tuple(about.get(name) for name in SEGMENT) != (video.start_seconds, video.end_seconds):
             raise VideoError(f"id {video.id!r} is stored for another segment of {about[VIDEO_MARK]}; choose another id")
-        try:
-            # An address stands for what it once gave: nothing is asked of its server, be there 100,000 of them.
-            same = (
-                video.source == about[VIDEO_MARK] if video.remote else fingerprint(video.path) == about["fingerprint"]
-            )
-        except OSError as error:
-            raise VideoError(f"not readable ({error.strerror})") from None
-        if not same and self._overwrites:  # changed since a killed run stored it
+        unlike = difference(video, about, on_touched)
+        if unlike is None:
+            return True
+        if self._overwrites:  # changed since a killed run stored it
             self._drop(video.id)
             return False
-        if not same:
-            raise VideoError(
-                f"id {video.id!r} is stored for another file, {about[VIDEO_MARK]}, or it has changed; "
-                "choose another output or name, or --overwrite"
-            )
-        return True
+        raise VideoError(f"{unlike}; choose another output or name, or --overwrite")
 
     def _drop(self, id: str) -> None:
         """Forget a video of a journal, for good: a run after this one must not find it there either."""
@@ -193,7 +205,7 @@ class FeatureWriter:
 
     def add(self, video: Video, features: Features) -> None:
         """Append rows of a video that is being computed. Raises OutputError."""
-        rows = self._open.setdefault(video.id, _Rows())
+        rows = self._open.setdefault(video.id, Rows())
         rows.add(features)
         if rows.waiting_bytes > BUFFERED_BYTES:
             with writing(self.output):
@@ -202,11 +214,23 @@ class FeatureWriter:
     def finish(self, video: Video, info: VideoInfo) -> None:
         """Every row of ``video`` is added: from now on a kill does not lose it. Raises OutputError."""
         rows = self._open.pop(video.id)
-        header = {"video": video.id, "attributes": _attributes_of(video, info, rows), "rows": rows.written}
+        header = {"video": video.id, "attributes": attributes_of(video, info, rows), "rows": rows.written}
         with writing(self.output):
             offset = self._append(header, rows.take() | rows.pooled())
-            assert self._journal is not None
-            self._where[video.id] = self._journal.path, offset
+        assert self._journal is not None
+        if not self._journal.is_there():
+            raise OutputError(f"{self.parts}: vanished while it was written to; is its disk still there?")
+        self._where[video.id] = self._journal.path, offset
+        if self._is_due():
+            self.commit()
+
+    def _is_due(self) -> bool:
+        """Whether what waits is to be added to the output before the run ends."""
+        assert self._journal is not None
+        if not self._in_place or any(rows.written for rows in self._open.values()):
+            return False
+        enough = max(COMMITTED_VIDEOS, COMMITTED_SHARE * self._num_committed)
+        return self._journal.size >= COMMITTED_BYTES or len(self._where) - self._num_committed >= enough
 
     def _append(self, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None) -> int:
         if self._journal is None:
@@ -227,112 +251,47 @@ class FeatureWriter:
     def commit(self) -> None:
         """Put what the journals hold into the output. Raises OutputError; the journals then stay where they are.
 
-        A run that stored nothing leaves the output as it was.
+        Nothing to put leaves the output as it was.
         """
         for file in (self._reader, self._journal):
             if file is not None:
                 file.close()
         self._reader = self._journal = None
         with writing(self.output):
-            if any(offset != IN_OUTPUT for _, offset in self._where.values()):
-                try:
-                    self._join()
-                finally:
-                    self._joining.unlink(missing_ok=True)
-            for path in journals(self.parts):
-                path.unlink()
+            waiting = [commit.Waiting(id, *place) for id, place in self._where.items() if place[1] != IN_OUTPUT]
+            if self._twice:
+                waiting = commit.without_known(self.output, waiting, self._twice)
+            if waiting and self._keeps:
+                commit.add(self.output, self._joining, waiting)
+            elif waiting:
+                commit.make(self.output, self._joining, self._attributes, waiting)
+            self._tidy()
+        self._where = dict.fromkeys(self._where, (self.output, IN_OUTPUT))
+        self._keeps, self._num_committed = bool(self._where), len(self._where)
+        self._twice.clear()
 
-    def _join(self) -> None:
-        if self._keeps:
-            shutil.copyfile(self.output, self._joining)
-        with h5py.File(self._joining, "a" if self._keeps else "w") as file, ExitStack() as stack:
-            if not self._keeps:
-                file.attrs.update(self._attributes)
-            readers = {path: stack.enter_context(JournalReader(path)) for path in journals(self.parts)}
-            waiting = [(*place, id) for id, place in self._where.items() if place[1] != IN_OUTPUT]
-            for path, offset, id in sorted(waiting):  # as they lie on the disk
-                if id in file:  # a run was killed between joining and removing its journal, or while overwriting
-                    del file[id]
-                _put(readers[path], readers[path].record(offset), file.create_group(id))
-        with open(self._joining, "rb+") as raw:
-            os.fsync(raw.fileno())
-        os.replace(self._joining, self.output)
+    def _tidy(self) -> None:
+        """Remove the journals; from the first step on, the output is what a run that overwrote goes on with."""
+        if self._overwrites and journals(self.parts):
+            os.replace(self.parts / OVERWRITES, self.parts / OVERWRITTEN)
+        for path in journals(self.parts):
+            path.unlink()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Commit; but half a run that overwrites or copies leaves its journal, and the same command goes on with it."""
         self._open.clear()
         try:
-            # Half a run replaces nothing: its journal stays, and the same command goes on with it.
-            if kind is None or not self._overwrites or not os.path.exists(self.output):
+            if kind is None or self._in_place:
                 self.commit()
         finally:
-            if self._journal is not None:
-                self._journal.close()
-            self._lock.release()
+            for file in (self._reader, self._journal):
+                if file is not None:
+                    file.close()
+            self._release()
 
-
-class _Rows:
-    """One video on its way to the journal: rows in memory, beyond 4 MB in records of their own.
-
-    written: the offsets of these records.
-    """
-
-    def __init__(self) -> None:
-        self.written: list[int] = []
-        self.waiting_bytes = 0
-        self.padded_frames = 0
-        self._waiting: list[Features] = []
-        self._sum: NDArray[np.float64] | None = None
-        self._count = 0
-
-    def add(self, features: Features) -> None:
-        self._waiting.append(features)
-        self.waiting_bytes += sum(rows.nbytes for rows in features.layers.values())
-        self.padded_frames += features.padded_frames
-        self._count += len(features)
-        if POOLED in features.layers:
-            total = features.layers[POOLED].sum(axis=0, dtype=np.float64)
-            self._sum = total if self._sum is None else self._sum + total
-
-    def take(self) -> dict[str, NDArray[Any]]:
-        """The rows in memory, {layer: (N, ...)} and "seconds" (N, 2), which are then no longer there."""
-        if not self._waiting:
-            return {}
-        arrays: dict[str, NDArray[Any]] = {
-            name: np.concatenate([features.layers[name] for features in self._waiting])
-            for name in self._waiting[0].layers
-        }
-        arrays["seconds"] = np.concatenate([features.seconds for features in self._waiting])
-        self._waiting.clear()
-        self.waiting_bytes = 0
-        return arrays
-
-    def pooled(self) -> dict[str, NDArray[np.float32]]:
-        return {} if self._sum is None else {"pooled": (self._sum / self._count).astype(np.float32)}
-
-
-def _attributes_of(video: Video, info: VideoInfo, rows: _Rows) -> dict[str, Any]:
-    about = asdict(info) | {"padded_frames": rows.padded_frames, VIDEO_MARK: video.source}
-    segment = {"segment_start_seconds": video.start_seconds, "segment_end_seconds": video.end_seconds}
-    return about | {name: value for name, value in segment.items() if value is not None}
-
-
-def _put(journal: JournalReader, last: Record, group: h5py.Group) -> None:
-    """Make a video's group of its records, of which most have but one; no more than one is in memory at a time."""
-    records = [*(journal.record(offset) for offset in last.header["rows"]), last]
-    for name in dict.fromkeys(name for record in records for name in record.arrays):
-        parts = [record for record in records if name in record.arrays]
-        if len(parts) == 1:
-            group.create_dataset(name, data=journal.array(parts[0], name))
-            continue
-        shapes = [record.arrays[name][2] for record in parts]
-        dataset = group.create_dataset(
-            name, (sum(shape[0] for shape in shapes), *shapes[0][1:]), parts[0].arrays[name][1]
-        )
-        first = 0
-        for record, shape in zip(parts, shapes, strict=True):
-            dataset[first : first + shape[0]] = journal.array(record, name)
-            first += shape[0]
-    group.attrs.update(last.header["attributes"])
+    def _release(self) -> None:
+        if self._releases:
+            self._lock.__exit__()

@@ -5,7 +5,6 @@ from array import array
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Final
 
 import av
@@ -17,7 +16,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from p3dfeat.errors import VideoError
-from p3dfeat.fingerprint import fingerprint
+from p3dfeat.fingerprint import fingerprint, modified
 from p3dfeat.types import Int64Array, SecondsArray, VideoInfo
 from p3dfeat.video.complaints import Complaints
 from p3dfeat.video.limits import tick
@@ -266,5 +265,5 @@ def _info(stream: VideoStream, path: str, *, num_frames: int, duration: float) -
         pixel_format=stream.pix_fmt or "unknown",
         size_bytes=status.st_size,
         fingerprint=fingerprint(path),
-        modified=datetime.fromtimestamp(status.st_mtime, UTC).isoformat(timespec="seconds"),
+        modified=modified(status),
     )

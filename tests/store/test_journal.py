@@ -49,9 +49,8 @@ def test_records_come_back_in_order_and_by_offset(tmp_path):
         assert headers == list(zip(offsets, [{"n": 1}, {"n": "\udcff ü"}, {}], strict=True))
         record = reader.record(offsets[1])
         for name, values in arrays.items():
-            found = reader.array(record, name)
-            assert (found.dtype, found.shape) == (values.dtype, values.shape)
-            assert np.array_equal(found, values)
+            assert record.arrays[name][1:] == (values.dtype.str, values.shape)
+            assert b"".join(reader.data(record, name, 10)) == values.tobytes()
 
 
 def test_cut_anywhere_a_journal_gives_the_records_before_the_cut(tmp_path):

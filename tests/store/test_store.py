@@ -11,7 +11,7 @@ import pytest
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import FeatureFileError, OutputError, VideoError
 from p3dfeat.fingerprint import fingerprint
-from p3dfeat.store import FeatureWriter, Ledger, Settings, open_features
+from p3dfeat.store import FeatureWriter, Ledger, Settings, commit, open_features
 from p3dfeat.store import write as write_module
 from p3dfeat.types import Features, Video, VideoInfo
 from tests.users import as_ordinary_user
@@ -299,7 +299,7 @@ def test_a_full_disk_while_joining_loses_nothing(output, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(OutputError, match="No space left"):
-        patch.setattr(write_module.shutil, "copyfile", full)
+        patch.setattr(commit, "write_at", full)
         write(output, "b")
     assert list(open_features(output)) == ["a"]
     write(output)
@@ -315,7 +315,10 @@ def test_an_id_stored_for_another_file_is_not_taken_for_done(output, tmp_path):
         writer.finish(video("clip"), info)
     with FeatureWriter(output, SETTINGS) as writer:
         assert writer.is_stored(Video("clip", str(tmp_path / "clip.mp4"), "clip.mp4"))
-        with pytest.raises(VideoError, match=r"stored for another file, folder/clip\.mp4, or it has changed"):
+        with pytest.raises(
+            VideoError,
+            match=r"id 'clip' is stored for another file, folder/clip\.mp4 \(1234 bytes there, 200000 now; modified",
+        ):
             writer.is_stored(Video("clip", str(tmp_path / "other.mp4"), "other.mp4"))
         with pytest.raises(VideoError, match="stored for another segment"):
             writer.is_stored(Video("clip", str(tmp_path / "clip.mp4"), "clip.mp4", 1.0, 2.0))
@@ -367,11 +370,16 @@ def test_half_an_overwriting_run_replaces_nothing_and_is_gone_on_with(output):
     assert list(open_features(output)) == ["new"]
 
 
-def test_an_interrupted_overwriting_run_with_nothing_to_protect_stores_what_it_finished(output):
+def test_an_interrupted_overwriting_run_is_gone_on_with_where_there_was_nothing_too(output):
+    """Were it stored, the same command would overwrite it."""
     with pytest.raises(KeyboardInterrupt), FeatureWriter(output, SETTINGS, overwrite=True) as writer:
         writer.add(video("new"), features())
         writer.finish(video("new"), INFO)
         raise KeyboardInterrupt
+    with pytest.raises(FeatureFileError, match="a run was interrupted, and the same extract command finishes it"):
+        open_features(output)
+    with FeatureWriter(output, SETTINGS, overwrite=True) as writer:
+        assert writer.stored == {"new"}
     assert list(open_features(output)) == ["new"]
 
 
@@ -409,7 +417,7 @@ def test_parts_of_a_killed_overwriting_run_do_no_harm_to_a_plain_one(output):
 
 def test_a_second_run_on_one_output_is_refused_while_the_first_lives(output):
     with FeatureWriter(output, SETTINGS) as writer:
-        with pytest.raises(OutputError, match="held by another run"):
+        with pytest.raises(OutputError, match=f"being written by process {os.getpid()} on "):
             FeatureWriter(output, SETTINGS)
         writer.add(video("a"), features())
         writer.finish(video("a"), INFO)

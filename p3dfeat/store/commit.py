@@ -1,0 +1,269 @@
+"""Putting what journals hold into the feature file, which is at every moment absent or complete and valid.
+
+A file of the shape that this module writes is added to in place: all that is new goes behind its end, and then 56 bytes
+of its superblock are changed at one stroke. Other files that h5py reads are added to by way of a copy. HDF5 itself only
+writes to memory; see image.py.
+"""
+
+import fcntl
+import io
+import os
+import shutil
+import struct
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+import numpy as np
+
+from p3dfeat.disk import bring_out_of_memory, bring_to_disk, replace, write_at
+from p3dfeat.errors import OutputError
+from p3dfeat.store.image import Image, undisturbed
+from p3dfeat.store.journal import SYNCED_BYTES, JournalReader, Record
+from p3dfeat.store.layout import LIBVER, open_hdf5
+from p3dfeat.store.links import FLIP_OFFSET, Lists, OtherShapeError
+
+BATCH_VIDEOS: Final = 500  # made by HDF5 between two times that memory is emptied
+COPIED_BYTES: Final = 4 << 20  # from a journal at once
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A video that a journal holds whole, from the record at ``offset`` on."""
+
+    id: str
+    journal: Path
+    offset: int
+
+
+class _Journals:
+    """The records of videos that wait; use in a with statement."""
+
+    def __init__(self, waiting: Sequence[Waiting]):
+        self.waiting = sorted(waiting, key=lambda video: (video.journal, video.offset))  # as they lie on the disk
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "_Journals":
+        journals = dict.fromkeys(video.journal for video in self.waiting)
+        self._readers = {path: self._stack.enter_context(JournalReader(path)) for path in journals}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def batches(self) -> Iterator[list["_Stored"]]:
+        for first in range(0, len(self.waiting), BATCH_VIDEOS):
+            yield [self.stored(video) for video in self.waiting[first : first + BATCH_VIDEOS]]
+
+    def stored(self, video: Waiting) -> "_Stored":
+        return _Stored(video.id, self._readers[video.journal], self._readers[video.journal].record(video.offset))
+
+
+class _Stored:
+    """A video as it lies in a journal."""
+
+    def __init__(self, id: str, journal: JournalReader, last: Record):
+        self.id = id
+        self._journal = journal
+        self.attributes: Mapping[str, Any] = last.header["attributes"]
+        self._records = [*(journal.record(offset) for offset in last.header["rows"]), last]
+
+    def arrays(self) -> list[tuple[str, np.dtype[Any], tuple[int, ...]]]:
+        """Name, type and shape of each array, of which several records may hold rows."""
+        found = []
+        for name in dict.fromkeys(name for record in self._records for name in record.arrays):
+            parts = [record.arrays[name] for record in self._records if name in record.arrays]
+            _, dtype, shape = parts[0]
+            found.append((name, np.dtype(dtype), (sum(shape[0] for _, _, shape in parts), *shape[1:])))
+        return found
+
+    def data(self, name: str) -> Iterator[bytes]:
+        """The bytes of an array, as they follow one another."""
+        for record in self._records:
+            if name in record.arrays:
+                yield from self._journal.data(record, name, COPIED_BYTES)
+
+
+def is_added_to_in_place(path: Path) -> bool:
+    """Whether a file has the shape that costs no copy. Raises OSError."""
+    with _opened(path) as fd:
+        try:
+            Lists(fd).check([])
+        except OtherShapeError:
+            return False
+        return True
+
+
+def without_known(output: Path, waiting: Sequence[Waiting], ids: Set[str]) -> list[Waiting]:
+    """All but those of ``ids`` that the output holds just so: a kill may have come before the journal was removed."""
+    with open_hdf5(output) as file, _Journals(waiting) as journals:
+        return [video for video in waiting if video.id not in ids or not _holds(file, journals.stored(video))]
+
+
+def _holds(file: h5py.File, video: _Stored) -> bool:
+    group = file.get(video.id)
+    if not isinstance(group, h5py.Group):
+        return False
+    attributes = {name: getattr(value, "tolist", lambda value=value: value)() for name, value in group.attrs.items()}
+    arrays = {name: (dtype, shape) for name, dtype, shape in video.arrays()}
+    return (
+        attributes == video.attributes
+        and {name: (item.dtype, item.shape) for name, item in group.items()} == arrays
+        and all(group[name][()].tobytes() == b"".join(video.data(name)) for name in arrays)
+    )
+
+
+def make(output: Path, joining: Path, attributes: Mapping[str, Any], waiting: Sequence[Waiting]) -> None:
+    """A whole new file that takes the output's place. Raises OSError, and leaves the output as it was."""
+    with _made_beside(joining, output):
+        with undisturbed(), io.BytesIO() as memory:
+            with h5py.File(memory, "w", libver=LIBVER) as file:
+                file.attrs.update(attributes)
+            joining.write_bytes(memory.getvalue())
+        add_in_place(joining, waiting)
+
+
+def add(output: Path, joining: Path, waiting: Sequence[Waiting]) -> None:
+    """To a file that holds videos already. Raises OSError or OutputError, and leaves the output as it was."""
+    try:
+        add_in_place(output, waiting)
+    except OtherShapeError:
+        with _made_beside(joining, output):
+            shutil.copyfile(output, joining)
+            _add_by_hdf5(joining, waiting)
+
+
+@contextmanager
+def _made_beside(joining: Path, output: Path) -> Iterator[None]:
+    try:
+        yield
+        if output.exists():
+            shutil.copymode(output, joining)
+        replace(joining, output)
+    finally:
+        joining.unlink(missing_ok=True)
+
+
+def add_in_place(path: Path, waiting: Sequence[Waiting]) -> None:
+    """All or nothing, at one stroke. Raises OtherShapeError, OSError, OutputError; the file then holds what it held."""
+    with _opened(path) as fd, _Journals(waiting) as journals:
+        _share(fd, path)
+        lists = Lists(fd)
+        lists.check([video.id for video in waiting])
+        end = lists.superblock.end
+        try:
+            flip = _write_behind(fd, lists, journals)
+        except BaseException:
+            with suppress(OSError):
+                os.ftruncate(fd, end)
+            raise
+        write_at(fd, flip, FLIP_OFFSET)
+        bring_to_disk(fd)
+
+
+def _share(fd: int, path: Path) -> None:
+    """Hold HDF5 off that would open the file for writing, and refuse where it has. Readers do no harm."""
+    with suppress(OSError):  # a file system without locks
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(f"{path}: open for writing in another program; close it there, then run again") from None
+
+
+def _write_behind(fd: int, lists: Lists, journals: _Journals) -> bytes:
+    """Write videos and lists behind the end, to the disk; return what turns the file into the new one."""
+    os.ftruncate(fd, lists.superblock.end)  # drop what a killed run wrote behind it
+    end = settled = _aligned(lists.superblock.end)
+    headers: dict[str, int] = {}
+    for batch in journals.batches():
+        image = _scratch(end)
+        with undisturbed(), h5py.File(image, "r+") as file:
+            group = file.create_group("new")  # its own lists, of numbers, are used by nobody
+            made = [_Made.of(group, str(number), video) for number, video in enumerate(batch)]
+        end = _write(fd, image, made, end)
+        headers |= {item.video.id: item.header for item in made}
+        if end - settled > SYNCED_BYTES:
+            bring_out_of_memory(fd, settled, end)
+            settled = end
+    tail, flip = lists.added(headers, end)
+    write_at(fd, tail, end)
+    bring_to_disk(fd)
+    return flip
+
+
+def _add_by_hdf5(path: Path, waiting: Sequence[Waiting]) -> None:
+    """To a file that may be in pieces meanwhile. Raises OSError."""
+    with _opened(path) as fd, _Journals(waiting) as journals:
+        for batch in journals.batches():
+            image = Image(os.fstat(fd).st_size, fd)
+            with undisturbed(), h5py.File(image, "r+") as file:
+                for video in batch:
+                    if video.id in file:
+                        del file[video.id]
+                made = [_Made.of(file, video.id, video) for video in batch]
+            os.ftruncate(fd, _write(fd, image, made, 0))
+
+
+def _scratch(end: int) -> Image:
+    """A file without members, in memory, that claims to end at ``end``: HDF5 puts what it makes behind that."""
+    with io.BytesIO() as memory:
+        h5py.File(memory, "w", libver=LIBVER).close()
+        beginning = bytearray(memory.getvalue())
+    struct.pack_into("<Q", beginning, FLIP_OFFSET, end)
+    image = Image(end)
+    image.write(beginning)
+    return image
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A video of which HDF5 has made all but the data.
+
+    header: where its object header is. places: where the data of arrays belong.
+    """
+
+    video: _Stored
+    header: int
+    places: Mapping[str, int]
+
+    @classmethod
+    def of(cls, parent: h5py.Group, name: str, video: _Stored) -> "_Made":
+        group, places = parent.create_group(name), {}
+        laid_out = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        laid_out.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        laid_out.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        laid_out.set_obj_track_times(False)
+        for array, dtype, shape in video.arrays():
+            kind, space = h5py.h5t.py_create(dtype), h5py.h5s.create_simple(shape)
+            place = h5py.h5d.create(group.id, array.encode(), kind, space, laid_out).get_offset()
+            if place is not None:  # there are no bytes in no rows
+                places[array] = place
+        group.attrs.update(video.attributes)
+        return cls(video, h5py.h5o.get_info(group.id).addr, places)
+
+
+def _write(fd: int, image: Image, made: Sequence[_Made], first: int) -> int:
+    """Write what HDF5 made at ``first`` and behind it, then the videos' data; return where the file ends."""
+    image.put(fd, first)
+    for item in made:
+        for name, place in item.places.items():
+            for data in item.video.data(name):
+                write_at(fd, data, place)
+                place += len(data)
+    return _aligned(image.size)
+
+
+def _aligned(end: int) -> int:
+    return -(-end // 8) * 8
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    fd = os.open(path, os.O_RDWR)
+    try:
+        yield fd
+    finally:
+        os.close(fd)

@@ -1,0 +1,59 @@
+"""One video on its way to the journal."""
+
+from dataclasses import asdict
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p3dfeat.store.layout import VIDEO_MARK
+from p3dfeat.types import Features, Video, VideoInfo
+
+POOLED: Final = "pool5"  # the layer whose mean over clips is a video's descriptor
+
+
+class Rows:
+    """Rows in memory, and the offsets of the records that hold those before them.
+
+    written: offsets in the run's journal.
+    """
+
+    def __init__(self) -> None:
+        self.written: list[int] = []
+        self.waiting_bytes = 0
+        self.padded_frames = 0
+        self._waiting: list[Features] = []
+        self._sum: NDArray[np.float64] | None = None
+        self._count = 0
+
+    def add(self, features: Features) -> None:
+        self._waiting.append(features)
+        self.waiting_bytes += sum(rows.nbytes for rows in features.layers.values())
+        self.padded_frames += features.padded_frames
+        self._count += len(features)
+        if POOLED in features.layers:
+            total = features.layers[POOLED].sum(axis=0, dtype=np.float64)
+            self._sum = total if self._sum is None else self._sum + total
+
+    def take(self) -> dict[str, NDArray[Any]]:
+        """The rows in memory, {layer: (N, ...)} and "seconds" (N, 2), which are then no longer there."""
+        if not self._waiting:
+            return {}
+        arrays: dict[str, NDArray[Any]] = {
+            name: np.concatenate([features.layers[name] for features in self._waiting])
+            for name in self._waiting[0].layers
+        }
+        arrays["seconds"] = np.concatenate([features.seconds for features in self._waiting])
+        self._waiting.clear()
+        self.waiting_bytes = 0
+        return arrays
+
+    def pooled(self) -> dict[str, NDArray[np.float32]]:
+        return {} if self._sum is None else {"pooled": (self._sum / self._count).astype(np.float32)}
+
+
+def attributes_of(video: Video, info: VideoInfo, rows: Rows) -> dict[str, Any]:
+    """What is stored of a video beside its arrays."""
+    about = asdict(info) | {"padded_frames": rows.padded_frames, VIDEO_MARK: video.source}
+    segment = {"segment_start_seconds": video.start_seconds, "segment_end_seconds": video.end_seconds}
+    return about | {name: value for name, value in segment.items() if value is not None}
