@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from p3dfeat.cli import options
-from p3dfeat.cli.output import out
+from p3dfeat.cli.output import one_line, out
 from p3dfeat.config import DEFAULT_MODEL
 from p3dfeat.errors import NothingReadError, UsageError
 
@@ -123,15 +123,15 @@ def _print(result: "Classification", *, timeline: bool, json: bool, several: boo
     from rich.text import Text
 
     if several:
-        out.show(Text(("" if first else "\n") + result.source, style="bold"))
+        out.show(Text(("" if first else "\n") + one_line(result.source), style="bold"))
     table = Table("label", "probability", "", box=None, pad_edge=False)
     for prediction in result.predictions:
         bar = "█" * round(30 * prediction.probability)
-        table.add_row(prediction.label, f"{prediction.probability:.3f}", Text(bar, style="cyan"))
+        table.add_row(one_line(prediction.label), f"{prediction.probability:.3f}", Text(bar, style="cyan"))
     out.show(table)
     if timeline:
         spans = Table("from", "to", "label", "probability", box=None, pad_edge=False)
         for span in result.timeline:
             times = f"{span.start_seconds:.2f} s", f"{span.end_seconds:.2f} s"
-            spans.add_row(*times, span.label, f"{span.probability:.3f}")
+            spans.add_row(*times, one_line(span.label), f"{span.probability:.3f}")
         out.show("", spans)

@@ -6,7 +6,7 @@ import typer
 
 from p3dfeat.cli import options
 from p3dfeat.cli.interrupts import interrupts
-from p3dfeat.cli.output import out
+from p3dfeat.cli.output import one_line, out
 from p3dfeat.config import DEFAULT_MODEL
 from p3dfeat.errors import NothingReadError, UsageError
 
@@ -136,8 +136,8 @@ def _print_plan(plan: "ExtractPlan", json: bool) -> None:
         table = Table("id", "duration", "frames", "size", "clips", box=None, pad_edge=False)
         for video in plan.videos:
             info = video.info
-            size = f"{info.width}x{info.height}"
-            table.add_row(video.id, f"{info.duration_seconds:.2f} s", str(info.num_frames), size, str(video.clips))
+            about = f"{info.duration_seconds:.2f} s", str(info.num_frames), f"{info.width}x{info.height}"
+            table.add_row(one_line(video.id), *about, str(video.clips))
         out.show(table)
         text = f"{len(plan.videos)} videos, {plan.clips} clips, about {plan.size_bytes / 1e6:.2f} MB"
         out.data(f"{text}; {plan.skipped} stored already" if plan.skipped else text)

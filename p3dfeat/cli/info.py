@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from p3dfeat.cli import options
-from p3dfeat.cli.output import out
+from p3dfeat.cli.output import one_line, out
 
 if TYPE_CHECKING:
     from p3dfeat.store import FeatureFile, VideoFeatures
@@ -42,18 +42,19 @@ def _print_tables(features: "FeatureFile", shown: int | None) -> None:
     from p3dfeat.store import Ledger
 
     made = Table(box=None, show_header=False, pad_edge=False)
-    made.add_row("file", f"{features.path}, {features.path.stat().st_size / 1e6:.2f} MB, {len(features)} videos")
+    size = f"{features.path.stat().st_size / 1e6:.2f} MB"
+    made.add_row("file", f"{one_line(str(features.path))}, {size}, {len(features)} videos")
     for name, value in features.settings.items():
         if name not in ("format", "format_version") and value != "":
-            made.add_row(name.replace("_", " "), _brief(value))
+            made.add_row(one_line(name.replace("_", " ")), one_line(_brief(value)))
     ledger = Ledger(features.path)
     if len(ledger):
-        made.add_row("failed", f"{len(ledger)} videos, reasons in {ledger.path}")
+        made.add_row("failed", f"{len(ledger)} videos, reasons in {one_line(str(ledger.path))}")
     videos = Table("id", "duration", "frames", "size", "arrays", "padded", box=None, pad_edge=False)
     for number, (id, video) in enumerate(features.items()):
         if number == shown:
             break
-        videos.add_row(id, *_row(video))
+        videos.add_row(*map(one_line, (id, *_row(video))))
     out.show(made, "", videos)
     if shown is not None and len(features) > shown:
         out.data(f"... and {len(features) - shown} more; --all lists them")

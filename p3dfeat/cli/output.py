@@ -53,11 +53,11 @@ class Output:
     def say(self, text: str) -> None:
         """A remark, on stderr."""
         if not self.quiet and sys.stderr is not None:
-            self._write(sys.stderr, _one_line(text))
+            self._write(sys.stderr, one_line(text))
 
     def error(self, text: str) -> None:
         if sys.stderr is not None:
-            self._write(sys.stderr, f"p3dfeat: {_one_line(text)}")
+            self._write(sys.stderr, f"p3dfeat: {one_line(text)}")
 
     @staticmethod
     def console(stream: TextIO) -> "Console":
@@ -79,7 +79,7 @@ class Output:
             raise OutputError(f"{stream.name}: cannot be written ({error.strerror})") from None
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Names may hold line ends and the codes that steer terminals; they are shown, not obeyed."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 

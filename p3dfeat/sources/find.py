@@ -100,12 +100,18 @@ def _walk(folder: str, *, above: frozenset[str], name: str = "") -> Iterator[Fou
     for entry in entries:
         if os.path.isdir(entry.path):
             yield from _walk(entry.path, above=above | {real}, name=f"{name}{entry.name}/")
-        elif os.path.splitext(entry.name)[1].lower() not in EXTENSIONS:
+        elif not _is_named_video(entry.name):
             continue
         elif not os.path.isfile(entry.path):
             yield _failure(entry.path, "not a file: a broken link, a pipe or a device")
         else:
             yield Found(entry.path, printable(entry.path), name + entry.name)
+
+
+def _is_named_video(name: str) -> bool:
+    """By its extension; a name of dots before it is a name, as in "...mp4"."""
+    stem, _, extension = name.rpartition(".")
+    return stem != "" and f".{extension.lower()}" in EXTENSIONS
 
 
 def _matching(pattern: str) -> Iterator[Found | Failure]:

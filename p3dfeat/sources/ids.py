@@ -2,9 +2,11 @@
 
 An id is a path without its extension: below the folder or the fixed part of the glob it was found by, as written in a
 list (less ".." and the root), the name alone for a file, host and path of a web address. Where two share an id, both
-keep their extension; where that is not enough, both get as many of their parent folders as tell them apart.
+keep their extension; where that is not enough, both get as many of their parent folders as tell them apart; where
+nothing does, a hash of what they are called.
 """
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -41,22 +43,32 @@ class Found:
 
 def name_videos(found: Sequence[Found]) -> tuple[list[Video], list[Failure]]:
     """A Video for each file, with an id of its own; a Failure where ids given by the user clash."""
-    ids = [_shortest(item) for item in found]
-    for lengthened in (_with_extension, *(_with_parents(count) for count in range(1, DEEPEST))):
-        clashing = _clashes(ids)
-        if not clashing:
-            break
-        ids = [lengthened(item) if id in clashing else id for item, id in zip(found, ids, strict=True)]
+    ids = _told_apart(found)
     videos, failures = [], []
-    clashing, seen = _clashes(ids), set[str]()
+    clashing, counts, seen = _clashes(ids), Counter(ids), set[str]()
     for item, id in zip(found, ids, strict=True):
-        if id in clashing and (id in seen or ids.count(id) == 1):
+        if id in clashing and (id in seen or counts[id] == 1):
             reason = "is given twice" if id in seen else "is a folder of other videos' ids"
             failures.append(Failure(id, item.source, VideoError(f"id {id!r} {reason}; choose another")))
         else:
             videos.append(Video(id, item.path, item.source, item.start_seconds, item.end_seconds))
         seen.add(id)
     return videos, failures
+
+
+def _told_apart(found: Sequence[Found]) -> list[str]:
+    """An id for each, longer than its shortest one where that clashes."""
+    ids = [_shortest(item) for item in found]
+    for lengthened in (_with_extension, *(_with_parents(count) for count in range(1, DEEPEST))):
+        clashing = _clashes(ids)
+        if not clashing:
+            return ids
+        before = ids
+        ids = [lengthened(item) if id in clashing else id for item, id in zip(found, ids, strict=True)]
+        if ids == before and lengthened is not _with_extension:  # there are no more parents
+            break
+    clashing = _clashes(ids)
+    return [_with_mark(item) if id in clashing else id for item, id in zip(found, ids, strict=True)]
 
 
 def printable(text: str) -> str:
@@ -90,6 +102,11 @@ def _with_parents(count: int) -> Callable[[Found], str]:
         return _id(item, "/".join(parts[-kept:]))
 
     return lengthened
+
+
+def _with_mark(item: Found) -> str:
+    """Where names are the same as text, and not as bytes; or the same address, by http and by https."""
+    return _id(item, f"{item.name}~{hashlib.sha256(os.fsencode(item.place)).hexdigest()[:8]}")
 
 
 def _id(item: Found, name: str) -> str:

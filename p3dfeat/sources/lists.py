@@ -54,7 +54,8 @@ def segments_of(content: bytes, file: Path) -> Iterator[Found | Failure]:
     rows.fieldnames = columns
     for row in _without_errors(rows, file):
         try:
-            yield _segment({name: (row.get(name) or "").strip() for name in (*COLUMNS, "id")}, file.parent)
+            cells = {name: row.get(name) or "" for name in (*COLUMNS, "id")}
+            yield _segment({name: cell.strip() for name, cell in cells.items()}, file.parent, as_is=cells["path"])
         except VideoError as error:
             place = f"{file}, line {rows.line_num}"
             yield Failure(place, place, error)
@@ -67,7 +68,8 @@ def _without_errors(rows: "csv.DictReader[str]", file: Path) -> Iterator[dict[st
         raise UsageError(f"{file}, line {rows.line_num}: {error}") from None
 
 
-def _segment(row: dict[str, str], base: Path) -> Found:
+def _segment(row: dict[str, str], base: Path, *, as_is: str) -> Found:
+    """as_is: the path with the blanks around it, which may be part of it."""
     if not row["path"]:
         raise VideoError("no path")
     start, end = _seconds(row, "start_seconds"), _seconds(row, "end_seconds")
@@ -78,10 +80,11 @@ def _segment(row: dict[str, str], base: Path) -> Found:
     given = printable(row["id"]) or None
     if is_address(row["path"]):
         return found_at(row["path"], start, end, given)
-    path = _beside(row["path"], base)
+    written = as_is if _beside(as_is, base) else row["path"]
+    path = _beside(written, base)
     if path is None:
-        raise VideoError(f"no such file: {printable(row['path'])}")
-    return Found(path, printable(row["path"]), _as_written(row["path"]), start, end, given)
+        raise VideoError(f"no such file: {printable(written)}")
+    return Found(path, printable(written), _as_written(written), start, end, given)
 
 
 def _seconds(row: dict[str, str], name: str) -> float | None:
