@@ -15,15 +15,24 @@ REFUSED: Final = "refused in one line"
 SAME: Final = "read, the same to the bit"
 OTHER_PIXELS: Final = "read, other pixels in frames of a coding without checksums"
 OTHER_CLOCK: Final = "read, all times scaled or moved alike: the clock is written down once"
-SHORTER: Final = "read, frames missing where the container does not say how many there are"
+OTHER_TIMES: Final = "read, some frames moved in time: each time is written down once"
+LATER: Final = "read, but for the beginning, as a recording that was cut before a keyframe"
+UNCOUNTED: Final = "read, other frames in a format that neither counts nor lists them"
 UNEXPLAINED: Final = "read as whole, UNEXPLAINED"
 BUG: Final = "BUG: an error that is no VideoError"
 CRASHED: Final = "reader process crashed"
 HUNG: Final = "HUNG"
-VERDICTS: Final = (REFUSED, SAME, OTHER_PIXELS, OTHER_CLOCK, SHORTER, CRASHED, UNEXPLAINED, BUG, HUNG)
+EXPLAINED: Final = (OTHER_PIXELS, OTHER_CLOCK, OTHER_TIMES, LATER, UNCOUNTED)
+VERDICTS: Final = (REFUSED, SAME, *EXPLAINED, CRASHED, UNEXPLAINED, BUG, HUNG)
 FAULTS: Final = (UNEXPLAINED, BUG, HUNG)
 
-CHECKSUMMED: Final = frozenset({"ffv1", "png", "apng"})
+CHECKSUMMED: Final = frozenset({"ffv1", "png", "apng"})  # codings
+# Containers, or bare streams, that neither count frames nor say how long they last.
+NOT_COUNTING: Final = frozenset(
+    {"mpegts", "mpeg", "vob", "gif", "yuv4mpegpipe", "h264", "hevc", "m4v", "mpeg2video", "mjpeg", "obu"}
+)
+# In which each frame's time stands beside it, and nowhere else.
+TIMED_ONCE: Final = frozenset({"matroska", "webm", "flv", "asf", "nut", "ogg", "ivf", "mpegts", "mpeg", "vob", "gif"})
 CLOSE_SECONDS: Final = 1e-6
 
 
@@ -34,11 +43,19 @@ def verdict(outcome: Outcome, whole: Outcome, seed: Seed) -> str:
         return plain[outcome.kind]
     if outcome.frames == whole.frames:
         return SAME
+    if seed.codec in CHECKSUMMED and not _same_pixels(outcome, whole):
+        return UNEXPLAINED
     if len(outcome.frames) == len(whole.frames):
         if _same_times(outcome, whole):
-            return UNEXPLAINED if seed.codec in CHECKSUMMED else OTHER_PIXELS
-        if _same_pixels(outcome, whole) and _another_clock(outcome, whole):
+            return OTHER_PIXELS
+        if _another_clock(outcome, whole):
             return OTHER_CLOCK
+        if seed.container in TIMED_ONCE:
+            return OTHER_TIMES
+    if seed.container in NOT_COUNTING:
+        return UNCOUNTED
+    if _is_end_of(outcome, whole):
+        return LATER
     return UNEXPLAINED
 
 
@@ -65,6 +82,16 @@ def _same_times(outcome: Outcome, whole: Outcome) -> bool:
 
 def _same_pixels(outcome: Outcome, whole: Outcome) -> bool:
     return [sum for _, _, sum in outcome.frames] == [sum for _, _, sum in whole.frames]
+
+
+def _is_end_of(outcome: Outcome, whole: Outcome) -> bool:
+    """Whether the frames are the last ones of the whole file: by their times, or, all moved alike, by their pixels."""
+    ours, theirs = outcome.frames, whole.frames[-len(outcome.frames) :]
+    if len(ours) != len(theirs):
+        return False
+    moved = np.array([a[0] - b[0] for a, b in zip(ours, theirs, strict=True)])
+    alike = sum(a[2] == b[2] for a, b in zip(ours, theirs, strict=True))
+    return bool((abs(moved) < CLOSE_SECONDS).all() or (np.ptp(moved) < CLOSE_SECONDS and 2 * alike > len(ours)))
 
 
 def _another_clock(outcome: Outcome, whole: Outcome) -> bool:

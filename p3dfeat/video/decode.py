@@ -142,16 +142,18 @@ class FrameReader:
         """All frames from here on, less those that are neither wanted nor needed to decode others."""
         context = self._stream.codec_context
         packets = self._container.demux(self._stream)
-        begun_at: int | None = None  # when the keyframe is shown with which decoding begins here
+        begun = not self._index.has_keyframes
+        shown_from: int | None = None  # when the keyframe is shown with which decoding begins here
         while True:
             with self._complaints.listening():
                 packet = next(packets, None)
             if packet is None:
                 return
             tick()
-            if begun_at is None and packet.is_keyframe:
-                begun_at = packet.pts
-            if self._is_undecodable(packet, begun_at):
+            if packet.is_keyframe:
+                begun, shown_from = True, None if begun else packet.pts
+            # What comes or is shown before may refer to what was not read: decoders would complain as if of damage.
+            if packet.size and (not begun or _is_shown_before(packet, shown_from)):
                 continue
             if self._leaves_out:
                 context.skip_frame = "NONREF" if self._is_unwanted(packet.pts) else "DEFAULT"
@@ -164,17 +166,6 @@ class FrameReader:
         """Raise VideoError where the decoder said that it hides damage."""
         if damage := self._complaints.damage(self._voices):
             raise VideoError(f"damaged: frame {self._next} at {self._seconds(self._next)}, or near it ({damage})")
-
-    def _is_undecodable(self, packet: "Packet[VideoStream]", begun_at: int | None) -> bool:
-        """Whether it comes or is shown before the keyframe with which decoding begins.
-
-        It may refer to what was not read. Decoders would not show it either, but complain of it as of damage.
-        """
-        if self._index.timestamps is None or not self._index.has_keyframes:
-            return False
-        if begun_at is None:
-            return not packet.is_keyframe
-        return packet.pts is not None and packet.pts < begun_at and not packet.is_discard
 
     def _is_unwanted(self, timestamp: int | None) -> bool:
         assert self._index.timestamps is not None
@@ -202,3 +193,8 @@ class FrameReader:
 
     def _seconds(self, number: int) -> str:
         return f"{self._index.seconds[min(number, len(self._index) - 1)]:.2f} s"
+
+
+def _is_shown_before(packet: "Packet[VideoStream]", timestamp: int | None) -> bool:
+    """Whether players would show it, but for the lack of what it refers to."""
+    return timestamp is not None and packet.pts is not None and packet.pts < timestamp and not packet.is_discard

@@ -19,8 +19,9 @@ from p3dfeat.errors import VideoError
 from p3dfeat.fingerprint import fingerprint, modified
 from p3dfeat.types import Int64Array, SecondsArray, VideoInfo
 from p3dfeat.video.complaints import Complaints
+from p3dfeat.video.completeness import check_whole
+from p3dfeat.video.delivered import Delivered, check_delivered
 from p3dfeat.video.limits import tick
-from p3dfeat.video.truncation import check_whole
 from p3dfeat.video.trust import MAX_PIXELS, open_container, reason
 
 # Containers that store no presentation times; what FFmpeg makes up for B-frames there is out of order.
@@ -101,7 +102,7 @@ def index_video(path: str) -> VideoIndex:
     """List the frames of a video by reading its packets once. Raises VideoError."""
     complaints = Complaints()
     with closing(complaints), complaints.listening(), open_video(path) as (container, stream):
-        check_whole(path)
+        check_whole(path, container.format.name)
         try:
             index = _index(container, stream, path)
         except (av.FFmpegError, OSError, IndexError) as error:  # IndexError: of a stream that FFmpeg found late
@@ -130,7 +131,7 @@ class _Packets:
         kept = place >= first
         if self.presented[first] != NO_TIME:
             kept &= (self.presented >= self.presented[first]) | (self.presented == NO_TIME)
-        if self.run_back and len(keys) > 1:  # what is shown "before" may be another recording, joined on
+        if len(keys) > 1:  # from there on, what is shown "before" is another recording, joined on, or damage
             kept |= place >= keys[1]
         presented, decoded, durations = self.presented[kept], self.decoded[kept], self.durations[kept]
         return _Packets(presented, decoded, durations, self.keys[kept], self.shown[kept])
@@ -142,7 +143,8 @@ class _Packets:
         return bool(np.any(np.diff(known) < 0))
 
 
-def _read_packets(container: InputContainer, stream: VideoStream, *, most_bytes: int) -> _Packets:
+def _read_packets(container: InputContainer, stream: VideoStream, *, most_bytes: int) -> tuple[_Packets, int]:
+    """The packets, and how many bytes they hold."""
     read_bytes = 0
     presented, decoded, durations = array("q"), array("q"), array("q")  # 26 bytes a frame, however long the video
     keys, shown = bytearray(), bytearray()
@@ -163,17 +165,19 @@ def _read_packets(container: InputContainer, stream: VideoStream, *, most_bytes:
             shown.append(not packet.is_discard)
     except av.FFmpegError as error:
         raise VideoError(f"unreadable after {len(keys)} frames ({reason(error)})") from None
-    return _Packets(
+    packets = _Packets(
         np.array(presented, np.int64),
         np.array(decoded, np.int64),
         np.array(durations, np.int64),
         np.array(keys, np.bool_),
         np.array(shown, np.bool_),
     )
+    return packets, read_bytes
 
 
 def _index(container: InputContainer, stream: VideoStream, path: str) -> VideoIndex:
-    packets = _read_packets(container, stream, most_bytes=MOST_READ * os.path.getsize(path))
+    packets, size_bytes = _read_packets(container, stream, most_bytes=MOST_READ * os.path.getsize(path))
+    whole = packets
     num_packets = len(packets.keys)
     if num_packets:
         packets = packets.decodable()
@@ -196,40 +200,11 @@ def _index(container: InputContainer, stream: VideoStream, path: str) -> VideoIn
     typical = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
     usual = typical or float(packets.durations[-1]) * tick or 1 / float(stream.average_rate or 25)
     end = float(seconds[-1]) + (last_ticks * tick or usual)
-    last_decoded = int(packets.decoded[-1])
-    _check_end(container, stream, num_packets=num_packets, last_decoded=last_decoded, end_seconds=end)
+    timeless = int(((packets.presented == NO_TIME) & (packets.decoded == NO_TIME)).sum())
+    found = Delivered(num_packets, size_bytes, int(packets.decoded[-1]), end, usual, timeless, bool(whole.keys[0]))
+    check_delivered(path, container, stream, found)
     info = _info(stream, path, num_frames=len(seconds), duration=end - float(seconds[0]))
     return VideoIndex(seconds, end, timestamps, keyframes, tick, info, bool(packets.keys.any()))
-
-
-def _check_end(
-    container: InputContainer, stream: VideoStream, *, num_packets: int, last_decoded: int, end_seconds: float
-) -> None:
-    """Raise VideoError where the packets stop well before the header says: FFmpeg takes damage for the end."""
-    kind, listed = container.format.name, stream.frames
-    # MP4's index, less what an edit list cuts away, is read before its packets are.
-    if "mp4" in kind and num_packets < len(stream.index_entries):
-        entries = len(stream.index_entries)
-        raise VideoError(f"damaged or cut off: its index lists {entries} frames, only {num_packets} can be read")
-    # AVI counts its dropped frames, which are no packets, in its time stamps.
-    if kind == "avi" and last_decoded + 1 < listed - max(2, listed // 100):
-        raise VideoError(f"damaged or cut off: its header lists {listed} frames, only {last_decoded + 1} can be found")
-    if "matroska" in kind and container.duration is not None:
-        announced = container.duration / 1_000_000
-        slack = max(0.5, 0.02 * announced)
-        if end_seconds < announced - slack and _last_end(container) < announced - slack:
-            raise VideoError(f"damaged or cut off: {announced:.1f} s by its header, only {end_seconds:.1f} s found")
-
-
-def _last_end(container: InputContainer) -> float:
-    """When the last packet of any stream ends, in seconds; sound may go on after the picture."""
-    container.seek(0)
-    end = 0.0
-    for packet in container.demux():
-        tick()
-        if packet.pts is not None:
-            end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-    return end
 
 
 def _presentation_times(container: str, packets: _Packets) -> Int64Array | None:

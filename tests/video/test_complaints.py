@@ -17,11 +17,13 @@ SPEC = InputSpec(channels="luma", resize=(96, 128))
 
 @pytest.fixture
 def damaged(tmp_path):
-    """300 frames of MPEG-4, with holes in three of them."""
-    path = numbered_video(tmp_path / "damaged.avi", 300, coding=CODINGS["mpeg4 in AVI"])
+    """300 frames of MPEG-4, with holes in some of them."""
+    path = numbered_video(tmp_path / "damaged.mp4", 300, coding=CODINGS["mpeg4 with B-frames"])
     data = bytearray(path.read_bytes())
-    for place in (0.4, 0.5, 0.6):
-        data[int(place * len(data)) : int(place * len(data)) + 60] = bytes(range(60))
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    for place, size in packets[90::7]:
+        data[place + size // 2 : place + size] = bytes(size - size // 2)
     path.write_bytes(data)
     return path
 

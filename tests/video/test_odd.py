@@ -472,7 +472,7 @@ BOMBS: dict[Callable[[Path], bytes], str] = {
     huge_jpeg_later: "damaged: frame 4",
     huge_y4m: "damaged beyond opening",
     endless_table: "no frames|cut off",
-    same_bytes_over_and_over: "damaged: lists the same bytes over and over",
+    same_bytes_over_and_over: "damaged: its frames last 51,200,000 ticks, by its header 1,536",
     edits_of_edits: "damaged: lists the same bytes over and over",
 }
 

@@ -1,0 +1,235 @@
+"""MP4 and its relatives: boxes that must fill the file, and tables of frames that must agree with each other."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p3dfeat.errors import VideoError
+from p3dfeat.types import Int64Array
+from p3dfeat.video.limits import tick
+
+MOST_BOXES: Final = 100_000  # below one other; a file of ten hours in fragments of a second has 72,000
+MOST_FRAMES: Final = 4_000_000  # of which tables are looked at: 18 hours at 60 a second
+LARGEST_TABLE: Final = 12 * MOST_FRAMES + 16  # bytes
+SLACK_FRAMES: Final = 3.0  # by which two durations of one track may differ, beside ...
+SLACK: Final = 0.005  # ... this part of it
+NOT_TOLD: Final = (0, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)  # durations that say nothing
+
+
+@dataclass(frozen=True)
+class Box:
+    """Kind, and the bytes from ``start`` to ``end`` that are in it."""
+
+    kind: bytes
+    start: int
+    end: int
+
+
+def check(file: BinaryIO, size: int) -> None:
+    """Raise VideoError where the file ends before its boxes do, or the tables of its video tracks disagree."""
+    top = list(_top_boxes(file, size))
+    if top and top[-1].end > size:
+        raise VideoError(f"cut off: {size:,} bytes of at least {top[-1].end:,} that its header announces")
+    _check_fragments(file, [box for box in top if box.kind == b"moof"])
+    media = [(box.start, box.end) for box in top if box.kind == b"mdat"]
+    for movie in (box for box in top if box.kind == b"moov"):
+        for track in _children(file, movie):
+            if track.kind == b"trak":
+                _Track(file, track).check(media)
+
+
+def _top_boxes(file: BinaryIO, size: int) -> Iterator[Box]:
+    """As far as there are any: bytes of another kind may trail. The last one may end beyond the file."""
+    place = 0
+    while place + 8 <= size:
+        tick()
+        file.seek(place)
+        length, kind = int.from_bytes(file.read(4), "big"), file.read(4)
+        header = 8
+        if not kind.isalnum():
+            return
+        if length == 1:
+            length, header = int.from_bytes(file.read(8), "big"), 16
+        if length == 0:
+            length = size - place
+        if length < header:
+            return
+        yield Box(kind, place + header, place + length)
+        place += length
+
+
+def _children(file: BinaryIO, parent: Box) -> Iterator[Box]:
+    """The boxes in a box, which must fill it but for a few bytes of zeros at its end."""
+    place = parent.start
+    for _ in range(MOST_BOXES):
+        if place + 8 > parent.end:
+            return
+        file.seek(place)
+        length, kind = int.from_bytes(file.read(4), "big"), file.read(4)
+        header = 8
+        if length == 1:
+            length, header = int.from_bytes(file.read(8), "big"), 16
+        if length == 0 or length < header or place + length > parent.end:
+            raise VideoError(f"damaged: its box {_name(parent.kind)} holds one of {length:,} bytes, which does not fit")
+        yield Box(kind, place + header, place + length)
+        place += length
+    raise VideoError(f"damaged: its box {_name(parent.kind)} holds more than {MOST_BOXES:,} others")
+
+
+def _check_fragments(file: BinaryIO, fragments: list[Box]) -> None:
+    """Fragments are numbered."""
+    last: int | None = None
+    for fragment in fragments:
+        tick()
+        file.seek(fragment.start)
+        header = file.read(16)
+        if header[4:8] != b"mfhd":
+            return
+        number = int.from_bytes(header[12:16], "big")
+        if last is not None and number != last + 1:
+            raise VideoError(f"damaged: its fragment {last + 1} is missing")
+        last = number
+
+
+class _Track:
+    """A track's tables."""
+
+    def __init__(self, file: BinaryIO, track: Box):
+        self._file = file
+        self._boxes: dict[bytes, Box] = {}
+        self._gather(track)
+
+    def _gather(self, parent: Box) -> None:
+        for box in _children(self._file, parent):
+            if box.kind in (b"mdia", b"minf", b"stbl", b"edts"):
+                self._gather(box)
+            else:
+                self._boxes.setdefault(box.kind, box)
+
+    def check(self, media: list[tuple[int, int]]) -> None:
+        """Raise VideoError where what is said of the frames does not fit together."""
+        if missing := [kind for kind in (b"mdhd", b"hdlr", b"stsd", b"stts") if kind not in self._boxes]:
+            raise VideoError(f"damaged: one of its tracks has no box {_name(missing[0])}")
+        if self._bytes(b"hdlr")[8:12] != b"vide" or b"stsz" not in self._boxes:
+            return
+        sizes = self._bytes(b"stsz")
+        each, count = (int.from_bytes(sizes[place : place + 4], "big") for place in (4, 8))
+        if not 0 < count <= MOST_FRAMES:  # none: of a file in fragments
+            return
+        frame_bytes = np.frombuffer(sizes, ">u4", offset=12)[:count].astype(np.int64) if not each else None
+        if frame_bytes is not None and len(frame_bytes) < count:
+            raise VideoError(f"damaged: its header lists {count:,} frames, but the sizes of {len(frame_bytes):,}")
+        spans = self._table(b"stts", 2)
+        self._same(count, int(spans[:, 0].sum()), "times")
+        if b"ctts" in self._boxes:
+            self._check_shown(count, spans)
+        if b"stss" in self._boxes:
+            keys = self._table(b"stss", 1)[:, 0]
+            if len(keys) and (keys[0] < 1 or keys[-1] > count or (np.diff(keys) <= 0).any()):
+                raise VideoError("damaged: its list of keyframes is out of order")
+        self._check_durations(count, int((spans[:, 0] * spans[:, 1]).sum()))
+        self._check_chunks(count, each, frame_bytes, media)
+
+    def _check_shown(self, count: int, spans: Int64Array) -> None:
+        """Frames are shown within the time that they last, in whatever order."""
+        offsets = self._table(b"ctts", 2)
+        self._same(count, int(offsets[:, 0].sum()), "times of showing")
+        durations = np.repeat(spans[:, 1], spans[:, 0])
+        decoded = np.cumsum(durations) - durations
+        shown = decoded + np.repeat(offsets[:, 1].astype(np.int32).astype(np.int64), offsets[:, 0])
+        total = int(durations.sum())
+        if int(shown.max() - shown.min()) > total + SLACK_FRAMES * total / count:
+            raise VideoError("damaged: by its header one of its frames is shown long after the others, or before")
+
+    def _same(self, count: int, found: int, what: str) -> None:
+        if found != count:
+            raise VideoError(f"damaged: its header lists {count:,} frames, but {what} of {found:,}")
+
+    def _check_durations(self, count: int, ticks: int) -> None:
+        """The frames' durations must add up to the track's, and the edits to what is shown of it."""
+        stated = self._duration(b"mdhd", 12)
+        if stated not in NOT_TOLD and abs(stated - ticks) > SLACK_FRAMES * ticks / count + SLACK * ticks:
+            raise VideoError(f"damaged: its frames last {ticks:,} ticks, by its header {stated:,}")
+        if b"elst" not in self._boxes or b"tkhd" not in self._boxes:
+            return
+        edits = self._bytes(b"elst")
+        wide = edits[:1] == b"\1"
+        entry = np.dtype([("length", ">u8"), ("start", ">i8"), ("rate", ">u4")]) if wide else _EDIT
+        number = int.from_bytes(edits[4:8], "big")
+        rows = np.frombuffer(edits[8 : 8 + len(edits[8:]) // entry.itemsize * entry.itemsize], entry)[:number]
+        if len(rows) < number:
+            raise VideoError(f"damaged: its header lists {number:,} edits, but holds {len(rows):,}")
+        shown, wanted = int(rows["length"].astype(np.float64).sum()), self._duration(b"tkhd", 16)
+        if wanted in NOT_TOLD or not shown:
+            return
+        slack = SLACK_FRAMES * wanted / count + SLACK * wanted
+        if abs(shown - wanted) > slack:
+            raise VideoError(f"damaged: its edits last {shown:,} ticks, by its header {wanted:,}")
+        if ticks and (rows["start"] >= ticks).any():
+            raise VideoError("damaged: its edits begin after its last frame")
+
+    def _duration(self, kind: bytes, place: int) -> int:
+        """What a header says, in ticks; place: of the duration's first byte but four, in its narrow form."""
+        header = self._bytes(kind)
+        if header[:1] == b"\1":  # two times before it are wide, and so is itself
+            return int.from_bytes(header[place + 12 : place + 20], "big")
+        return int.from_bytes(header[place + 4 : place + 8], "big")
+
+    def _check_chunks(
+        self, count: int, each: int, frame_bytes: Int64Array | None, media: list[tuple[int, int]]
+    ) -> None:
+        """Frames lie in chunks: all of them, inside the file's media, none over another."""
+        kind = b"co64" if b"co64" in self._boxes else b"stco"
+        places = self._table(kind, 1, wide=kind == b"co64")[:, 0]
+        runs = self._table(b"stsc", 3)
+        if not len(runs) or not len(places) or runs[0, 0] != 1 or (np.diff(runs[:, 0]) <= 0).any():
+            raise VideoError("damaged: its list of chunks is out of order")
+        spans = np.diff(np.append(runs[:, 0], len(places) + 1))
+        if (spans <= 0).any() or int((spans * runs[:, 1]).sum()) != count:
+            raise VideoError(f"damaged: its header lists {count:,} frames, but chunks for others")
+        in_chunk = np.repeat(runs[:, 1], spans)
+        if frame_bytes is None:
+            lengths = in_chunk * each
+        else:
+            ends = np.concatenate([[0], np.cumsum(frame_bytes)])
+            last = np.cumsum(in_chunk)
+            lengths = ends[last] - ends[last - in_chunk]
+        order = np.argsort(places, kind="stable")
+        first, last = places[order], (places + lengths)[order]
+        if (first[1:] < last[:-1]).any():
+            raise VideoError("damaged: two of its chunks of frames lie over each other")
+        if media and not _inside(first, last, media):
+            raise VideoError("damaged or cut off: not all of its frames are where its index says")
+
+    def _bytes(self, kind: bytes) -> bytes:
+        if kind not in self._boxes:
+            return b""
+        box = self._boxes[kind]
+        self._file.seek(box.start)
+        return self._file.read(min(box.end - box.start, LARGEST_TABLE))
+
+    def _table(self, kind: bytes, columns: int, *, wide: bool = False) -> Int64Array:
+        """(entries, columns) of a box that holds their number before them."""
+        data = self._bytes(kind)
+        number, width = int.from_bytes(data[4:8], "big"), (8 if wide else 4) * columns
+        if len(data) < 8 + number * width:
+            raise VideoError(f"damaged: its table {_name(kind)} lists {number:,} entries, but is shorter")
+        values = np.frombuffer(data, ">u8" if wide else ">u4", number * columns, offset=8)
+        return values.astype(np.int64).reshape(-1, columns)
+
+
+_EDIT: Final = np.dtype([("length", ">u4"), ("start", ">i4"), ("rate", ">u4")])
+
+
+def _inside(first: NDArray[np.int64], last: NDArray[np.int64], media: list[tuple[int, int]]) -> bool:
+    """Whether each stretch, from its first byte to its last, lies in one of those of ``media``, which rise."""
+    starts, ends = np.array(media).T
+    place = np.searchsorted(starts, first, side="right") - 1
+    return bool((place >= 0).all() and (last <= ends[place]).all())
+
+
+def _name(kind: bytes) -> str:
+    return kind.decode("latin-1") if kind.isalnum() else kind.hex()
