@@ -109,15 +109,14 @@ def classify_videos(
         engine=engine,
         device=device,
         precision=precision,
+        batch_size=batch_size,
         short_run=len(videos) <= SHORT_RUN_VIDEOS,
         cache_folder=cache_folder_if_any(),
         weights_sha256=model.weights_sha256,
         calibration=calibration_for(precision, model, videos, on_calibration),
     )
     open_videos: dict[str, _Tally] = {}
-    events = pipeline.describe(
-        videos, engine=runner, spec=spec, sampling=sampling, batch_size=batch_size, decoders=decoders
-    )
+    events = pipeline.describe(videos, engine=runner, spec=spec, sampling=sampling, decoders=decoders)
     with closing(events):  # ends the decoders, however this ends
         for event in events:
             if isinstance(event, pipeline.Described):

@@ -93,9 +93,15 @@ def compare(
     for model in (a, b):
         model.check_sees_pictures()
         runner = make_engine(
-            model.net, model.card.input, layers=common, engine=engine, device=device, precision=precision
+            model.net,
+            model.card.input,
+            layers=common,
+            engine=engine,
+            device=device,
+            precision=precision,
+            batch_size=batch_size,
         )
-        sides.append(_described(model, runner, video, clips, batch_size))
+        sides.append(_described(model, runner, video, clips))
     tallies = {name: _Tally(name) for name in common}
     probabilities: tuple[list[FloatArray], list[FloatArray]] = ([], [])
     with closing(sides[0]), closing(sides[1]):
@@ -125,9 +131,7 @@ def _landmarks(model: Model) -> list[str]:
     return ["pool1", *last, "pool5", "logits", "prob"]
 
 
-def _described(
-    model: Model, runner: Engine, path: str, clips: int, batch_size: int | None
-) -> Generator[Mapping[str, FloatArray], None, None]:
+def _described(model: Model, runner: Engine, path: str, clips: int) -> Generator[Mapping[str, FloatArray], None, None]:
     """{layer: (n, ...)} of the video's clips, a batch at a time."""
     video = Video(id="-", path=path, source=path)
     events = pipeline.describe(
@@ -135,7 +139,6 @@ def _described(
         engine=runner,
         spec=model.card.input,
         sampling=model.sampling(clips=clips),
-        batch_size=batch_size,
     )
     with closing(events):
         for event in events:

@@ -198,7 +198,6 @@ def _extract(
             engine=job.engine,
             spec=job.spec,
             sampling=job.sampling,
-            batch_size=settings.batch_size,
             decoders=decoders,
         )
         with closing(events):  # ends the decoders, however this ends
@@ -254,6 +253,7 @@ class Job:
             engine=settings.engine,
             device=settings.device,
             precision=settings.precision,
+            batch_size=settings.batch_size,
             cache_folder=cache_folder_if_any(),
             weights_sha256=loaded.weights_sha256,
             calibration=calibration,

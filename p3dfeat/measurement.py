@@ -106,13 +106,13 @@ def measure(
         engine=engine,
         device=device,
         precision=precision,
+        batch_size=batch_size,
         cache_folder=cache_folder_if_any(),
         weights_sha256=loaded.weights_sha256,
         calibration=calibration_for(precision, loaded, videos, on_calibration),
     )
-    batch_size = batch_size or runner.batch_size
     with Decoders() as decoders:
-        work = _Work(runner, spec, sampling, videos, batch_size, total, decoders)
+        work = _Work(runner, spec, sampling, videos, runner.batch_size, total, decoders)
         parts: dict[str, Callable[[], None]] = {"limit": work.multiply, "model": work.run_net}
         if videos:
             parts |= {"decode": work.decode, "both": work.do_both}
@@ -122,7 +122,7 @@ def measure(
         engine=runner.name,
         device=str(runner.device),
         precision=runner.precision,
-        batch_size=batch_size,
+        batch_size=runner.batch_size,
         rounds=rounds,
         gflop_a_clip=gflop_a_clip(loaded.card.architecture, spec.length, spec.size),
         limit_gflops=2e-9 * MATRIX**3 * PRODUCTS * len(work.matrices) / seconds["limit"],
@@ -203,7 +203,6 @@ class _Work:
             engine=self.engine,
             spec=self.spec,
             sampling=self.sampling,
-            batch_size=self.batch_size,
             decoders=self.decoders,
         )
         with closing(events):

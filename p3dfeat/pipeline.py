@@ -81,7 +81,6 @@ def describe(
     engine: Engine,
     spec: InputSpec,
     sampling: Sampling,
-    batch_size: int | None = None,
     decoders: Decoders | None = None,
 ) -> Generator[Event, None, None]:
     """Run ``engine`` over all clips of all videos; yield events in the order of ``videos``, whatever the timing.
@@ -89,11 +88,9 @@ def describe(
     decoders: what reads the videos; None: processes that are started here and end here.
     A video that cannot be read costs only itself. Memory is bounded by the settings, not by the videos.
     """
-    if batch_size is not None and batch_size < 1:
-        raise UsageError(f"batch size {batch_size}: must be at least 1")
     room: UInt8Array | None = None  # for the clips of a batch; an engine has read them when it has started
     group, started = _Group(), deque[_Group]()
-    size = batch_size or engine.batch_size
+    size = engine.batch_size
     with closing(decoded_ahead(videos, spec, sampling, decoders)) as decoded:
         for video, item in decoded:
             if isinstance(item, Clip):
@@ -104,7 +101,7 @@ def describe(
             if room is not None and group.num_clips == size:
                 started.append(group.start(engine, room))
                 group = _Group()
-                size = batch_size or min(engine.batch_size, size)  # smaller once memory has run out
+                size = min(engine.batch_size, size)  # smaller once memory has run out
             while len(started) >= engine.in_flight:
                 yield from started.popleft().events()
             if not started and not group.num_clips:

@@ -18,10 +18,8 @@ SAMPLING = Sampling(clips=3, length=2)
 class Recorder:
     """An engine that remembers its batches and returns each clip's first pixel."""
 
-    batch_size = 4
-
-    def __init__(self, in_flight=1):
-        self.sizes, self.in_flight = [], in_flight
+    def __init__(self, in_flight=1, batch_size=4):
+        self.sizes, self.in_flight, self.batch_size = [], in_flight, batch_size
         self.waiting = self.most_waiting = 0
 
     def start(self, batch: Batch):
@@ -156,7 +154,7 @@ def test_a_video_that_breaks_after_batches_with_its_clips_were_started(monkeypat
 def test_what_happens_before_any_clip_is_told_at_once(monkeypatch):
     videos = made(monkeypatch, {"v1": (0, VideoError("damaged")), "v2": (400, None, 0.01)})
     started = time.monotonic()
-    events = pipeline.describe(videos, engine=Recorder(), spec=SPEC, sampling=SAMPLING, batch_size=400)
+    events = pipeline.describe(videos, engine=Recorder(batch_size=400), spec=SPEC, sampling=SAMPLING)
     kinds = [type(next(events)).__name__ for _ in range(3)]
     events.close()
     assert kinds == ["Started", "Failed", "Started"]
@@ -177,7 +175,7 @@ def test_an_engine_whose_memory_runs_out_is_given_smaller_batches(monkeypatch):
 @pytest.mark.parametrize("size", [10**13, 10**17])
 def test_a_batch_that_no_memory_holds_is_refused_in_one_line(monkeypatch, size):
     with pytest.raises(UsageError, match=f"batch size {size}: its clips do not fit"):
-        run(made(monkeypatch, {"v1": (1, None)}), batch_size=size)
+        run(made(monkeypatch, {"v1": (1, None)}), Recorder(batch_size=size))
 
 
 def test_no_videos_no_events():
@@ -189,5 +187,5 @@ def test_real_decoding_and_batching_agree_with_one_video_at_a_time(tmp_path):
     together = rows(run(videos))
     alone = {}
     for video in videos:
-        alone |= rows(run([video], batch_size=1))
+        alone |= rows(run([video], Recorder(batch_size=1)))
     assert together == alone

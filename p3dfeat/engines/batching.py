@@ -3,13 +3,15 @@
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import torch
 
 from p3dfeat.engines.engine import Joined
 from p3dfeat.errors import UsageError
-from p3dfeat.types import Pending, UInt8Array
+from p3dfeat.types import FloatArray, Pending, UInt8Array
 
 Start = Callable[[UInt8Array], Pending]  # (N, T, C, H, W) -> its rows, to be waited for
 
@@ -34,30 +36,30 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 class Fitting:
-    """Starts batches whole or, once memory has run out, in parts of half as many clips, and so on.
+    """Starts batches in parts of always as many clips, or, once memory has run out, of half as many, and so on.
 
-    limit: more clips are never started together.
+    How many clips go through a net together decides in which order sums are made, and so the last bits of the rows.
+    In parts of one size a clip's rows are the same whatever clips come with it; the last part is filled up.
     make_room: called after memory has run out, when nothing refers any more to what was being computed.
     """
 
-    def __init__(
-        self, start: Start, *, device: str, limit: int | None = None, make_room: Callable[[], None] = lambda: None
-    ):
+    def __init__(self, start: Start, *, device: str, make_room: Callable[[], None] = lambda: None):
         self._start, self._device, self._make_room = start, device, make_room
-        self.limit = limit  # clips started together; None while all has fitted
+        self.limit: int | None = None  # clips started together; None while all has fitted
 
-    def start(self, frames: UInt8Array) -> Pending:
-        """Start (N, T, C, H, W) frames. Raises UsageError where a single clip does not fit."""
+    def start(self, frames: UInt8Array, size: int) -> Pending:
+        """Start (N, T, C, H, W) frames, ``size`` clips together. Raises UsageError where a single one does not fit."""
         parts: list[Pending] = []
         first = 0
         while first < len(frames):
-            part = frames[first : first + (self.limit or len(frames))]
-            pending = self._try(part)
+            together = min(size, self.limit or size)
+            part = frames[first : first + together]
+            pending = self._try(filled_up(part, together))
             if pending is not None:
-                parts.append(pending)
+                parts.append(pending if len(part) == together else First(pending, len(part)))
                 first += len(part)
-            elif len(part) > 1:
-                self.limit = (len(part) + 1) // 2
+            elif together > 1:
+                self.limit = (together + 1) // 2
                 self._make_room()
             else:
                 raise UsageError(f"device {self._device}: a single clip does not fit into its memory; try another one")
@@ -71,6 +73,28 @@ class Fitting:
             if is_out_of_memory(error):
                 return None
             raise
+
+
+def filled_up(frames: UInt8Array, size: int) -> UInt8Array:
+    """(N, ...) frames and, where they are fewer than ``size``, so many copies of the last clip."""
+    missing = size - len(frames)
+    return np.concatenate([frames, np.repeat(frames[-1:], missing, axis=0)]) if missing > 0 else frames
+
+
+@dataclass(frozen=True)
+class First:
+    """The rows of the first ``count`` clips of a batch; the others only filled it up."""
+
+    batch: Pending
+    count: int
+
+    def result(self) -> dict[str, FloatArray]:
+        return {name: rows[: self.count] for name, rows in self.batch.result().items()}
+
+
+def in_whole_parts(clips: int, size: int) -> int:
+    """The next multiple of ``size``: what is computed anyway may as well be clips."""
+    return -(-clips // size) * size
 
 
 def work_through(start: Start, frames: UInt8Array, count: int, *, in_flight: int) -> None:

@@ -32,6 +32,7 @@ def make_engine(
     engine: str = "auto",
     device: str = "auto",
     precision: str = "auto",
+    batch_size: int | None = None,
     short_run: bool = False,
     cache_folder: Path | None = None,
     weights_sha256: str = "",
@@ -42,19 +43,24 @@ def make_engine(
     "auto" is OpenVINO where it is installed, the device is a CPU and the precision fp32, and where a made clip gives
     what plain torch gives; otherwise torch. short_run: so few clips that a small net has run on them before OpenVINO
     is there, and no best batch size need be looked for.
+    batch_size: clips that are wanted at once; None for what suits the device. On a CPU how many go through the net
+    together does not depend on it, nor do the results.
     device: one, or several GPUs, as for ``pick_devices``; batches are dealt to them in turn.
     cache_folder, weights_sha256: where what is found out about these weights is kept; without both, nothing is.
     precision: "int8" is never taken unasked; it needs OpenVINO, a CPU, and a calibration.
     Raises UsageError for an engine, device, precision or layer that is not to be had.
     """
     _check_known(engine)
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"batch size {batch_size}: must be at least 1")
     if not layers:
         raise UsageError("layers: none given; pool5 is the usual one")
     if precision == "int8":
         check_runs_int8(engine, device)
         if calibration is None:
             raise UsageError("precision 'int8': is not calibrated here; extract, classify and bench can do it")
-        return OpenVINOEngine(net, spec, layers=layers, quantized=quantized(net, spec, layers, calibration))
+        graph = quantized(net, spec, layers, calibration)
+        return OpenVINOEngine(net, spec, layers=layers, quantized=graph, batch_size=batch_size)
     devices = pick_devices(device)
     on_cpu_in_full = all(found.type == "cpu" for found in devices) and precision in ("auto", "fp32")
     if engine == "openvino":
@@ -62,15 +68,16 @@ def make_engine(
             raise UsageError(
                 "engine 'openvino': computes in fp32 or int8 on the CPU; use --engine torch for other ways"
             )
-        return OpenVINOEngine(net, spec, layers=layers)
+        return OpenVINOEngine(net, spec, layers=layers, batch_size=batch_size)
     small = short_run and net.architecture.num_weights < SMALL
     if engine == "auto" and on_cpu_in_full and not small and openvino_installed():
-        fused = _trusted(net, spec, layers)
+        fused = _trusted(net, spec, layers, batch_size)
         if fused is not None:
             return fused
     kept = KeptSizes(cache_folder, weights_sha256) if cache_folder and weights_sha256 and not short_run else None
     engines = [
-        TorchEngine(net, spec, layers=layers, device=str(found), precision=precision, kept=kept) for found in devices
+        TorchEngine(net, spec, layers=layers, device=str(found), precision=precision, batch_size=batch_size, kept=kept)
+        for found in devices
     ]
     return engines[0] if len(engines) == 1 else SeveralEngines(engines)
 
@@ -89,10 +96,10 @@ def check_runs_int8(engine: str, device: str) -> None:
         raise UsageError(f"precision 'int8': runs on a CPU only, not on {device}; use --device cpu")
 
 
-def _trusted(net: P3D, spec: InputSpec, layers: tuple[str, ...]) -> OpenVINOEngine | None:
+def _trusted(net: P3D, spec: InputSpec, layers: tuple[str, ...], batch_size: int | None) -> OpenVINOEngine | None:
     """The fused engine, where it can be made here and gives what plain torch gives."""
     try:
-        fused = OpenVINOEngine(net, spec, layers=layers)
+        fused = OpenVINOEngine(net, spec, layers=layers, batch_size=batch_size)
         return fused if worst_error(fused, net, spec) <= TOLERANCE else None
     except (UsageError, RuntimeError):  # an installation that does not load, or a processor it does not know
         return None

@@ -103,8 +103,8 @@ class Captured:
 class Graphed:
     """``function``, captured when a shape comes twice in a row, and from then on replayed for that shape.
 
-    A batch of another size, such as a run's last, runs as it is: padding it would compute clips nobody wants, and a
-    graph of its own would be replayed never. Where capturing fails the shape is run as it is, too.
+    Batches come in one size, a run's last filled up, until memory runs out; one of another size runs as it is. Where
+    capturing fails the shape is run as it is, too.
     settle: waits until the device has nothing to do any more.
     """
 

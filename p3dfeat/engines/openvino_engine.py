@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from p3dfeat.config import InputSpec
+from p3dfeat.engines.batching import Fitting, in_whole_parts
 from p3dfeat.engines.engine import Done, Engine
 from p3dfeat.engines.folding import folded
 from p3dfeat.engines.normalize import LEAST_DEVIATION
@@ -15,9 +16,9 @@ from p3dfeat.engines.telemetry import no_telemetry
 from p3dfeat.errors import UsageError
 from p3dfeat.nets import P3D
 from p3dfeat.nets.p3d import Bottleneck, FlatBottleneck
-from p3dfeat.types import Batch, Calibrated, Pending
+from p3dfeat.types import Batch, Calibrated, Pending, UInt8Array
 
-BATCH_SIZE: Final = 4  # clips; more gain nothing on a CPU and make results wait
+BATCH_SIZE: Final = 4  # clips that always go together; more gain nothing on a CPU and make results wait
 GRAPH_VERSION: Final = 2  # raised whenever _Graph comes to compute something else: calibrations are of one graph
 
 
@@ -33,6 +34,7 @@ class OpenVINOEngine(Engine):
     """Runs a net on batches through OpenVINO; the layers it returns are fixed when it is made.
 
     quantized: the graph of ``net`` for ``layers`` in 8 bits, which is run in place of the one in full precision.
+    batch_size: clips that are wanted at once; they go through the net in fours all the same.
     Raises UsageError where OpenVINO is not installed or a layer is not in the net.
     """
 
@@ -45,6 +47,7 @@ class OpenVINOEngine(Engine):
         *,
         layers: tuple[str, ...] = ("pool5",),
         quantized: Quantized | None = None,
+        batch_size: int | None = None,
     ):
         net.architecture.check_layers(layers)
         openvino = load_openvino()
@@ -56,13 +59,18 @@ class OpenVINOEngine(Engine):
         # f32 is for what is not quantised; where the processor has bf16, the default would be that.
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
         self._request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+        self._fitting = Fitting(self._start, device="cpu")
+        self._size = in_whole_parts(batch_size or BATCH_SIZE, BATCH_SIZE)
 
     @property
     def batch_size(self) -> int:
-        return BATCH_SIZE
+        return self._size
 
     def start(self, batch: Batch) -> Pending:
-        found = self._request.infer([batch.planes], share_inputs=True)
+        return self._fitting.start(batch.planes, BATCH_SIZE)
+
+    def _start(self, planes: UInt8Array) -> Pending:
+        found = self._request.infer([planes], share_inputs=True)
         return Done({name: np.array(found[number]) for number, name in enumerate(self.layers)})
 
 

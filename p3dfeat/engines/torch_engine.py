@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from p3dfeat.config import InputSpec
-from p3dfeat.engines.batching import Fitting, best_batch_size, seconds_a_batch
+from p3dfeat.engines.batching import Fitting, best_batch_size, in_whole_parts, seconds_a_batch
 from p3dfeat.engines.cuda import CudaRunner
 from p3dfeat.engines.devices import device_name, pick_device
 from p3dfeat.engines.engine import Done, Engine
@@ -26,11 +26,13 @@ PRECISIONS: Final = {
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
 }
-BATCH_SIZES: Final = {"cpu": 4, "cuda": 32, "mps": 16}  # where none was looked for
+# Where none was looked for. On a CPU always as many: the products of layers such as prob take rows by fours, so that in
+# parts of three or seven clips even their order changes the last bits.
+BATCH_SIZES: Final = {"cpu": 4, "cuda": 32, "mps": 16}
 # On a CPU more clips at once are slower: P3D-199 takes 244 ms a clip in twos, 263 in fours and 280 in eights. Their
 # activations are then so large that the memory of each is mapped anew.
 LARGE: Final = 5_000_000  # weights
-LARGE_LIMIT: Final = 2  # clips
+LARGE_SIZE: Final = 2  # clips
 
 
 class TorchEngine(Engine):
@@ -38,6 +40,7 @@ class TorchEngine(Engine):
 
     precision: what convolutions compute in; their weights are kept in it. pool5 and what follows are computed in
     fp32, and all results are float32. "auto" is fp32: no lower precision is taken unasked.
+    batch_size: clips that go through the net together on a GPU; on a CPU only how many are wanted at once.
     kept: where the best batch size of a GPU is kept; it is looked for when first asked for, and only if this is given.
     Raises UsageError for a device or precision that is not to be had.
     """
@@ -53,6 +56,7 @@ class TorchEngine(Engine):
         layers: tuple[str, ...] = ("pool5",),
         device: str = "auto",
         precision: str = "auto",
+        batch_size: int | None = None,
         kept: KeptSizes | None = None,
     ):
         if not layers:
@@ -66,21 +70,31 @@ class TorchEngine(Engine):
         self._cuda = CudaRunner(self._on_cuda, self.device) if self.device.type == "cuda" else None
         if self._cuda is not None:
             self.in_flight = 2  # one is computed while the next is copied
-        limit = LARGE_LIMIT if self.device.type == "cpu" and net.architecture.num_weights >= LARGE else None
-        self._fitting = Fitting(self._start, device=str(self.device), limit=limit, make_room=self._make_room)
-        self._kept = kept if self.device.type != "cpu" else None
-        self._size = BATCH_SIZES[self.device.type] if self._kept is None else None
+        self._fitting = Fitting(self._start, device=str(self.device), make_room=self._make_room)
+        on_cpu, large = self.device.type == "cpu", net.architecture.num_weights >= LARGE
+        self._kept = None if on_cpu or batch_size is not None else kept
+        self._together: int | None = None  # clips that always go through the net together
+        if on_cpu:
+            self._together = LARGE_SIZE if large else BATCH_SIZES["cpu"]
+        elif self._kept is None:
+            self._together = batch_size or BATCH_SIZES[self.device.type]
+        self._wanted = batch_size
+
+    @property
+    def together(self) -> int:
+        """Clips that always go through the net together, as long as there is memory for them."""
+        if self._together is None:
+            self._together = self._found_size()
+        return self._together
 
     @property
     def batch_size(self) -> int:
         """A number of clips that keeps this device busy; less once memory has run out."""
-        if self._size is None:
-            self._size = self._found_size()
-        return min(self._size, self.limit or self._size)
+        return self.limit or in_whole_parts(self._wanted or self.together, self.together)
 
     @property
     def limit(self) -> int | None:
-        """Clips that are started together at most: fewer since memory has run out, two of a large net on a CPU."""
+        """Clips that are started together since memory has run out; None while it has not."""
         return self._fitting.limit
 
     @property
@@ -89,7 +103,7 @@ class TorchEngine(Engine):
         return None if self._cuda is None else self._cuda.capture_failure
 
     def start(self, batch: Batch) -> Pending:
-        return self._fitting.start(batch.planes)
+        return self._fitting.start(batch.planes, self.together)
 
     def _start(self, planes: UInt8Array) -> Pending:
         if self._cuda is not None:
@@ -105,6 +119,9 @@ class TorchEngine(Engine):
     def _forward(self, planes: Tensor) -> dict[str, Tensor]:
         """(N, T, C, H, W) uint8 on the device -> {layer: (N, ...) float32} on the device."""
         frames = planes.permute(0, 1, 3, 4, 2).contiguous()  # channels last from here on; bytes are quickest to move
+        # With one channel memory is in both orders, and PyTorch takes the one the strides were written down for: other
+        # kernels, a quarter slower, with other last bits.
+        frames = frames.flatten().view(frames.shape)
         x = normalize(frames, self._spec, self._constants).to(PRECISIONS[self.precision])
         return {name: value.float() for name, value in self._net(x, layers=self.layers).items()}
 

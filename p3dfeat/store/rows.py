@@ -32,8 +32,8 @@ class Rows:
         self.padded_frames += features.padded_frames
         self._count += len(features)
         if POOLED in features.layers:
-            total = features.layers[POOLED].sum(axis=0, dtype=np.float64)
-            self._sum = total if self._sum is None else self._sum + total
+            for row in features.layers[POOLED]:  # one by one: the sum must not depend on which rows came together
+                self._sum = row.astype(np.float64) if self._sum is None else self._sum + row
 
     def take(self) -> dict[str, NDArray[Any]]:
         """The rows in memory, {layer: (N, ...)} and "seconds" (N, 2), which are then no longer there."""

@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from p3dfeat.engines import TorchEngine, make_engine
-from p3dfeat.engines.batching import Fitting, best_batch_size, is_out_of_memory, seconds_a_batch, work_through
+from p3dfeat.engines.batching import (
+    Fitting,
+    best_batch_size,
+    filled_up,
+    is_out_of_memory,
+    seconds_a_batch,
+    work_through,
+)
 from p3dfeat.engines.engine import Done
 from p3dfeat.engines.kept_sizes import FILE, KeptSizes
 from p3dfeat.errors import UsageError
@@ -44,11 +51,11 @@ def clips(count):
 def test_a_batch_that_does_not_fit_goes_in_parts_and_the_next_ones_at_once(error):
     start = Small(3, error)
     fitting = Fitting(start, device="cuda:0")
-    assert fitting.start(clips(11)).result()["pool5"][:, 0].tolist() == list(range(11))
-    assert start.sizes == [11, 6, 3, 3, 3, 2]
+    assert fitting.start(clips(11), 11).result()["pool5"][:, 0].tolist() == list(range(11))
+    assert start.sizes == [11, 6, 3, 3, 3, 3]
     start.sizes.clear()
-    assert fitting.start(clips(7)).result()["pool5"][:, 0].tolist() == list(range(7))
-    assert start.sizes == [3, 3, 1]
+    assert fitting.start(clips(7), 11).result()["pool5"][:, 0].tolist() == list(range(7))
+    assert start.sizes == [3, 3, 3]
     assert fitting.limit == 3
 
 
@@ -56,7 +63,7 @@ def test_parts_that_had_fitted_are_not_run_again():
     """Memory may get short in the middle of a batch, and when it is short already."""
     start = Small(4)
     fitting = Fitting(start, device="cuda:0")
-    fitting.start(clips(8))
+    fitting.start(clips(8), 8)
     assert fitting.limit == 4
     start.sizes.clear()
 
@@ -66,7 +73,7 @@ def test_parts_that_had_fitted_are_not_run_again():
         return start(frames)
 
     fitting._start = shorter
-    assert fitting.start(clips(8)).result()["pool5"][:, 0].tolist() == list(range(8))
+    assert fitting.start(clips(8), 8).result()["pool5"][:, 0].tolist() == list(range(8))
     assert start.sizes == [4, 4, 2, 1, 1, 1, 1]
 
 
@@ -91,19 +98,19 @@ def test_room_is_made_each_time_and_nothing_holds_on_to_the_error():
         rooms.append([reference() is None for reference in alive])
 
     rooms = []
-    Fitting(start, device="cuda:0", make_room=make_room).start(clips(8))
+    Fitting(start, device="cuda:0", make_room=make_room).start(clips(8), 8)
     assert rooms == [[True], [True, True]]
 
 
 def test_a_clip_that_does_not_fit_is_told_in_one_line():
     with pytest.raises(UsageError, match="device cuda:0: a single clip does not fit into its memory"):
-        Fitting(Small(0), device="cuda:0").start(clips(4))
+        Fitting(Small(0), device="cuda:0").start(clips(4), 4)
 
 
 def test_other_errors_are_not_taken_for_want_of_memory():
     start = Small(1, RuntimeError("shapes do not match"))
     with pytest.raises(RuntimeError, match="shapes"):
-        Fitting(start, device="cpu").start(clips(4))
+        Fitting(start, device="cpu").start(clips(4), 4)
     assert start.sizes == [4]
     assert not is_out_of_memory(ValueError("out of memory"))
 
@@ -123,6 +130,31 @@ def test_an_engine_out_of_memory_gives_the_same_features_in_smaller_batches(monk
     assert engine.batch_size == 4
     assert np.allclose(engine.run(batch)["pool5"], expected, rtol=1e-4, atol=1e-5)
     assert engine.batch_size == 2
+    assert np.array_equal(engine.run(Batch(batch.frames[3:4]))["pool5"], engine.run(batch)["pool5"][3:4])
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(1, [4]), (4, [4]), (5, [4, 4]), (9, [4, 4, 4])])
+def test_parts_are_all_of_one_size_and_what_fills_the_last_one_is_thrown_away(count, sizes):
+    start = Small(100)
+    rows = Fitting(start, device="cpu").start(clips(count), 4).result()["pool5"]
+    assert start.sizes == sizes
+    assert rows[:, 0].tolist() == list(range(count))
+    filled = filled_up(clips(3), 5)
+    assert filled[:, 0, 0, 0, 0].tolist() == [0, 1, 2, 2, 2]
+    whole = clips(5)
+    assert filled_up(whole, 5) is whole  # nothing is copied where nothing is missing
+
+
+@pytest.mark.parametrize(("asked", "given"), [(1, 4), (4, 4), (6, 8), (32, 32)])
+def test_on_a_cpu_a_batch_size_is_a_number_of_whole_parts(asked, given):
+    for engine in ("torch", "openvino"):
+        assert make_engine(random_net(), SPEC, device="cpu", engine=engine, batch_size=asked).batch_size == given
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_batch_size_that_is_none_is_refused(size):
+    with pytest.raises(UsageError, match=f"batch size {size}: must be at least 1"):
+        make_engine(random_net(), SPEC, batch_size=size)
 
 
 def test_the_cpus_own_allocator_is_understood():
@@ -224,7 +256,7 @@ def test_a_gpu_engine_looks_for_its_size_once_and_a_later_run_not_at_all(monkeyp
 
     def engine():
         found = TorchEngine(random_net(), SPEC, device="cpu", precision="fp32")
-        found._kept, found._size = KeptSizes(tmp_path, "abc"), None
+        found._kept, found._together = KeptSizes(tmp_path, "abc"), None
         return found
 
     first = engine()

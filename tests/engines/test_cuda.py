@@ -19,6 +19,7 @@ from p3dfeat.engines.torch_engine import checked_precision, fp32_products_in, lo
 from p3dfeat.errors import UsageError
 from p3dfeat.types import Batch
 from tests.engines.test_engines import SPEC, batch_for, random_net
+from tests.engines.test_independence import check_rows_depend_on_their_clip_alone
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
@@ -213,13 +214,15 @@ def test_the_engine_on_a_gpu_queues_batches_and_gives_what_the_cpu_gives(gpu, mo
     """All of TorchEngine but the device itself."""
     net, batch = random_net(), batch_for(SPEC, 5)
     engine = TorchEngine(net, SPEC, layers=("res2a", "pool5"), device="cpu")
-    expected = engine.run(batch)
+    expected, graphs = engine.run(batch), Graphs()
     engine._cuda = CudaRunner(engine._on_cuda, engine.device)
+    engine._cuda._net = Graphed(engine._on_cuda, graphs.capture, graphs.settle)  # whose replays compute
     first, second = engine.start(Batch(batch.frames[:3])), engine.start(Batch(batch.frames[3:]))
     for name, rows in expected.items():
         found = np.concatenate([first.result()[name], second.result()[name]])
         assert found.flags.c_contiguous
         assert np.allclose(found, rows, rtol=1e-4, atol=1e-5)
+    assert (graphs.captured, graphs.replayed) == ([4], 1)  # both were filled up to the size that is usual
 
 
 def test_products_of_fp32_are_exact_unless_tf32_was_asked_for_and_settings_of_others_come_back():
@@ -277,6 +280,33 @@ def test_lower_precisions_on_a_gpu_are_near_and_really_lower(precision, least, m
     assert least < worst_error(TorchEngine(net, REAL, device="cuda", precision=precision), net, REAL) < most
 
 
+def test_a_gpus_last_batch_is_filled_up_and_replayed_like_the_others(gpu):
+    """On the CPU in a GPU's place; clips that are asked for together go together there."""
+    net, shapes = random_net(), []
+    engine = TorchEngine(net, SPEC, device="cpu")
+    engine._together = 6
+
+    def on_gpu(planes):
+        shapes.append(len(planes))
+        return engine._on_cuda(planes)
+
+    engine._cuda = CudaRunner(on_gpu, engine.device)
+    frames = batch_for(SPEC, 14).frames
+    pending = [engine.start(Batch(frames[first : first + 6])) for first in (0, 6, 12)]
+    assert [len(rows.result()["pool5"]) for rows in pending] == [6, 6, 2]
+    assert set(shapes) == {6}
+    assert gpu.log.count("capture") == 1
+    assert gpu.log.count("replay") == 2
+
+
+@needs_gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_on_a_gpu_a_clips_rows_do_not_depend_on_its_batch_to_the_bit(precision):
+    net = random_net(base_width=32)
+    engine = TorchEngine(net, REAL, layers=("pool5", "prob", "res5a"), device="cuda", precision=precision, batch_size=8)
+    check_rows_depend_on_their_clip_alone(engine, batch_for(REAL, 13).frames)
+
+
 @needs_gpu
 def test_many_batches_in_flight_on_a_gpu_keep_their_own_rows():
     """Graphs, a remainder and another size between them; each batch differs, so that a mix-up shows."""
@@ -298,8 +328,8 @@ def test_many_batches_in_flight_on_a_gpu_keep_their_own_rows():
 @needs_gpu
 def test_a_batch_that_no_gpu_holds_goes_in_parts():
     net, frames = random_net(), batch_for(SPEC, 12).frames
-    engine = TorchEngine(net, SPEC, device="cuda")
-    expected = engine.run(Batch(frames))["pool5"]
+    engine = TorchEngine(net, SPEC, device="cuda", batch_size=4800)
+    expected = TorchEngine(net, SPEC, device="cuda").run(Batch(frames))["pool5"]
     # 4800 clips take 1.5 GB as what the net is given alone; all there is from here on is 1 GB.
     torch.cuda.empty_cache()
     held = torch.cuda.memory_reserved()
