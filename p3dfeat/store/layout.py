@@ -79,7 +79,7 @@ def read_attributes(file: h5py.File, path: Path) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
@@ -116,6 +116,8 @@ def open_hdf5(path: Path, mode: str = "r") -> h5py.File:
         raise FeatureFileError(f"{path}: no such file") from None
     except PermissionError:
         raise FeatureFileError(f"{path}: not readable; check its permissions") from None
+    except BlockingIOError:
+        raise FeatureFileError(f"{path}: open for writing in another program; close it there first") from None
     except OSError:
         reason = "it is a folder" if path.is_dir() else "it is not HDF5, or is damaged"
         raise FeatureFileError(f"{path}: not a feature file; {reason}") from None

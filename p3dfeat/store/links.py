@@ -24,6 +24,7 @@ FLIP: Final = struct.Struct("<QQQQIIQQ")  # end of file, driver; root: name, hea
 HEADER: Final = struct.Struct("<BxHII4x")  # version, messages, links to it, bytes of its first block
 MESSAGE: Final = struct.Struct("<HHB3x")  # type, bytes, flags
 NIL, ATTRIBUTE, COMMENT, CONTINUED, SYMBOL_TABLE, MODIFIED = 0x00, 0x0C, 0x0D, 0x10, 0x11, 0x12
+MOST_BLOCKS: Final = 10_000  # of an object header; HDF5 makes a few, a damaged file may name one again and again
 KNOWN: Final = frozenset({NIL, ATTRIBUTE, COMMENT, CONTINUED, SYMBOL_TABLE, MODIFIED})
 HEAP: Final = struct.Struct("<4sB3xQQQ")  # signature, version, bytes of names, free list, where the names are
 NO_FREE_LIST: Final = 1
@@ -186,7 +187,10 @@ class Lists:
 
     def _group(self, header: int) -> _Group:
         if header not in self._groups:
-            self._groups[header] = self._read_group(header)
+            try:
+                self._groups[header] = self._read_group(header)
+            except (ValueError, struct.error) as error:
+                raise OtherShapeError(f"damaged ({error})") from None
         return self._groups[header]
 
     def _read_group(self, header: int) -> _Group:
@@ -209,7 +213,7 @@ class Lists:
                 type, length, flags = MESSAGE.unpack_from(block, at)
                 data = block[at + MESSAGE.size : at + MESSAGE.size + length]
                 at += MESSAGE.size + length
-                if type == CONTINUED:
+                if type == CONTINUED and len(blocks) < MOST_BLOCKS:
                     blocks.append(struct.unpack("<QQ", data[:16]))
                 yield _Message(type, flags, data)
 

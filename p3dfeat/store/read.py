@@ -94,10 +94,11 @@ class FeatureFile(Mapping[str, VideoFeatures]):
 def video_ids(group: h5py.Group, prefix: str = "") -> Iterator[str]:
     """Ids of all videos below ``group``, folder by folder."""
     for name, child in group.items():
-        if VIDEO_MARK in child.attrs:
-            yield prefix + name
-        elif isinstance(child, h5py.Group):
-            yield from video_ids(child, f"{prefix}{name}/")
+        if isinstance(child, h5py.Group):  # nor a link to nowhere, which a user may have made
+            if VIDEO_MARK in child.attrs:
+                yield prefix + name
+            else:
+                yield from video_ids(child, f"{prefix}{name}/")
 
 
 def open_features(path: str | Path) -> FeatureFile:

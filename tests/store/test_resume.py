@@ -1,0 +1,131 @@
+"""What is stored is taken for done only where nothing changed; what did is named."""
+
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from p3dfeat.config import InputSpec, Sampling
+from p3dfeat.errors import FeatureFileError, VideoError
+from p3dfeat.fingerprint import fingerprint, modified
+from p3dfeat.store import FeatureWriter, resume
+from p3dfeat.types import Touched, Video
+from tests.store.test_store import INFO, SETTINGS, features, write
+
+DAY = 1_767_225_600  # 2026-01-01T00:00:00+00:00
+CHANGES = {  # of settings, and how the difference is named
+    "model": ({"model": "other"}, "model is m there, other now"),
+    "weights": ({"weights_sha256": "1" * 64}, f"weights_sha256 is {'0' * 64} there, {'1' * 64} now"),
+    "architecture": (
+        {"architecture": {"stages": [2, 1, 1, 1]}},
+        r"architecture.stages is \[1, 1, 1, 1\] there, \[2, 1, 1, 1\] now",
+    ),
+    "size": ({"preprocessing": InputSpec(resize=(9, 9))}, r"preprocessing.resize is \[8, 8\] there, \[9, 9\] now"),
+    "clips": ({"sampling": Sampling(clips=3)}, "sampling.clips is 20 there, 3 now"),
+    "step": ({"sampling": Sampling(step=2)}, "sampling.step is 1 there, 2 now"),
+    "layers": ({"layers": ("pool5",)}, r"layers is \['pool5', 'prob'\] there, \['pool5'\] now"),
+    "engine": ({"engine": "openvino"}, "engine is torch there, openvino now"),
+    "precision": ({"precision": "bf16"}, "precision is fp32 there, bf16 now"),
+}
+
+
+@pytest.fixture
+def output(tmp_path):
+    return tmp_path / "feats.h5"
+
+
+@pytest.fixture
+def clip(tmp_path, output) -> Video:
+    """A video that is stored, last written at the beginning of 2026."""
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"x" * 200_000)
+    os.utime(path, (DAY, DAY))
+    found = Video("clip", str(path), "clip.mp4")
+    info = replace(INFO, size_bytes=200_000, fingerprint=fingerprint(str(path)), modified=modified(os.stat(path)))
+    with FeatureWriter(output, SETTINGS) as writer:
+        writer.add(found, features())
+        writer.finish(found, info)
+    return found
+
+
+def asked(output, video: Video) -> tuple[bool, list[Touched]]:
+    touched = []
+    with FeatureWriter(output, SETTINGS) as writer:
+        return writer.is_stored(video, on_touched=touched.append), touched
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("finished", [True, False], ids=["in the file", "in a journal"])
+def test_each_setting_that_changed_is_named(output, change, finished):
+    if finished:
+        write(output, "a")
+    else:
+        writer = FeatureWriter(output, SETTINGS)
+        writer.add(Video("a", "a.mp4", "a.mp4"), features())
+        writer.finish(Video("a", "a.mp4", "a.mp4"), INFO)
+        writer._lock._file.close()  # as the system does when a process dies
+    options, message = CHANGES[change]
+    subject = r"feats\.h5" if finished else r"feats\.h5\.parts"
+    with pytest.raises(
+        FeatureFileError, match=rf"{subject}: made with other settings \({message}\); choose another output"
+    ):
+        FeatureWriter(output, replace(SETTINGS, **options))
+
+
+def test_the_same_size_and_time_are_enough_and_the_file_is_not_opened(output, clip, monkeypatch):
+    def opened(_):
+        raise AssertionError("it was opened")
+
+    monkeypatch.setattr(resume, "fingerprint", opened)
+    assert asked(output, clip) == (True, [])
+
+
+def test_a_video_that_was_only_touched_is_taken_as_stored_and_told(output, clip):
+    os.utime(clip.path, (DAY + 3600, DAY + 3600))
+    there, now = "2026-01-01T00:00:00+00:00", "2026-01-01T01:00:00+00:00"
+    assert asked(output, clip) == (True, [Touched("clip", "clip.mp4", there, now)])
+
+
+def test_times_are_compared_to_the_second(output, clip):
+    os.utime(clip.path, (DAY + 0.9, DAY + 0.9))
+    assert asked(output, clip) == (True, [])
+    assert modified(os.stat(clip.path)) == datetime.fromtimestamp(DAY, UTC).isoformat()
+
+
+def test_a_video_of_another_size_is_refused_with_both_sizes_and_times(output, clip):
+    with open(clip.path, "ab") as file:
+        file.write(b"more")
+    os.utime(clip.path, (DAY + 60, DAY + 60))
+    with pytest.raises(VideoError) as refused:
+        asked(output, clip)
+    assert str(refused.value) == (
+        "changed since it was stored (200000 bytes there, 200004 now; modified 2026-01-01T00:00:00+00:00 there, "
+        "2026-01-01T00:01:00+00:00 now); choose another output or name, or --overwrite"
+    )
+
+
+def test_a_video_of_the_same_size_and_other_content_is_refused(output, clip):
+    with open(clip.path, "r+b") as file:
+        file.write(b"y")
+    os.utime(clip.path, (DAY + 60, DAY + 60))
+    with pytest.raises(
+        VideoError, match="changed since it was stored \\(other content of the same size; modified 2026"
+    ):
+        asked(output, clip)
+
+
+def test_a_video_that_is_gone_is_said_not_to_be_readable(output, clip):
+    os.unlink(clip.path)
+    with pytest.raises(VideoError, match=r"not readable \(No such file or directory\)"):
+        asked(output, clip)
+
+
+def test_an_address_is_not_asked_again(output):
+    there = Video("a", "https://localhost:9/a.mp4", "https://localhost:9/a.mp4")
+    with FeatureWriter(output, SETTINGS) as writer:
+        writer.add(there, features())
+        writer.finish(there, INFO)
+    assert asked(output, there) == (True, [])
+    with pytest.raises(VideoError, match=r"id 'a' is stored for another file, https://localhost:9/a\.mp4; choose"):
+        asked(output, Video("a", "https://localhost:9/b.mp4", "https://localhost:9/b.mp4"))
