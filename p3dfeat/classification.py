@@ -11,7 +11,7 @@ import numpy as np
 
 from p3dfeat import pipeline
 from p3dfeat.calibration import calibration_for
-from p3dfeat.config import Sampling
+from p3dfeat.config import DECODER_MEMORY, Sampling
 from p3dfeat.engines import make_engine
 from p3dfeat.errors import UsageError
 from p3dfeat.sources import as_texts, find_videos
@@ -39,20 +39,22 @@ def classify(
     batch_size: int | None = None,
     workers: int | None = None,
     decoder: str = "auto",
+    timeout: float | None = None,
+    decoder_memory: float = DECODER_MEMORY,
     on_failure: Callable[[Failure], None] | None = None,
     on_calibration: Callable[[Calibrating | Calibrated], None] = lambda event: None,
 ) -> list[Classification]:
     """The ``top_k`` classes of each video, by the mean of the clips' probabilities.
 
-    inputs, workers, decoder: as for ``extract``. With timeline, clips follow each other over the whole video unless
-    told otherwise.
+    inputs, workers, decoder, timeout, decoder_memory: as for ``extract``. With timeline, clips follow each other over
+    the whole video unless told otherwise.
     A video that cannot be read goes to on_failure; without one its error is raised. on_calibration is told of int8's.
     """
     loaded = model if isinstance(model, Model) else load_model(model)
     sampling = classify_sampling(loaded, timeline=timeline, clips=clips, stride=stride, step=step, fps=fps)
     videos, failures = find_videos(as_texts(inputs))
     found = []
-    with Decoders(workers, decoder=decoder) as decoders:
+    with Decoders(workers, decoder=decoder, timeout=timeout, memory=decoder_memory) as decoders:
         results = classify_videos(
             videos,
             model=loaded,

@@ -9,6 +9,7 @@ from p3dfeat.errors import UsageError
 DEFAULT_MODEL: Final = "p3d131-kinetics400"  # the best of those that can be fetched without hands
 EMBEDDED_MODEL: Final = "p3d-camera"  # comes with p3dfeat, so that it is there without a network
 MODEL_SETTING: Final = "P3DFEAT_MODEL"
+DECODER_MEMORY: Final = 4.0  # GB that a video may take in its decoder process; an 8K video of 10 bits takes 2 to 3
 
 CHANNELS: Final = {"rgb": 3, "bgr": 3, "luma": 1, "flow": 2}
 # A clip that repeats the last frame; none; a clip of whole frames that ends with the last, overlapping the one before.

@@ -4,6 +4,8 @@ P3DFeatError                 1  (never raised itself)
 ├── UsageError               2  a wrong option, name, list or output
 │   └── ShapeError           2  a tensor or input size that a net cannot take
 ├── VideoError               3  one video could not be read; the run goes on with the others
+│   ├── OutOfTimeError       3  it took longer than a video may, or its decoder hung
+│   └── OutOfMemoryError     3  it takes more memory than its decoder may
 ├── NothingReadError         4  no input could be read at all
 ├── DecoderError             2  processes that decode cannot be started
 ├── WeightsError             5  weights missing, unreachable or wrong
@@ -34,6 +36,14 @@ class VideoError(P3DFeatError):
     """One video could not be read."""
 
     exit_code = 3
+
+
+class OutOfTimeError(VideoError):
+    """One video took longer than it may, or its decoder hung."""
+
+
+class OutOfMemoryError(VideoError):
+    """One video takes more memory than its decoder may."""
 
 
 class NothingReadError(P3DFeatError):

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from p3dfeat import pipeline
 from p3dfeat._version import __version__
 from p3dfeat.calibration import calibration_for
-from p3dfeat.config import InputSpec, Sampling
+from p3dfeat.config import DECODER_MEMORY, InputSpec, Sampling
 from p3dfeat.engines import Engine, check_runs_int8, is_kept, make_engine
 from p3dfeat.errors import UsageError, VideoError
 from p3dfeat.sources import as_texts, find_videos
@@ -90,13 +90,19 @@ class ExtractSettings:
     batch_size: int | None = None
     workers: int | None = None
     decoder: str = "auto"
+    timeout: float | None = None
+    decoder_memory: float = DECODER_MEMORY
     limit: int | None = None
     overwrite: bool = False
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"limit {self.limit}: must be at least 1")
-        check_decoding(self.workers, self.decoder)
+        check_decoding(self.workers, self.decoder, self.timeout, self.decoder_memory)
+
+    def decoders(self) -> Decoders:
+        """The processes that read the videos; for use in a with statement."""
+        return Decoders(self.workers, decoder=self.decoder, timeout=self.timeout, memory=self.decoder_memory)
 
 
 def extract(
@@ -116,6 +122,8 @@ def extract(
     batch_size: int | None = None,
     workers: int | None = None,
     decoder: str = "auto",
+    timeout: float | None = None,
+    decoder_memory: float = DECODER_MEMORY,
     limit: int | None = None,
     overwrite: bool = False,
     stdin: TextIO | None = None,
@@ -135,6 +143,8 @@ def extract(
     step, fps, tail: see Sampling; step defaults to the model's own.
     workers: so many videos are decoded at once, each in a process of its own; None: one a core, four at most.
     decoder: "cpu", "cuda", or "auto": a CUDA GPU where that gives the same pixels sooner.
+    timeout: seconds of decoding that a video may take; None: as many as it takes, as long as its decoder gets on.
+    decoder_memory: GB that a video may take in its decoder process, on Linux.
     limit: store at most so many videos.
     A video that cannot be read is listed in the summary and in ``<output>.failed.jsonl``; the others are stored.
     Raises UsageError, WeightsError, FeatureFileError or OutputError where nothing can be done at all.
@@ -153,6 +163,8 @@ def extract(
         batch_size=batch_size,
         workers=workers,
         decoder=decoder,
+        timeout=timeout,
+        decoder_memory=decoder_memory,
         limit=limit,
         overwrite=overwrite,
     )
@@ -183,7 +195,7 @@ def _extract(
     job = Job.of(settings, videos, on_event)
     run = _Run(lock.output, on_event)
     with (
-        Decoders(settings.workers, decoder=settings.decoder) as decoders,
+        settings.decoders() as decoders,
         FeatureWriter(lock.output, job.recorded(), overwrite=settings.overwrite, lock=lock) as writer,
         run.ledger,
     ):

@@ -13,8 +13,7 @@ from p3dfeat.extraction import ExtractSettings, Job
 from p3dfeat.nets import P3D, Architecture
 from p3dfeat.sources import as_texts, find_videos
 from p3dfeat.store import stored_ids
-from p3dfeat.types import Failure, VideoInfo
-from p3dfeat.video import at_hand, index_video, plan
+from p3dfeat.types import Failure, VideoEnd, VideoInfo, VideoStart
 
 # What HDF5 takes for attributes, groups and headers, measured.
 FILE_OVERHEAD_BYTES: Final = 11000
@@ -63,15 +62,18 @@ def plan_extraction(
     job = Job.of(settings, videos, only_plan=True)
     stored = set(stored_ids(output, job.recorded(), overwrite=settings.overwrite)) if output else set()
     planned: list[PlannedVideo] = []
-    for video in videos:
-        if video.id in stored or len(planned) == job.limit:
-            continue
-        try:
-            with at_hand(video) as file:
-                index = index_video(file.path)
-            planned.append(PlannedVideo(video.id, video.source, len(plan(index, video, job.sampling)), index.info))
-        except VideoError as error:
-            failures.append(Failure(video.id, video.source, error))
+    missing = [video for video in videos if video.id not in stored]
+    num_clips = 0
+    with settings.decoders() as decoders:
+        for video, item in decoders.read(missing, job.spec, job.sampling, only_plan=True):
+            if isinstance(item, VideoStart):
+                num_clips = item.num_clips
+            elif isinstance(item, VideoEnd):
+                planned.append(PlannedVideo(video.id, video.source, num_clips, item.info))
+                if len(planned) == job.limit:
+                    break
+            elif isinstance(item, VideoError):
+                failures.append(Failure(video.id, video.source, item))
     shapes = layer_shapes(job.model.card.architecture, job.engine.layers, job.spec.length, job.spec.size)
     clip_bytes = sum(4 * prod(shape) for shape in shapes.values()) + 16  # float32, and two float64 of seconds
     pooled_bytes = 4 * prod(shapes["pool5"]) if "pool5" in shapes else 0

@@ -12,7 +12,7 @@ import typer
 
 from p3dfeat.cli import options
 from p3dfeat.cli.output import one_line, out
-from p3dfeat.config import DEFAULT_MODEL
+from p3dfeat.config import DECODER_MEMORY, DEFAULT_MODEL
 from p3dfeat.errors import NothingReadError, UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ def classify(
     batch_size: options.BatchSize = "auto",
     workers: options.Workers = None,
     decoder: options.Decoder = "auto",
+    timeout: options.Timeout = None,
+    decoder_memory: options.DecoderMemory = DECODER_MEMORY,
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -51,7 +53,8 @@ def classify(
     size = options.batch_size(batch_size)
     from p3dfeat.video.decoders import Decoders
 
-    with Decoders(workers, decoder=decoder) as decoders:  # the first starts while this process imports torch
+    # The first process starts while this one imports torch.
+    with Decoders(workers, decoder=decoder, timeout=timeout, memory=decoder_memory) as decoders:
         from p3dfeat import classification
         from p3dfeat.cli.progress import loaded_model, say_calibration
 

@@ -7,7 +7,7 @@ import typer
 from p3dfeat.cli import options
 from p3dfeat.cli.interrupts import interrupts
 from p3dfeat.cli.output import one_line, out
-from p3dfeat.config import DEFAULT_MODEL
+from p3dfeat.config import DECODER_MEMORY, DEFAULT_MODEL
 from p3dfeat.errors import NothingReadError, UsageError
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ def extract(
     batch_size: options.BatchSize = "auto",
     workers: options.Workers = None,
     decoder: options.Decoder = "auto",
+    timeout: options.Timeout = None,
+    decoder_memory: options.DecoderMemory = DECODER_MEMORY,
     limit: Limit = None,
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
@@ -76,6 +78,8 @@ def extract(
             batch_size=size,
             workers=workers,
             decoder=decoder,
+            timeout=timeout,
+            decoder_memory=decoder_memory,
             limit=limit,
             overwrite=overwrite,
         )

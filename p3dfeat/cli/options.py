@@ -47,6 +47,12 @@ Workers = Annotated[
 Decoder = Annotated[
     str, typer.Option(metavar="auto|cpu|cuda", help="What decodes; auto tries a CUDA GPU against the CPU.")
 ]
+Timeout = Annotated[
+    float | None, typer.Option(metavar="SECONDS", help="Decoding that a video may take, in seconds; default: no limit.")
+]
+DecoderMemory = Annotated[
+    float, typer.Option(metavar="GB", help="Memory that a video may take in its decoder process; on Linux only.")
+]
 Clips = Annotated[
     int | None, typer.Option("--clips", "-n", min=1, metavar="N", help="So many uniformly spaced clips a video.")
 ]

@@ -9,14 +9,12 @@ if TYPE_CHECKING:
     from p3dfeat.video.decoders import Decoders
     from p3dfeat.video.index import VideoIndex, index_video
     from p3dfeat.video.process import Read
-    from p3dfeat.video.remote import at_hand
     from p3dfeat.video.task import check_decoding
 
 _HOMES: Final = {
     "Decoders": "decoders",
     "Read": "process",
     "VideoIndex": "index",
-    "at_hand": "remote",
     "check_decoding": "task",
     "index_video": "index",
     "plan": "clips",
@@ -24,4 +22,4 @@ _HOMES: Final = {
 }
 __getattr__ = lazy(__name__, _HOMES)
 
-__all__ = ["Decoders", "Read", "VideoIndex", "at_hand", "check_decoding", "index_video", "plan", "read_clips"]
+__all__ = ["Decoders", "Read", "VideoIndex", "check_decoding", "index_video", "plan", "read_clips"]

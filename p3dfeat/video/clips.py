@@ -48,6 +48,13 @@ def read_clips(
         yield from reading.items(index)
 
 
+def read_plan(video: Video, sampling: Sampling) -> Iterator[VideoStart | VideoEnd]:
+    """What ``read_clips`` yields but the clips, from the packets alone. Raises VideoError."""
+    index = index_video(video.path)
+    yield VideoStart(len(plan(index, video, sampling)))
+    yield VideoEnd(index.info, 0)
+
+
 def plan(index: VideoIndex, video: Video, sampling: Sampling) -> ClipPlans:
     """The clips ``sampling`` takes from an indexed video. Raises VideoError for a segment outside it."""
     return plan_clips(

@@ -1,4 +1,4 @@
-"""Decoder processes: videos are decoded ahead of the net, and a decoder that crashes costs one video."""
+"""Decoder processes: videos are decoded ahead of the net, and what goes wrong with a decoder costs one video."""
 
 import time
 from collections import deque
@@ -6,14 +6,16 @@ from collections.abc import Generator, Iterable
 from multiprocessing import connection
 from typing import Final, Self
 
-from p3dfeat.config import InputSpec, Sampling
+from p3dfeat.config import DECODER_MEMORY, InputSpec, Sampling
 from p3dfeat.errors import DecoderError, VideoError
 from p3dfeat.types import Video, VideoEnd
 from p3dfeat.video.process import DecoderProcess, Read, Reading
 from p3dfeat.video.task import Job, Task, check_decoding, gpu_present, usable_cores
 
-STARTS: Final = 3  # attempts at a process before giving up
+PAUSES: Final = (0.2, 0.4)  # seconds between attempts at a process before giving up, where none has ever started
+LATER_PAUSES: Final = (0.2, 1.0, 5.0, 15.0, 30.0)  # where some have: memory may be short for a while
 MOST_WORKERS: Final = 4  # beside a net on the same cores; more would only hold memory
+POLL_SECONDS: Final = 0.25  # between looks at whether decoders still work
 
 
 class Decoders:
@@ -23,26 +25,38 @@ class Decoders:
     Raises DecoderError where such a process does not start.
     """
 
-    def __init__(self, workers: int | None = None, *, decoder: str = "auto"):
+    def __init__(
+        self,
+        workers: int | None = None,
+        *,
+        decoder: str = "auto",
+        timeout: float | None = None,
+        memory: float = DECODER_MEMORY,
+    ):
         """workers: so many processes at most; None: one for each core, four at most.
 
         decoder: "cpu", "cuda", or "auto": a CUDA GPU where the first video shows that it gives the same pixels sooner.
+        timeout: seconds that a process may work at a video; None: as long as it gets on.
+        memory: GB that videos may take in a process, on Linux.
         """
-        check_decoding(workers, decoder)
+        check_decoding(workers, decoder, timeout, memory)
         self._decoder = "cpu" if decoder == "auto" and not gpu_present() else decoder
+        self._timeout, self._memory = timeout, memory
         self._cores = usable_cores()
         self.workers = workers or min(MOST_WORKERS, self._cores)
-        self._failed_starts = 0
+        self._failed_starts, self._ever_started = 0, False
+        self._looked = 0.0  # when it was last looked at whether they work
         self._processes = [DecoderProcess()]
 
     def read(
-        self, videos: Iterable[Video], spec: InputSpec, sampling: Sampling
+        self, videos: Iterable[Video], spec: InputSpec, sampling: Sampling, *, only_plan: bool = False
     ) -> Generator[tuple[Video, Read], None, None]:
         """What ``read_clips`` yields for each video in turn, while the next ones are already being decoded.
 
         A clip's pixels may be overwritten as soon as the next item is asked for. A VideoError ends its video only.
+        only_plan: no clips, and nothing is decoded for them.
         """
-        task = Task(spec, sampling, self._decoder)
+        task = Task(spec, sampling, self._decoder, self._timeout, self._memory, only_plan)
         waiting = deque(videos)
         threads = max(1, self._cores // max(1, min(self.workers, len(waiting))))
         ahead: deque[Reading] = deque()
@@ -51,7 +65,8 @@ class Decoders:
         try:
             while waiting or ahead:
                 while waiting and (idle := self._with_room(task)) is not None:
-                    ahead.append(idle.take(Job(waiting.popleft(), threads)))
+                    ahead.append(Reading(Job(waiting.popleft(), threads)))
+                    idle.take(ahead[-1])
                 reading = ahead[0]
                 if not reading.items:
                     self._gather(task)
@@ -71,36 +86,63 @@ class Decoders:
         for process in [process for process in self._processes if not process.busy]:
             if not process.ended:
                 return process
+            self._ever_started = True
             self._processes.remove(process)
             process.kill()
+        if not self._processes:
+            return self._add(task)
         if len(self._processes) < self.workers:
-            self._processes.append(DecoderProcess())
-            self._processes[-1].prepare(task)
-            return self._processes[-1]
+            try:
+                self._processes.append(DecoderProcess())
+            except DecoderError:  # fewer must do
+                self.workers = len(self._processes)
+            else:
+                self._processes[-1].prepare(task)
+                return self._processes[-1]
         return next((process for process in self._processes if process.nearly_done), None)
 
     def _gather(self, task: Task) -> None:
-        """Wait until some process says something; take in all that has been said. Replace those that died."""
-        for process in connection.wait([process for process in self._processes if process.busy]):  # type: ignore[misc]
-            assert isinstance(process, DecoderProcess)
-            try:
-                process.listen()
-            except EOFError:
-                self._processes.remove(process)
+        """Wait for what processes say, for a moment; take it in. Replace those that died, and those that must."""
+        busy = [process for process in self._processes if process.busy]
+        connection.wait(busy, POLL_SECONDS)  # type: ignore[arg-type]
+        now = time.monotonic()
+        seconds, self._looked = min(now - self._looked, 2 * POLL_SECONDS), now  # a net's work, or a stop, is not theirs
+        for process in busy:
+            if process.attend(seconds):
                 self._replace(process, task)
 
     def _replace(self, process: DecoderProcess, task: Task) -> None:
-        """Let another process do what one that died has not begun."""
-        ending, left = process.bury()
-        self._failed_starts = 0 if process.started else self._failed_starts + 1
-        if self._failed_starts >= STARTS:
-            raise DecoderError(f"decoder process: ended {STARTS} times as it started ({ending}); it may say why above")
-        if left:
-            time.sleep(0.2 * self._failed_starts)  # memory may be short for a moment
-            successor = DecoderProcess()
-            successor.prepare(task)
-            successor.take_over(left)
-            self._processes.append(successor)
+        """Let another process do what one that is of no more use has not done."""
+        self._processes.remove(process)
+        ending = process.bury()
+        self._ever_started |= process.started
+        if process.started:
+            self._failed_starts = 0
+        else:
+            self._pause(DecoderError(f"decoder process: ends as it starts ({ending}); it may say why above"))
+        if process.readings:
+            successor = self._add(task)
+            for reading in process.readings:
+                successor.take(reading)
+
+    def _add(self, task: Task) -> DecoderProcess:
+        """One more process, as soon as one can be had. Raises DecoderError."""
+        while True:
+            try:
+                self._processes.append(DecoderProcess())
+            except DecoderError as error:
+                self._pause(error)
+            else:
+                self._processes[-1].prepare(task)
+                return self._processes[-1]
+
+    def _pause(self, error: DecoderError) -> None:
+        """After a process that did not start: wait until the next attempt. Raises ``error`` after the last."""
+        pauses = LATER_PAUSES if self._ever_started else PAUSES
+        if self._failed_starts == len(pauses):
+            raise error
+        time.sleep(pauses[self._failed_starts])
+        self._failed_starts += 1
 
     def close(self) -> None:
         """End all processes."""

@@ -1,9 +1,9 @@
-"""A decoder process, from outside: starting it, telling it what to read, hearing what it says.
+"""A decoder process, from outside: starting it, telling it what to read, hearing what it says, ending it.
 
-A clip's pixels cross in memory that both sides share. What a decoder says comes as JSON: it has read a file that nobody
-vouches for, and must not be able to do worse here than give wrong numbers or end the run.
+A clip's pixels cross in memory that both sides share.
 """
 
+import fcntl
 import json
 import mmap
 import os
@@ -12,8 +12,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection
@@ -21,16 +22,24 @@ from typing import Any, Final
 
 import numpy as np
 
-from p3dfeat.errors import DecoderError, VideoError
-from p3dfeat.types import Clip, Video, VideoEnd, VideoInfo, VideoStart
+from p3dfeat.errors import DecoderError, OutOfTimeError, VideoError
+from p3dfeat.types import Clip, Video, VideoEnd, VideoStart
+from p3dfeat.video.limits import CLOCK_BYTES, Clock, out_of_time
+from p3dfeat.video.messages import MESSAGE_BYTES, ClipAt, Ended, Message, NonsenseError, Ready, decoded
 from p3dfeat.video.task import Job, Task
 
 NEARLY_DONE: Final = 2  # clips: a process with so few to go is given its next video, since a net may run meanwhile
+HANG_SECONDS: Final = 120.0  # without a packet or a frame, the disk's and the net's pauses included
+START_SECONDS: Final = 120.0  # until it is ready, which a cold disk can draw out
+GRACE_SECONDS: Final = 1.0  # beyond --timeout, for the process to end the video itself
+KILL_SECONDS: Final = 5.0  # for a killed process to be gone; one that waits for a dead disk stays
+# Where the process itself did wrong; any other signal came from outside, such as the system's for want of memory.
+FAULTS: Final = frozenset({"SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS"})
 
 # With this process's path, so that a p3dfeat that was found by a changed sys.path is found there too.
 START: Final = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
-    "from p3dfeat.video.worker import main; main(int(sys.argv[2]), int(sys.argv[3]))"
+    "from p3dfeat.video.worker import main; main(*json.loads(sys.argv[2]))"
 )
 
 Read = VideoStart | Clip | VideoEnd | VideoError
@@ -42,8 +51,10 @@ class Reading:
 
     job: Job
     items: deque[tuple[Read, Callable[[], None]]] = field(default_factory=deque)
-    clips_left: int | None = None  # still to be decoded, once that is known
-    again: bool = False  # whether another process was to read it and died
+    num_clips: int | None = None  # once that is known
+    clips_left: int | None = None  # still to be decoded by the process that is at it, once that is known
+    heard: int = 0  # clips, from all processes that read it
+    deaths: int = 0  # of processes that were to read it
 
     @property
     def video(self) -> Video:
@@ -51,33 +62,37 @@ class Reading:
 
 
 class DecoderProcess:
-    """One decoder process, seen from here."""
+    """One decoder process. Raises DecoderError where it cannot be started."""
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
-        self._memory_file = _shared_file()
-        path = json.dumps([folder for folder in sys.path if isinstance(folder, str)])
-        # -P: nothing is imported from the folder that the user happens to be in.
-        command = [sys.executable, "-P", "-c", START, path, str(theirs.fileno()), str(self._memory_file)]
-        files = (theirs.fileno(), self._memory_file)
-        try:
-            with theirs, _interrupts_held():
-                self._process = subprocess.Popen(
-                    command, pass_fds=files, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-                )
-        except OSError as error:
-            ours.close()
-            os.close(self._memory_file)
-            raise DecoderError(f"decoder process: cannot be started ({error.strerror})") from None
-        self._connection = connection.Connection(ours.detach())
+        with ours, theirs:
+            try:
+                self._memory_file = _shared_file()
+            except OSError as error:
+                raise _no_process(error) from None
+            try:
+                self._process = _launched(theirs.fileno(), self._memory_file)
+            except OSError as error:
+                os.close(self._memory_file)
+                raise _no_process(error) from None
+            self._tongue = connection.Connection(os.dup(ours.fileno()))
+            self._ear = ours.dup()
         self.readings: deque[Reading] = deque()  # the first is being read
         self.started = False  # whether it has said that it is ready
+        self._worn = False  # whether it has said that it ends, being of no more use
+        self._fate: VideoError | None = None  # why it is to be killed: what the video that it is at fails with
+        self._unparsed = b""
+        self._clock = Clock(mmap.mmap(self._memory_file, CLOCK_BYTES))
+        self._moves, self._still_seconds = 0, 0.0  # what its clock last showed, and for how long
+        self._task: Task | None = None
         self._memory: mmap.mmap | None = None
         self._slots: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
+        self._lent: set[int] = set()  # slots that hold clips not yet taken
 
     def fileno(self) -> int:
         """For ``connection.wait``."""
-        return self._connection.fileno()
+        return self._ear.fileno()
 
     @property
     def busy(self) -> bool:
@@ -88,8 +103,7 @@ class DecoderProcess:
         """Whether it died, as the system may let it for want of memory, after it had begun well."""
         if self._process.poll() is None:
             return False
-        with suppress(EOFError):
-            self.listen()  # did it say that it was ready?
+        self.attend(0.0)  # did it say that it was ready?
         return self.started
 
     @property
@@ -102,74 +116,158 @@ class DecoderProcess:
         if self._memory is None or len(self._memory) < task.size:  # never less: clips of another task may be in use
             os.ftruncate(self._memory_file, task.size)
             self._memory = mmap.mmap(self._memory_file, task.size)
-        self._slots = task.slot_views(self._memory)
+        self._task, self._slots, self._lent = task, task.slot_views(self._memory), set()
         self._tell(task)
 
-    def take(self, job: Job) -> Reading:
-        reading = Reading(job)
+    def take(self, reading: Reading) -> None:
+        """Read a video, from its beginning; what another process has said of it already is not said again."""
+        reading.clips_left = None
         self.readings.append(reading)
-        self._tell(job)
-        return reading
+        self._tell(reading.job)
 
-    def take_over(self, readings: Iterable[Reading]) -> None:
-        """Read what a process that died was still to read."""
-        for reading in readings:
-            self.readings.append(reading)
-            self._tell(reading.job)
+    def attend(self, seconds: float) -> bool:
+        """Take in what the process has said, and look whether it still works; whether it is of no more use.
 
-    def listen(self) -> None:
-        """Take in what the process has said. Raises EOFError where it is dead."""
+        seconds: for how long it was watched since the last time.
+        """
+        try:
+            self._listen()
+        except EOFError:
+            return True
+        except NonsenseError as error:
+            self._fate = VideoError(f"its decoder answered nonsense: {error}")
+        else:
+            self._fate = self._overdue(seconds)
+        return self._fate is not None
+
+    def _listen(self) -> None:
+        """Take in all that can be heard now. Raises EOFError where the process is dead, or NonsenseError."""
         while True:
             try:
-                message = json.loads(self._connection.recv_bytes())
-            except OSError:  # in the middle of a message
-                raise EOFError from None
-            if "bug" in message:
-                raise RuntimeError(f"in a decoder process:\n{message['bug']}")
-            if "ready" in message:
-                self.started = True
-            else:
-                self._hear(message)
-            if not self._connection.poll():
+                heard = self._ear.recv(MESSAGE_BYTES, socket.MSG_DONTWAIT)
+            except BlockingIOError:
                 return
+            except OSError:
+                heard = b""
+            if not heard:
+                raise EOFError
+            *lines, self._unparsed = (self._unparsed + heard).split(b"\n")
+            for line in lines:
+                self._hear(decoded(line))
+            if len(self._unparsed) > MESSAGE_BYTES:
+                raise NonsenseError("a line without an end")
 
-    def _hear(self, message: dict[str, Any]) -> None:
+    def _hear(self, message: Message) -> None:
+        self._still_seconds = 0.0
+        if isinstance(message, Ready):
+            self.started = True
+            return
+        if not self.readings:
+            raise NonsenseError("of a video that it was not given")
         reading = self.readings[0]
-        if "clip" in message:
-            slot, start, end, padded = message["clip"]
-            clip = Clip(self._slots[slot].transpose(0, 2, 3, 1), start, end, padded)
-            reading.items.append((clip, lambda: self._tell(slot)))
-            assert reading.clips_left is not None
-            reading.clips_left -= 1
-        elif "num_clips" in message:
-            reading.clips_left = message["num_clips"]
-            reading.items.append((VideoStart(message["num_clips"]), _nothing))
-        else:
-            ended = VideoError(message["error"]) if "error" in message else _video_end(message)
-            reading.items.append((ended, _nothing))
+        if isinstance(message, Ended):
+            self._worn = message.worn
+            if isinstance(message.outcome, VideoEnd) and reading.clips_left != 0:
+                raise NonsenseError("an end before the last clip")
+            reading.items.append((message.outcome, _nothing))
             self.readings.popleft()
+        elif isinstance(message, VideoStart):
+            self._hear_start(reading, message)
+        else:
+            self._hear_clip(reading, message)
+
+    def _hear_start(self, reading: Reading, start: VideoStart) -> None:
+        if reading.clips_left is not None or start.num_clips < 0:
+            raise NonsenseError("a second beginning")
+        if reading.num_clips is None:
+            reading.items.append((start, _nothing))
+        elif reading.num_clips != start.num_clips:
+            raise NonsenseError("another number of clips than before")
+        assert self._task is not None
+        reading.num_clips = start.num_clips
+        reading.clips_left = 0 if self._task.only_plan else start.num_clips
+
+    def _hear_clip(self, reading: Reading, clip: ClipAt) -> None:
+        if not reading.clips_left or reading.num_clips is None:
+            raise NonsenseError("a clip too many")
+        if not 0 <= clip.slot < len(self._slots) or clip.slot in self._lent:
+            raise NonsenseError("a clip where there is no room")
+        if not 0 <= clip.padded_frames < len(self._slots[clip.slot]):
+            raise NonsenseError("a clip of repeated frames alone")
+        number = reading.num_clips - reading.clips_left
+        reading.clips_left -= 1
+        self._lent.add(clip.slot)
+        if number < reading.heard:  # of another process, before it died
+            self._give_back(clip.slot)
+            return
+        reading.heard += 1
+        pixels = self._slots[clip.slot].transpose(0, 2, 3, 1)
+        item = Clip(pixels, clip.start_seconds, clip.end_seconds, clip.padded_frames)
+        reading.items.append((item, lambda: self._give_back(clip.slot)))
+
+    def _give_back(self, slot: int) -> None:
+        self._lent.discard(slot)
+        self._tell(slot)
 
     def _tell(self, message: object) -> None:
         with suppress(OSError):  # it is dead, as listening to it shows or has shown
-            self._connection.send(message)
+            self._tongue.send(message)
 
-    def bury(self) -> tuple[str, list[Reading]]:
-        """After its death: how it ended, and the videos that it had not begun; the one that it was reading fails."""
-        ending = _ending(self._process.wait())
-        left = list(self.readings)
-        if left and self.started:  # else it had just finished one, or had begun none
-            reading = left[0]
-            if reading.clips_left is not None or reading.again:
-                left.pop(0).items.append((VideoError(f"its decoder crashed ({ending})"), _nothing))
-            reading.again = True  # nothing was heard of it: what killed the process may have been the video before
-        self.kill()
-        return ending, left
+    def _overdue(self, seconds: float) -> VideoError | None:
+        """What the video that it is at is to fail with, where that takes too long. It must have been heard before."""
+        if not self.readings or self._task is None:
+            return None
+        moves = self._clock.moves
+        if moves != self._moves or len(self._lent) == len(self._slots):  # it works, or has no room to
+            self._moves, self._still_seconds = moves, 0.0
+        else:
+            self._still_seconds += seconds
+        if self._still_seconds > (HANG_SECONDS if self.started else START_SECONDS):
+            return OutOfTimeError(f"hangs: its decoder did nothing for {HANG_SECONDS:g} s")
+        timeout = self._task.timeout
+        if timeout is not None and self._clock.worked() > timeout + GRACE_SECONDS:
+            return out_of_time(timeout)
+        return None
+
+    def bury(self) -> str:
+        """End what is of no more use, and settle the video that it was at; ``readings`` are then those still to read.
+
+        Returns how it ended.
+        """
+        if self._fate is not None:
+            self._process.kill()
+        ending = self._ending()
+        if self.started and self.readings and not self._worn:  # else it had begun none, or just finished one
+            reading = self.readings[0]
+            reading.deaths += 1
+            begun = reading.clips_left is not None  # else what killed it may have been the video before
+            if self._fate is not None or reading.deaths > 1 or (begun and ending in FAULTS):
+                error = self._fate or VideoError(_cause_of_death(ending))
+                self.readings.popleft().items.append((error, _nothing))
+        self._close()
+        return ending
+
+    def _ending(self) -> str:
+        """How the process ends, which it does by itself in a moment if it is not made to."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(KILL_SECONDS)
+        code = self._process.returncode
+        if code is None:
+            return "it does not end"
+        if code >= 0:
+            return f"exit {code}"
+        return signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
 
     def kill(self) -> None:
         self.readings.clear()
-        self._connection.close()
+        self._close()
+
+    def _close(self) -> None:
+        self._tongue.close()
+        self._ear.close()
         self._process.kill()
-        self._process.wait()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(KILL_SECONDS)
         os.close(self._memory_file)
 
 
@@ -177,23 +275,38 @@ def _nothing() -> None:
     """What is to be done about an item that holds no shared memory."""
 
 
-def _video_end(message: dict[str, Any]) -> VideoEnd:
-    return VideoEnd(VideoInfo(**message["info"]), message["frames_decoded"])
+def _cause_of_death(ending: str) -> str:
+    if ending == "SIGKILL":
+        return "its decoder was killed (SIGKILL), perhaps for want of memory"
+    return f"its decoder crashed ({ending})"
 
 
-def _ending(code: int) -> str:
-    if code >= 0:
-        return f"exit {code}"
-    name = signal.Signals(-code).name
-    return f"{name}: perhaps out of memory" if name == "SIGKILL" else name
+def _no_process(error: OSError) -> DecoderError:
+    return DecoderError(f"decoder process: cannot be started ({error.strerror})")
+
+
+def _launched(connection_file: int, memory_file: int) -> subprocess.Popen[bytes]:
+    path = json.dumps([folder for folder in sys.path if isinstance(folder, str)])
+    by_signal = threading.current_thread() is threading.main_thread()
+    settings = json.dumps([connection_file, memory_file, os.getpid(), by_signal])
+    # -P: nothing is imported from the folder that the user happens to be in.
+    command = [sys.executable, "-P", "-c", START, path, settings]
+    files = (connection_file, memory_file)
+    with _interrupts_held():
+        return subprocess.Popen(command, pass_fds=files, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
 def _shared_file() -> int:
-    """A file without a name, which nothing is left of when its holders are gone."""
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("p3dfeat-clips")
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
+    """A file without a name, which nothing is left of when its holders are gone; as long as a clock needs."""
+    if not hasattr(os, "memfd_create"):
+        with tempfile.TemporaryFile() as file:
+            os.ftruncate(file.fileno(), CLOCK_BYTES)
+            return os.dup(file.fileno())
+    descriptor = os.memfd_create("p3dfeat-clips", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(descriptor, CLOCK_BYTES)
+    # A decoder could make it shorter, and reading what is gone would be the end of this process.
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
+    return descriptor
 
 
 @contextmanager

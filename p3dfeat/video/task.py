@@ -8,23 +8,29 @@ from typing import Any, Final
 
 import numpy as np
 
-from p3dfeat.config import InputSpec, Sampling
+from p3dfeat.config import DECODER_MEMORY, InputSpec, Sampling
 from p3dfeat.errors import UsageError
 from p3dfeat.types import Video
+from p3dfeat.video.limits import CLOCK_BYTES
 
 DECODERS: Final = ("auto", "cpu", "cuda")
 DRIVERS: Final = ("/dev/nvidiactl", "/dev/dxg")  # of NVIDIA's GPUs, on Linux and inside Windows
 CLIPS_AHEAD: Final = 48  # decoded but not yet taken, a process: as many as it gets where an earlier video is long
 BYTES_AHEAD: Final = 128 << 20  # of these, where clips are large
+LONGEST_TIMEOUT: Final = 1e9  # seconds, of which a clock can still count hundredths
+MOST_MEMORY: Final = 1e6  # GB, of which the bytes can still be counted
 
 
 @dataclass(frozen=True)
 class Task:
-    """What the next videos are read for."""
+    """What the next videos are read for, and what each may take."""
 
     spec: InputSpec
     sampling: Sampling
     decoder: str = "cpu"  # one of DECODERS
+    timeout: float | None = None  # seconds of work a video; None: as long as it moves
+    memory: float = DECODER_MEMORY  # GB a process, on Linux
+    only_plan: bool = False  # no clips: how many there would be, and of what
 
     @property
     def slots(self) -> int:
@@ -38,12 +44,13 @@ class Task:
 
     @property
     def size(self) -> int:
-        """Of the shared memory, in bytes."""
-        return self.slots * prod(self.clip_shape)
+        """Of the shared memory, in bytes: the clock, and the clips."""
+        return CLOCK_BYTES + self.slots * prod(self.clip_shape)
 
     def slot_views(self, memory: mmap.mmap) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
         """The clips that ``memory`` holds, (T, C, H, W) uint8 each."""
-        return list(np.frombuffer(memory, np.uint8, self.size).reshape(self.slots, *self.clip_shape))
+        clips = np.frombuffer(memory, np.uint8, self.size - CLOCK_BYTES, CLOCK_BYTES)
+        return list(clips.reshape(self.slots, *self.clip_shape))
 
 
 @dataclass(frozen=True)
@@ -54,12 +61,18 @@ class Job:
     threads: int
 
 
-def check_decoding(workers: int | None, decoder: str) -> None:
+def check_decoding(
+    workers: int | None, decoder: str, timeout: float | None = None, memory: float = DECODER_MEMORY
+) -> None:
     """Raise UsageError for what ``Decoders`` cannot be made with."""
     if workers is not None and workers < 1:
         raise UsageError(f"workers {workers}: must be at least 1")
     if decoder not in DECODERS:
         raise UsageError(f"decoder {decoder!r}: unknown; known are {', '.join(DECODERS)}")
+    if timeout is not None and not 0 < timeout <= LONGEST_TIMEOUT:
+        raise UsageError(f"timeout {timeout:g}: must be a number of seconds, more than 0")
+    if not 0 < memory <= MOST_MEMORY:
+        raise UsageError(f"decoder memory {memory:g}: must be a number of GB, more than 0")
     if decoder == "cuda" and not gpu_present():
         raise UsageError("decoder 'cuda': this machine has no NVIDIA GPU; use --decoder cpu")
 

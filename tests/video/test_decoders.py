@@ -95,20 +95,50 @@ def test_a_video_that_cannot_be_read_costs_itself_alone(tmp_path, videos):
     assert [video.id for video, item in found if isinstance(item, VideoEnd)] == [video.id for video in videos]
 
 
-@pytest.mark.parametrize("kill", [signal.SIGSEGV, signal.SIGKILL])
-def test_a_process_that_dies_costs_the_video_it_was_reading(tmp_path, videos, kill):
+def test_a_process_that_crashes_costs_the_video_it_was_reading(tmp_path, videos):
     long = Video("long", str(numbered_video(tmp_path / "long.mp4", 200)), "long")
     dense = Sampling(stride=1, clips=None)  # more clips than it can be ahead: it is certainly still at it
     ended = {}
     with Decoders(1) as decoders:
         for video, item in decoders.read([videos[0], long, *videos[1:]], SPEC, dense):
             if video is long and isinstance(item, VideoStart):
-                os.kill(pids(decoders)[0], kill)
+                os.kill(pids(decoders)[0], signal.SIGSEGV)
             if isinstance(item, VideoEnd | VideoError):
                 ended[video.id] = item
     assert list(ended) == ["v0", "long", "v1", "v2", "v3", "v4", "v5"]
-    assert kill.name in str(ended["long"])
+    assert str(ended["long"]) == "its decoder crashed (SIGSEGV)"
     assert [id for id, item in ended.items() if isinstance(item, VideoError)] == ["long"]
+
+
+def test_a_process_that_is_killed_from_outside_costs_nothing(tmp_path, videos):
+    """Its video is read again from the beginning; what had been said of it is not said again."""
+    long = Video("long", str(numbered_video(tmp_path / "long.mp4", 200)), "long")
+    dense = Sampling(stride=1, clips=None)
+    among = [videos[0], long, *videos[1:]]
+    killed, found = 0, []
+    with Decoders(2) as decoders:
+        for video, item in decoders.read(among, SPEC, dense):
+            found += taken([(video, item)])
+            if video is long and isinstance(item, Clip) and killed == 0:
+                for process in decoders._processes:
+                    os.kill(process._process.pid, signal.SIGKILL)
+                    killed += 1
+    assert killed
+    assert found == taken(here(among, dense))
+
+
+def test_a_video_whose_processes_are_killed_time_and_again_fails(videos, monkeypatch):
+    code = (
+        "import os, p3dfeat.video.worker as w; read = w.read_clips; "
+        "w.read_clips = lambda v, *a, **k: os.kill(os.getpid(), 9) if v.id == 'v1' else read(v, *a, **k);"
+    )
+    monkeypatch.setattr(process_module, "START", process_module.START.replace("from p3dfeat", code + "from p3dfeat"))
+    with Decoders(1) as decoders:
+        found = list(decoders.read(videos, SPEC, SAMPLING))
+    assert [(v.id, str(item)) for v, item in found if isinstance(item, VideoError)] == [
+        ("v1", "its decoder was killed (SIGKILL), perhaps for want of memory")
+    ]
+    assert [v.id for v, item in found if isinstance(item, VideoEnd)] == ["v0", "v2", "v3", "v4", "v5"]
 
 
 def test_clips_of_a_process_that_died_can_still_be_taken(tmp_path, videos):
@@ -121,7 +151,7 @@ def test_clips_of_a_process_that_died_can_still_be_taken(tmp_path, videos):
             found.append((video.id, item.frames.tobytes() if isinstance(item, Clip) else type(item)))
             if found == [("v0", VideoStart), *whole, ("v0", VideoEnd)]:
                 time.sleep(1)  # many of the next video are told meanwhile
-                os.kill(pids(decoders)[0], signal.SIGKILL)
+                os.kill(pids(decoders)[0], signal.SIGSEGV)
     whole += [(v.id, item.frames.tobytes()) for v, item in here([videos[1]], dense) if isinstance(item, Clip)]
     assert [entry for entry in found if entry[0] != "long" and isinstance(entry[1], bytes)] == whole
     assert [entry for entry in found if not isinstance(entry[1], bytes) and entry[1] is not VideoStart] == [
@@ -239,15 +269,23 @@ time.sleep(60)
 
 def test_a_decoder_that_does_not_start_is_an_error_not_a_loop(videos, monkeypatch):
     monkeypatch.setattr(process_module, "START", "import sys; sys.exit(7)")
-    with Decoders(1) as decoders, pytest.raises(DecoderError, match=r"3 times as it started \(exit 7\)"):
+    with Decoders(1) as decoders, pytest.raises(DecoderError, match=r"ends as it starts \(exit 7\)"):
         list(decoders.read(videos, SPEC, SAMPLING))
 
 
-def test_a_bug_in_a_decoder_ends_the_run_with_its_traceback(videos, monkeypatch):
-    code = "import p3dfeat.video.worker as w; w.read_clips = lambda *a, **k: 1 / 0;"
+def test_a_bug_in_a_decoder_costs_its_video_and_says_where_it_is(videos, monkeypatch):
+    code = (
+        "import p3dfeat.video.worker as w; read = w.read_clips; "
+        "w.read_clips = lambda v, *a, **k: 1 / 0 if v.id == 'v1' else read(v, *a, **k);"
+    )
     monkeypatch.setattr(process_module, "START", process_module.START.replace("from p3dfeat", code + "from p3dfeat"))
-    with Decoders(1) as decoders, pytest.raises(RuntimeError, match="ZeroDivisionError"):
-        list(decoders.read(videos, SPEC, SAMPLING))
+    with Decoders(1) as decoders:
+        before = pids(decoders)
+        found = list(decoders.read(videos[:3], SPEC, SAMPLING))
+        assert pids(decoders) == before
+    ((video, error),) = [(v.id, str(item)) for v, item in found if isinstance(item, VideoError)]
+    assert video == "v1"
+    assert error.startswith("a bug in p3dfeat: ZeroDivisionError in <string> line 1 (division by zero)")
 
 
 def test_a_decoder_prints_nothing_on_stdout(videos, monkeypatch, capfd):

@@ -1,0 +1,243 @@
+"""A decoder that crashes, hangs, takes all memory or lies costs its video, with the reason, and nothing else."""
+
+import json
+import subprocess
+import sys
+import time
+
+import h5py
+import pytest
+
+from p3dfeat.config import InputSpec, Sampling
+from p3dfeat.errors import DecoderError, OutOfMemoryError, OutOfTimeError, VideoError
+from p3dfeat.types import Clip, Video, VideoEnd, VideoStart
+from p3dfeat.video import decoders as decoders_module
+from p3dfeat.video import process as process_module
+from p3dfeat.video.decoders import Decoders
+from tests.videos import numbered_video
+
+SPEC = InputSpec(resize=(48, 64), crop=(40, 40))
+SAMPLING = Sampling(clips=3)
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds a process's memory")
+
+# What a file could make a decoder do, under the name of the video that does it.
+MISBEHAVIOUR = """
+import ctypes, os, signal, time
+import p3dfeat.video.worker as worker
+from p3dfeat.types import VideoStart
+
+def crash(): ctypes.string_at(0)
+def sleep(): ctypes.PyDLL(None).sleep(600)  # as a library's loop does that holds Python's lock
+def hang(): signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32)); sleep()
+def stop(): os.kill(os.getpid(), signal.SIGSTOP)
+def bomb(): held = []; [held.append(bytearray(1 << 24)) for _ in range(1 << 20)]
+def leave(): os._exit(0)
+def loop():
+    from p3dfeat.video.limits import tick
+    while True: tick(); time.sleep(0.001)
+
+read = worker.read_clips
+def misread(video, *args, **settings):
+    act = globals().get(video.id.split("-")[0])
+    if act is None or video.id not in NAMED: yield from read(video, *args, **settings); return
+    if not video.id.endswith("-early"):
+        items = read(video, *args, **settings)
+        yield next(items)
+        yield next(items)
+    act()
+def misplan(video, sampling):
+    if video.id in NAMED: crash()
+    return plan(video, sampling)
+plan = worker.read_plan
+worker.read_clips, worker.read_plan = misread, misplan
+"""
+
+
+@pytest.fixture
+def misbehave(monkeypatch, tmp_path):
+    """Videos, some of which make their decoders misbehave as their names say."""
+
+    def of(*names):
+        code = f"NAMED = {names!r}\n{MISBEHAVIOUR}"
+        start = process_module.START.replace("from p3dfeat", f"exec({code!r}); from p3dfeat", 1)
+        monkeypatch.setattr(process_module, "START", start)
+        path = str(numbered_video(tmp_path / "v.mp4", 60))
+        return [Video(name, path, name) for name in ("first", *names, "last")]
+
+    return of
+
+
+def outcomes(decoders, videos, sampling=SAMPLING):
+    """{id: how it ended}, and how many clips came in all."""
+    ended, num_clips = {}, 0
+    for video, item in decoders.read(videos, SPEC, sampling):
+        num_clips += isinstance(item, Clip)
+        if isinstance(item, VideoEnd | VideoError):
+            ended[video.id] = item
+    return ended, num_clips
+
+
+def failed(ended):
+    return {id: (type(item), str(item)) for id, item in ended.items() if isinstance(item, VideoError)}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("name", ["crash", "crash-early"])
+def test_a_decoder_that_crashes_costs_its_video(misbehave, workers, name):
+    videos = misbehave(name)
+    with Decoders(workers) as decoders:
+        ended, _ = outcomes(decoders, videos)
+    assert failed(ended) == {name: (VideoError, "its decoder crashed (SIGSEGV)")}
+    assert list(ended) == ["first", name, "last"]
+
+
+@pytest.mark.parametrize("name", ["hang", "hang-early", "stop"])
+def test_a_decoder_that_hangs_costs_its_video(misbehave, monkeypatch, name):
+    monkeypatch.setattr(process_module, "HANG_SECONDS", 1.0)
+    videos = misbehave(name)
+    with Decoders(1) as decoders:
+        ended, _ = outcomes(decoders, videos)
+    assert failed(ended) == {name: (OutOfTimeError, "hangs: its decoder did nothing for 1 s")}
+    assert list(ended) == ["first", name, "last"]
+
+
+@pytest.mark.parametrize("name", ["hang", "stop", "loop", "loop-early"])
+def test_a_video_that_takes_longer_than_it_may_fails(misbehave, name):
+    """A decoder that still moves ends it by itself; one that does not is killed."""
+    videos = misbehave(name)
+    with Decoders(1, timeout=0.5) as decoders:
+        before = [process._process.pid for process in decoders._processes]
+        ended, _ = outcomes(decoders, videos)
+        killed = [process._process.pid for process in decoders._processes] != before
+    assert failed(ended) == {name: (OutOfTimeError, "timed out: not decoded within 0.5 s; raise --timeout")}
+    assert list(ended) == ["first", name, "last"]
+    assert killed == (not name.startswith("loop"))
+
+
+def test_time_in_which_a_decoder_waits_for_others_is_not_counted(misbehave):
+    """Neither in the queue, nor with clips that nobody takes while a net is busy."""
+    videos = misbehave()
+    single = Sampling(stride=1, clips=None, length=1)  # 60 clips of one frame: more than there is room for
+    with Decoders(1, timeout=1.5) as decoders:
+        ended = {}
+        for number, (video, item) in enumerate(decoders.read(videos, InputSpec(length=1, resize=(48, 64)), single)):
+            if number == 5:
+                time.sleep(2.5)
+            if isinstance(item, VideoEnd | VideoError):
+                ended[video.id] = item
+    assert not failed(ended)
+    assert list(ended) == ["first", "last"]
+
+
+def test_a_net_that_is_busy_for_long_does_not_make_decoders_hang(misbehave, monkeypatch):
+    monkeypatch.setattr(process_module, "HANG_SECONDS", 0.6)
+    videos = misbehave()
+    with Decoders(2) as decoders:
+        ended = {}
+        for video, item in decoders.read(videos, SPEC, SAMPLING):
+            if isinstance(item, VideoStart):
+                time.sleep(1.5)
+            if isinstance(item, VideoEnd | VideoError):
+                ended[video.id] = item
+    assert not failed(ended)
+
+
+@linux
+def test_a_decoder_that_takes_all_memory_costs_its_video(misbehave):
+    videos = misbehave("bomb", "bomb-early")
+    with Decoders(1, memory=0.3) as decoders:
+        ended, _ = outcomes(decoders, videos)
+    reason = "needs more memory than --decoder-memory 0.3 GB allows; raise it"
+    assert failed(ended) == dict.fromkeys(("bomb", "bomb-early"), (OutOfMemoryError, reason))
+    assert list(ended) == ["first", "bomb", "bomb-early", "last"]
+
+
+@linux
+def test_a_video_of_ordinary_size_needs_little_of_the_memory(misbehave):
+    videos = misbehave()
+    with Decoders(1, memory=0.1) as decoders:
+        ended, num_clips = outcomes(decoders, videos)
+    assert not failed(ended)
+    assert num_clips == 6
+
+
+def test_videos_that_do_everything_at_once(misbehave, monkeypatch):
+    monkeypatch.setattr(process_module, "HANG_SECONDS", 1.0)
+    names = ["crash", "hang", "leave", "crash-early", "stop-early", "loop", "leave-early"]
+    videos = misbehave(*names)
+    among = [one for number, video in enumerate(videos) for one in (video, Video(f"good{number}", video.path, "good"))]
+    with Decoders(2, timeout=3.0) as decoders:
+        ended, _ = outcomes(decoders, among)
+    assert sorted(failed(ended)) == sorted(names)
+    assert list(ended) == [video.id for video in among]
+
+
+def test_a_run_tells_why_each_video_failed_and_stores_the_others(tmp_path):
+    """The command from end to end, with decoders that misbehave by the name of the video."""
+    names = ("crash", "hang", "bomb") if sys.platform == "linux" else ("crash", "hang")
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for name in ("first", *names, "last"):
+        numbered_video(folder / f"{name}.mp4", 40)
+    code = f"NAMED = {names!r}\n{MISBEHAVIOUR}"
+    instead = f"exec({code!r}); from p3dfeat"
+    script = f"""
+import sys
+from p3dfeat.video import process
+process.START = process.START.replace("from p3dfeat", {instead!r}, 1)
+from p3dfeat.cli.app import run
+sys.exit(run(sys.argv[1:]))
+"""
+    output = tmp_path / "feats.h5"
+    arguments = ["extract", str(folder), "-o", str(output), "-m", "p3d-camera", "-n", "2"]
+    limits = ["--timeout", "1", "--decoder-memory", "0.3", "--workers", "2"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments, *limits], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 3, done.stderr
+    ledger = [json.loads(line) for line in (tmp_path / "feats.h5.failed.jsonl").read_text().splitlines()]
+    reasons = {entry["id"]: entry["error"] for entry in ledger}
+    expected = {
+        "crash": "its decoder crashed (SIGSEGV)",
+        "hang": "timed out: not decoded within 1 s; raise --timeout",
+        "bomb": "needs more memory than --decoder-memory 0.3 GB allows; raise it",
+    }
+    assert reasons == {id: expected[id] for id in names}
+    with h5py.File(output) as file:
+        assert sorted(file) == ["first", "last"]
+
+
+def test_a_decoder_that_never_gets_ready_is_an_error_not_a_wait(misbehave, monkeypatch):
+    monkeypatch.setattr(process_module, "START", "import time; time.sleep(600)")
+    monkeypatch.setattr(process_module, "START_SECONDS", 0.5)
+    with Decoders(1) as decoders, pytest.raises(DecoderError, match=r"ends as it starts"):
+        outcomes(decoders, [Video("v", "v", "v")])
+
+
+def test_decoders_that_cannot_be_started_for_a_while_do_not_end_the_run(misbehave, monkeypatch, tmp_path):
+    """Once some have worked, memory may be short for a moment."""
+    monkeypatch.setattr(decoders_module, "LATER_PAUSES", (0.1, 0.1, 0.1, 0.1))
+    videos = misbehave("crash")
+    with Decoders(1) as decoders:
+        tried = tmp_path / "tried"
+        code = f"import os; open({str(tried)!r}, 'a').write('.'); os.path.getsize({str(tried)!r}) < 4 and os._exit(9); "
+        monkeypatch.setattr(process_module, "START", code + process_module.START)
+        ended, _ = outcomes(decoders, videos)
+    assert list(failed(ended)) == ["crash"]
+    assert list(ended) == ["first", "crash", "last"]
+    assert tried.stat().st_size == 4
+
+
+def test_a_plan_is_made_by_decoders_too(misbehave):
+    videos = misbehave("crash")
+    with Decoders(1) as decoders:
+        items = [(v.id, item) for v, item in decoders.read(videos, SPEC, SAMPLING, only_plan=True)]
+    assert [(id, type(item)) for id, item in items] == [
+        ("first", VideoStart),
+        ("first", VideoEnd),
+        ("crash", VideoError),
+        ("last", VideoStart),
+        ("last", VideoEnd),
+    ]
+    assert items[0][1].num_clips == 3
+    assert items[1][1].info.num_frames == 60
