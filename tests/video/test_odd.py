@@ -461,6 +461,8 @@ def edits_of_edits(tmp_path: Path) -> bytes:
         place = movie.rindex(around, 0, at) - 4
         size = int.from_bytes(movie[place : place + 4], "big")
         changed[place : place + 4] = (size + len(new) - old).to_bytes(4, "big")
+    at = changed.index(b"tkhd") + 24
+    changed[at : at + 4] = b"\xff" * 4  # of unknown length: else it would not agree with its edits
     return bytes(changed)
 
 
