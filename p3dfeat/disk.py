@@ -1,22 +1,42 @@
 """Writing that says in one line what the file system refuses, and that outlives a power cut where it must."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from p3dfeat.errors import OutputError, P3DFeatError
 
 Bytes = bytes | bytearray | memoryview
 
+FULL: Final = "make room, and run it again"
+NOT_ALLOWED: Final = "choose another place, or ask for leave to write there"
+GONE: Final = "bring it back, and run it again"
+REMEDIES: Final = {
+    errno.ENOSPC: FULL,
+    errno.EDQUOT: FULL,
+    errno.EFBIG: FULL,
+    errno.EACCES: NOT_ALLOWED,
+    errno.EPERM: NOT_ALLOWED,
+    errno.EROFS: NOT_ALLOWED,
+    errno.ENOENT: GONE,
+    errno.EIO: "see to the disk, and run it again",
+    errno.ESTALE: GONE,
+    errno.ENODEV: GONE,
+    errno.ENOTCONN: GONE,
+}
+
 
 @contextmanager
 def writing(path: Path, remedy: str = "", *, error: type[P3DFeatError] = OutputError) -> Iterator[None]:
-    """One line for whatever the file system says of ``path``."""
+    """One line for whatever the file system says of ``path``. remedy: instead of the one for what it says."""
     try:
         yield
     except OSError as refusal:
         reason = refusal.strerror or str(refusal).split("(")[0].strip()
+        remedy = remedy or REMEDIES.get(refusal.errno or 0, "")
         raise error(f"{path}: cannot be written ({reason}){remedy and f'; {remedy}'}") from None
 
 

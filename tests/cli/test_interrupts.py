@@ -146,14 +146,14 @@ def check_taken_up(videos: Path, output: Path, reported: set[str], reference: Pa
 
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # several spin where the machine is busy
-FEW = ["--stride", 12, "--engine", "torch", "--model", "p3d-camera", "--batch-size", 1]
+FEW = ["--stride", 12, "--engine", "torch", "--model", "p3d-camera"]
 
 
 @pytest.fixture(scope="module")
 def reference(videos, tmp_path_factory) -> Path:
     """What a run that nobody interrupts makes of the videos."""
     path = tmp_path_factory.mktemp("reference") / "feats.h5"
-    package.extract(videos, path, model="p3d-camera", stride=12, engine="torch", batch_size=1)
+    package.extract(videos, path, model="p3d-camera", stride=12, engine="torch")
     return path
 
 
