@@ -114,12 +114,12 @@ class Run:
                     found.extend(map(int, (thread / "children").read_text().split()))
         return found
 
-    def hit_decoder(self, rng: random.Random) -> bool:
-        """SIGKILL one of its decoders; whether there was one."""
+    def hit_decoder(self, rng: random.Random, number: int) -> bool:
+        """Send one of its decoders a signal; whether there was one."""
         if not (pids := self.decoders()):
             return False
         with suppress(ProcessLookupError):
-            os.kill(rng.choice(pids), signal.SIGKILL)
+            os.kill(rng.choice(pids), number)
             return True
         return False
 

@@ -1,6 +1,6 @@
 """Days of accidents in minutes: ``python -m stress.soak --videos 20000 --kills 50``.
 
-One ``extract`` over a library of tiny videos, again and again, while its decoders are killed every few
+One ``extract`` over a library of tiny videos, again and again, while its decoders are killed or stopped every few
 seconds and the command itself is killed and interrupted at random moments: as it starts, between videos, and while it
 commits. Then it is left alone, and what it has made is compared with what a run makes that nobody disturbs.
 """
@@ -30,6 +30,8 @@ from stress.running import LOOK_SECONDS, Ending, Run
 
 SIGNAL_SECONDS: Final = 5.0  # within which a run that is asked to end has ended
 GROWTH_MEGABYTES: Final = 150.0  # of the main process, from the first runs to the last: a list of videos, no more
+TIMEOUT: Final = "5"  # seconds a video, after which a decoder that was stopped is replaced
+STOPPED_SHARE: Final = 0.06  # of decoders that are hit: each costs a run the time above
 LATE_SECONDS: Final = 0.2  # after which a run that was interrupted is killed, while it commits
 WALKED: Final = 100  # videos read after each kill
 QUIET_RUNS: Final = 3  # that may be needed at the end for what lost its decoder before
@@ -88,6 +90,7 @@ class Soak:
 
     def run(self, source: str, output: Path) -> Run:
         arguments = ["extract", source, "-o", str(output), "--model", "p3d-camera", "--clips", "1", "--json"]
+        arguments += ["--timeout", TIMEOUT]
         return Run(arguments, cwd=self.library.folder, env=self._env, errors=self.errors)
 
     def disturbances(self, kills: int, signals: int) -> list[Disturbance]:
@@ -150,8 +153,9 @@ class Soak:
         return ending, ending.at - asked if asked else 0.0
 
     def _hit(self, run: Run) -> None:
-        if run.hit_decoder(self._rng):
-            self.tally.counts["decoders killed"] += 1
+        stop = self._rng.random() < STOPPED_SHARE
+        if run.hit_decoder(self._rng, signal.SIGSTOP if stop else signal.SIGKILL):
+            self.tally.counts["decoders stopped" if stop else "decoders killed"] += 1
 
     def _judge(self, run: Run, ending: Ending | None, disturbance: Disturbance | None, seconds: float) -> None:
         tally = self.tally
@@ -343,8 +347,11 @@ def report(tally: Tally, library: Library, seconds: float) -> str:
         *((name, counts[name]) for name in ("runs", "SIGKILL", "SIGINT", "SIGTERM")),
         *sorted((name, count) for name, count in counts.items() if name.startswith("SIG") and "," in name),
         ("slowest end after a signal", slowest or "none"),
-        ("decoders killed", counts["decoders killed"]),
-        ("failures of whole videos, their decoder killed; stored later", counts["failures of videos that are whole"]),
+        *((name, counts[name]) for name in ("decoders killed", "decoders stopped")),
+        (
+            "whole videos that failed with their decoder, and were stored later",
+            counts["failures of videos that are whole"],
+        ),
         ("stored, killed before it was said", counts["stored, but killed before they were reported"]),
         ("computed again after it was reported", "see below" if tally.wrong else 0),
         ("stored at the end", f"{counts['stored at the end']} (of {len(library.good)} that are whole, all)"),
