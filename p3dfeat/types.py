@@ -14,12 +14,14 @@ Int64Array = NDArray[np.int64]
 FloatArray = NDArray[np.float32]
 SecondsArray = NDArray[np.float64]
 
+DEEPEST_ID: Final = 200  # names in an id: groups within groups, which every reader of HDF5 goes down by itself
 WEB_SCHEMES: Final = ("http://", "https://")
 
 
 def is_id(text: str) -> bool:
-    """Whether ``text`` can name a group: parts joined by single slashes, none of them "." or ".."."""
-    return "\0" not in text and all(part not in ("", ".", "..") for part in text.split("/"))
+    """Whether ``text`` can name a group: parts joined by single slashes, none of them "." or "..", and not too many."""
+    parts = text.split("/")
+    return "\0" not in text and len(parts) <= DEEPEST_ID and all(part not in ("", ".", "..") for part in parts)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import pytest
 
 from p3dfeat.errors import UsageError
 from p3dfeat.sources import find_videos
+from p3dfeat.sources.folders import MOST_VISITS
 from tests.users import as_ordinary_user
 
 
@@ -197,6 +198,47 @@ def test_links_are_names_of_their_own_and_circles_end(tree):
     (tree / "linked" / "y.mp4").symlink_to("train/x.mp4")
     (tree / "linked" / "train" / "round").symlink_to("..")
     assert ids("linked") == ["all/x", "train/x", "y"]
+
+
+@pytest.mark.parametrize("pattern", ["linked/**/*.mp4", "linked/**", "./linked/**/*", "**/*.mp4", "linked/**/**/*.mp4"])
+def test_patterns_do_not_go_round_in_circles_either(tmp_path, monkeypatch, pattern):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "linked" / "train" / ".hidden").mkdir(parents=True)
+    for name in ("y.mp4", "train/x.mp4", "train/.hidden/z.mp4"):
+        (tmp_path / "linked" / name).write_bytes(b"")
+    (tmp_path / "linked" / "train" / "round").symlink_to("..")
+    (tmp_path / "linked" / "here").symlink_to(".")
+    prefix = "linked/" if pattern.startswith("**") else ""
+    assert ids(pattern) == [f"{prefix}train/x", f"{prefix}y"]
+
+
+def test_a_maze_of_links_has_an_end(tmp_path):
+    """Each folder has two links to the next: thirty of them would be a thousand million ways."""
+    for number in range(30):
+        folder = tmp_path / f"d{number}"
+        folder.mkdir()
+        for name in "ab":
+            (folder / name).symlink_to(f"../d{number + 1}")
+    (tmp_path / "d30").mkdir()
+    (tmp_path / "d30" / "v.mp4").write_bytes(b"")
+    videos, failures = find_videos([str(tmp_path / "d0")])
+    assert len(videos) == MOST_VISITS
+    assert {str(f.error) for f in failures} == {"more than 32 ways of links lead here; the others are left out"}
+
+
+def test_folders_may_be_as_deep_as_the_system_lets_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(1500):
+        os.mkdir("d")
+        os.chdir("d")
+    with open("v.mp4", "wb"):
+        os.chdir(tmp_path)
+    (tmp_path / "good.mp4").write_bytes(b"")
+    videos, (failure,) = find_videos([str(tmp_path)])
+    assert [video.id for video in videos] == ["good"]
+    assert str(failure.error) == "its path makes no id of up to 200 names; give it one in a CSV"
+    (tmp_path / "s.csv").write_text(f"path,start_seconds,end_seconds,id\n{'d/' * 1500}v.mp4,,,deep\n")
+    assert ids("s.csv") == ["deep"]
 
 
 def test_what_is_no_file_is_a_failure_and_not_a_wait(tree):

@@ -3,12 +3,13 @@
 import glob
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import Final, TextIO
 
 from p3dfeat.errors import UsageError, VideoError
 from p3dfeat.sources.addresses import found_at, is_address, shown
+from p3dfeat.sources.folders import failure, folders, matches
 from p3dfeat.sources.ids import Found, name_videos, printable
 from p3dfeat.sources.lists import listed, paths_of, segments_of
 from p3dfeat.types import Failure, Video
@@ -68,44 +69,37 @@ def _expand(text: str, stdin: TextIO | None) -> Iterator[Found | Failure]:
     elif glob.has_magic(text):
         yield from _matching(text)
     else:
-        yield _failure(text, "no such file or folder")
+        yield failure(text, "no such file or folder")
 
 
 def _read(file: Path, parse: Callable[[bytes, Path], Iterator[Found | Failure]]) -> Iterator[Found | Failure]:
     try:
         content = file.read_bytes()
     except OSError as error:
-        yield _failure(str(file), f"cannot be read as a list ({error.strerror})")
+        yield failure(str(file), f"cannot be read as a list ({error.strerror})")
     else:
         yield from parse(content, file)
 
 
-def _in_folder(folder: str) -> Iterator[Found | Failure]:
-    items = sorted(_walk(folder, above=frozenset()), key=lambda item: PurePath(item.source).parts)
+def _in_folder(start: str) -> Iterator[Found | Failure]:
+    items = sorted(_below(start), key=lambda item: PurePath(item.source).parts)
     yield from items
     if not items:
-        yield _failure(folder, "no videos in this folder, by their extensions")
+        yield failure(start, "no videos in this folder, by their extensions")
 
 
-def _walk(folder: str, *, above: frozenset[str], name: str = "") -> Iterator[Found | Failure]:
-    """Videos below ``folder``, through links too, but not round in circles."""
-    real = os.path.realpath(folder)
-    if real in above:
-        return
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        yield _failure(folder, f"folder cannot be read ({error.strerror})")
-        return
-    for entry in entries:
-        if os.path.isdir(entry.path):
-            yield from _walk(entry.path, above=above | {real}, name=f"{name}{entry.name}/")
-        elif not _is_named_video(entry.name):
+def _below(start: str) -> Iterator[Found | Failure]:
+    for folder in folders(start):
+        if isinstance(folder, Failure):
+            yield folder
             continue
-        elif not os.path.isfile(entry.path):
-            yield _failure(entry.path, "not a file: a broken link, a pipe or a device")
-        else:
-            yield Found(entry.path, printable(entry.path), name + entry.name)
+        for entry in folder.entries:
+            if not _is_named_video(entry.name) or os.path.isdir(entry.path):
+                continue
+            if not os.path.isfile(entry.path):
+                yield failure(entry.path, "not a file: a broken link, a pipe or a device")
+            else:
+                yield Found(entry.path, printable(entry.path), folder.name + entry.name)
 
 
 def _is_named_video(name: str) -> bool:
@@ -115,20 +109,9 @@ def _is_named_video(name: str) -> bool:
 
 
 def _matching(pattern: str) -> Iterator[Found | Failure]:
-    fixed = Path(*_until_magic(PurePath(pattern).parts))
-    matches = sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
-    for match in matches:
-        yield Found(match, printable(match), Path(match).relative_to(fixed).as_posix())
-    if not matches:
-        yield _failure(pattern, "no file matches this pattern")
-
-
-def _until_magic(parts: Iterable[str]) -> Iterator[str]:
-    for part in parts:
-        if glob.has_magic(part):
-            return
-        yield part
-
-
-def _failure(text: str, reason: str) -> Failure:
-    return Failure(printable(text), printable(text), VideoError(reason))
+    fixed, paths, failures = matches(pattern)
+    yield from failures
+    for path in paths:
+        yield Found(path, printable(path), Path(path).relative_to(fixed).as_posix())
+    if not paths:
+        yield failure(pattern, "no file matches this pattern")

@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 from typing import Final
 
 from p3dfeat.errors import VideoError
-from p3dfeat.types import WEB_SCHEMES, Failure, Video
+from p3dfeat.types import DEEPEST_ID, WEB_SCHEMES, Failure, Video, is_id
 
 DEEPEST: Final = 64  # parent folders added to tell two files apart
 
@@ -50,6 +50,9 @@ def name_videos(found: Sequence[Found]) -> tuple[list[Video], list[Failure]]:
         if id in clashing and (id in seen or counts[id] == 1):
             reason = "is given twice" if id in seen else "is a folder of other videos' ids"
             failures.append(Failure(id, item.source, VideoError(f"id {id!r} {reason}; choose another")))
+        elif not is_id(id):
+            reason = f"its path makes no id of up to {DEEPEST_ID} names; give it one in a CSV"
+            failures.append(Failure(id, item.source, VideoError(reason)))
         else:
             videos.append(Video(id, item.path, item.source, item.start_seconds, item.end_seconds))
         seen.add(id)

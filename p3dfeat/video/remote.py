@@ -1,8 +1,10 @@
 """Videos at web addresses: fetched by whoever decodes them, to a file that leaves nothing behind however it ends."""
 
 import email.utils
+import ipaddress
 import os
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -125,9 +127,21 @@ def _next_address(url: str, location: str) -> str:
     if not following.lower().startswith(WEB_SCHEMES):
         scheme = urlsplit(following).scheme or "nowhere"
         raise VideoError(f"not fetched: redirected to {scheme!r}; only http and https are followed")
+    if _is_inward(urlsplit(following).hostname or "") and not _is_inward(urlsplit(url).hostname or ""):
+        raise VideoError("not fetched: redirected from the internet into a private network")
     if urlsplit(following).hostname != urlsplit(url).hostname and "@" in urlsplit(following).netloc:
         raise VideoError("not fetched: redirected to an address with a password in it")
     return following
+
+
+def _is_inward(host: str) -> bool:
+    """Whether a host is by its looks one of this machine or of a private network."""
+    with suppress(OSError):
+        host = socket.inet_ntoa(socket.inet_aton(host))  # as connecting reads it: 127.1 and 0x7f.1 are addresses too
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return "." not in host.rstrip(".") or host.rstrip(".").endswith((".localhost", ".local", ".internal"))
 
 
 def _broken(error: Exception) -> Exception:

@@ -133,6 +133,22 @@ def test_redirects_lead_to_web_addresses_and_end(web, location, message):
     assert len(web.requests) <= 11
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.0.0.1", "127.1", "2130706433", "0x7f.0.0.1", "0.0.0.0", "10.0.0.1", "169.254.169.254", "192.168.1.1"),
+        *("[::1]", "[fe80::1]", "[::ffff:10.0.0.1]", "localhost", "a.localhost", "router", "a.local", "a.internal."),
+    ],
+)
+def test_nobody_in_the_internet_sends_us_into_the_network_at_home(host):
+    for url in ("https://example.org/v.mp4", "http://93.184.215.14/v.mp4"):
+        with pytest.raises(VideoError, match="redirected from the internet into a private network"):
+            remote._next_address(url, f"http://{host}/v.mp4")
+    following = f"http://{host}:8080/v.mp4"
+    assert remote._next_address("http://127.0.0.1/v.mp4", following) == following
+    assert remote._next_address("http://example.org/a", "//93.184.215.14/b") == "http://93.184.215.14/b"
+
+
 def test_a_redirect_is_followed(web):
     web.redirects["/moved.mp4"] = "/v.mp4"
     assert fetched(web.url.replace("/v.mp4", "/moved.mp4")) == web.files["/v.mp4"]
