@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from p3dfeat import pipeline
 from p3dfeat._version import __version__
 from p3dfeat.calibration import calibration_for
-from p3dfeat.config import DECODER_MEMORY, InputSpec, Sampling
+from p3dfeat.config import DECODER_MEMORY, ON_ERROR, InputSpec, Sampling
 from p3dfeat.engines import Engine, check_runs_int8, is_kept, make_engine
 from p3dfeat.errors import UsageError, VideoError
 from p3dfeat.sources import as_texts, find_videos
@@ -32,16 +32,24 @@ class ToDo:
 
 @dataclass(frozen=True)
 class VideoDone:
-    """A video is dealt with: "stored", "skipped" (it was stored before) or "failed"."""
+    """A video is dealt with: "stored", "skipped" (it was stored before) or "failed".
+
+    damage: what is wrong with one that is stored less some clips, or less its end.
+    """
 
     id: str
     source: str
     status: str
     clips: int = 0
     error: str | None = None
+    damage: str | None = None
+    clips_left_out: int = 0
 
     def as_json(self) -> dict[str, Any]:
-        return {"event": "video", **dataclasses.asdict(self)}
+        fields = dataclasses.asdict(self)
+        if self.damage is None:
+            del fields["damage"], fields["clips_left_out"]
+        return {"event": "video", **fields}
 
 
 @dataclass(frozen=True)
@@ -55,13 +63,15 @@ class ExtractSummary:
     elapsed_seconds: float  # from the first video opened to the last one stored
     output: str
     failures: tuple[Failure, ...] = field(default=(), repr=False)
+    partial: int = 0  # of those stored, damaged ones of which only parts are
+    stopped: bool = False  # by the first failure, with on_error "stop"
 
     @property
     def clips_per_second(self) -> float:
         return self.clips / self.elapsed_seconds if self.elapsed_seconds > 0 else 0.0
 
     def as_json(self) -> dict[str, Any]:
-        counts = {name: getattr(self, name) for name in ("stored", "skipped", "failed", "clips")}
+        counts = {name: getattr(self, name) for name in ("stored", "partial", "skipped", "failed", "clips")}
         return {
             "event": "summary",
             **counts,
@@ -94,15 +104,24 @@ class ExtractSettings:
     decoder_memory: float = DECODER_MEMORY
     limit: int | None = None
     overwrite: bool = False
+    on_error: str = "skip"
 
     def __post_init__(self) -> None:
+        if self.on_error not in ON_ERROR:
+            raise UsageError(f"on_error {self.on_error!r}: unknown; known are {', '.join(ON_ERROR)}")
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"limit {self.limit}: must be at least 1")
         check_decoding(self.workers, self.decoder, self.timeout, self.decoder_memory)
 
     def decoders(self) -> Decoders:
         """The processes that read the videos; for use in a with statement."""
-        return Decoders(self.workers, decoder=self.decoder, timeout=self.timeout, memory=self.decoder_memory)
+        return Decoders(
+            self.workers,
+            decoder=self.decoder,
+            timeout=self.timeout,
+            memory=self.decoder_memory,
+            partial=self.on_error == "partial",
+        )
 
 
 def extract(
@@ -126,6 +145,7 @@ def extract(
     decoder_memory: float = DECODER_MEMORY,
     limit: int | None = None,
     overwrite: bool = False,
+    on_error: str = "skip",
     stdin: TextIO | None = None,
     on_event: Callable[[ExtractEvent], None] = lambda event: None,
 ) -> ExtractSummary:
@@ -146,6 +166,8 @@ def extract(
     timeout: seconds of decoding that a video may take; None: as many as it takes, as long as its decoder gets on.
     decoder_memory: GB that a video may take in its decoder process, on Linux.
     limit: store at most so many videos.
+    on_error: what a video that cannot be read, or is damaged, means: "skip" it; "partial": of a damaged one store what
+    is left, marked by its attributes damage and clips_left_out; "stop" the run.
     A video that cannot be read is listed in the summary and in ``<output>.failed.jsonl``; the others are stored.
     Raises UsageError, WeightsError, FeatureFileError or OutputError where nothing can be done at all.
     """
@@ -167,6 +189,7 @@ def extract(
         decoder_memory=decoder_memory,
         limit=limit,
         overwrite=overwrite,
+        on_error=on_error,
     )
     return run_extraction(inputs, output, settings, stdin=stdin, on_event=on_event)
 
@@ -193,7 +216,7 @@ def _extract(
     on_event: Callable[[ExtractEvent], None],
 ) -> ExtractSummary:
     job = Job.of(settings, videos, on_event)
-    run = _Run(lock.output, on_event)
+    run = _Run(lock.output, on_event, stops=settings.on_error == "stop")
     with (
         settings.decoders() as decoders,
         FeatureWriter(lock.output, job.recorded(), overwrite=settings.overwrite, lock=lock) as writer,
@@ -203,7 +226,9 @@ def _extract(
             run.ledger.clear()
         for failure in failures:
             run.failed(failure)
-        missing = list(run.not_stored(videos, writer))
+        missing = [] if run.stopped else list(run.not_stored(videos, writer))
+        if run.stopped:
+            missing.clear()
         on_event(ToDo(min(len(missing), job.limit)))
         events = pipeline.describe(
             missing,
@@ -215,7 +240,7 @@ def _extract(
         with closing(events):  # ends the decoders, however this ends
             for event in events:
                 run.handle(event, writer)
-                if run.num_stored == job.limit:
+                if run.num_stored == job.limit or run.stopped:
                     break
     return run.summary()
 
@@ -299,9 +324,11 @@ class Job:
 class _Run:
     """Counts and reports what happens to each video."""
 
-    def __init__(self, output: Path, on_event: Callable[[ExtractEvent], None]):
+    def __init__(self, output: Path, on_event: Callable[[ExtractEvent], None], *, stops: bool):
+        """stops: the first failure ends it."""
         self.ledger = Ledger(output)
-        self._output, self._on_event = output, on_event
+        self._output, self._on_event, self._stops = output, on_event, stops
+        self._partial = 0
         self._counts = dict.fromkeys(("stored", "skipped", "failed"), 0)
         self._clips: dict[str, int] = {}
         self._stored_clips = 0
@@ -312,6 +339,10 @@ class _Run:
     def num_stored(self) -> int:
         return self._counts["stored"]
 
+    @property
+    def stopped(self) -> bool:
+        return self._stops and bool(self._failures)
+
     def not_stored(self, videos: Sequence[Video], writer: FeatureWriter) -> Iterator[Video]:
         """The videos still to compute; reports the others."""
         for video in videos:
@@ -319,6 +350,8 @@ class _Run:
                 stored = writer.is_stored(video, on_touched=self._on_event)
             except VideoError as error:
                 self.failed(Failure(video.id, video.source, error))
+                if self.stopped:
+                    return
                 continue
             if stored:
                 self._done(VideoDone(video.id, video.source, "skipped"))
@@ -333,10 +366,13 @@ class _Run:
             self._clips[event.video.id] = self._clips.get(event.video.id, 0) + len(event.features)
             self._on_event(event)
         elif isinstance(event, pipeline.Finished):
-            writer.finish(event.video, event.info)
-            clips = self._clips.pop(event.video.id, 0)
+            video, info = event.video, event.info
+            writer.finish(video, info)
+            clips = self._clips.pop(video.id, 0)
             self._stored_clips += clips
-            self._done(VideoDone(event.video.id, event.video.source, "stored", clips))
+            self._partial += info.damage is not None
+            left_out = info.clips_left_out
+            self._done(VideoDone(video.id, video.source, "stored", clips, damage=info.damage, clips_left_out=left_out))
         else:
             writer.abandon(event.video)
             self._clips.pop(event.video.id, None)
@@ -360,4 +396,6 @@ class _Run:
             elapsed_seconds=time.monotonic() - self._started,
             output=str(self._output),
             failures=tuple(self._failures),
+            partial=self._partial,
+            stopped=self.stopped,
         )

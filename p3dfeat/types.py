@@ -72,6 +72,8 @@ class VideoInfo:
     size_bytes: int
     fingerprint: str  # tells the file from others of its size
     modified: str  # ISO 8601, UTC
+    damage: str | None = None  # what is wrong with a video of which parts are used all the same
+    clips_left_out: int = 0  # of it, for that reason
 
 
 @dataclass(frozen=True)

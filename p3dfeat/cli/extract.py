@@ -24,6 +24,10 @@ Layers = Annotated[str, typer.Option(metavar="NAME,...", help="Layers to store: 
 Tail = Annotated[str, typer.Option(metavar="pad|drop|align", help="With --stride: the frames after the last clip.")]
 Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Store at most N videos.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what FILE.h5 holds.")]
+OnError = Annotated[
+    str,
+    typer.Option(metavar="skip|partial|stop", help="Videos that fail: go on; store what is left of damaged ones; end."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")]
 
 
@@ -47,6 +51,7 @@ def extract(
     decoder_memory: options.DecoderMemory = DECODER_MEMORY,
     limit: Limit = None,
     overwrite: Overwrite = False,
+    on_error: OnError = "skip",
     dry_run: DryRun = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -82,6 +87,7 @@ def extract(
             decoder_memory=decoder_memory,
             limit=limit,
             overwrite=overwrite,
+            on_error=on_error,
         )
         if dry_run:
             from p3dfeat.planning import plan_extraction
@@ -91,6 +97,8 @@ def extract(
         interrupts.kept = "what was finished is kept, and the same command goes on"
         summary = extraction.run_extraction(inputs, output, settings, on_event=lambda event: _report(event, show, json))
     _print_summary(summary, json)
+    if summary.stopped:
+        raise typer.Exit(3)
     _end(failed=summary.failed, done=summary.stored + summary.skipped)
 
 
@@ -108,15 +116,20 @@ def _report(event: "ExtractEvent", show: "Callable[[ExtractEvent], None]", json:
             out.json(event.as_json())
         if event.error is not None:
             out.say(f"failed: {event.source}: {event.error}")
+        elif event.damage is not None:
+            out.say(f"partial: {event.source}: {event.damage}; {event.clips_left_out} clips left out")
 
 
 def _print_summary(summary: "ExtractSummary", json: bool) -> None:
     if json:
         out.json(summary.as_json())
+    partial = f" ({summary.partial} in part)" if summary.partial else ""
     text = (
-        f"{summary.output}: {summary.stored} stored, {summary.skipped} skipped, {summary.failed} failed; "
+        f"{summary.output}: {summary.stored} stored{partial}, {summary.skipped} skipped, {summary.failed} failed; "
         f"{summary.clips} clips in {summary.elapsed_seconds:.1f} s ({summary.clips_per_second:.1f} clips/s)"
     )
+    if summary.stopped:
+        text += "; stopped by the first failure"
     if summary.failed:
         text += f"; reasons in {summary.output}.failed.jsonl"
     out.say(text)

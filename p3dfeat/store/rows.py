@@ -55,5 +55,7 @@ class Rows:
 def attributes_of(video: Video, info: VideoInfo, rows: Rows) -> dict[str, Any]:
     """What is stored of a video beside its arrays."""
     about = asdict(info) | {"padded_frames": rows.padded_frames, VIDEO_MARK: video.source}
+    if info.damage is None:  # else it is marked by these
+        del about["damage"], about["clips_left_out"]
     segment = {"segment_start_seconds": video.start_seconds, "segment_end_seconds": video.end_seconds}
     return about | {name: value for name, value in segment.items() if value is not None}

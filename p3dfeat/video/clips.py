@@ -11,6 +11,7 @@ import numpy as np
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import VideoError
 from p3dfeat.types import Clip, UInt8Array, Video, VideoEnd, VideoStart
+from p3dfeat.video.damage import Damage
 from p3dfeat.video.decode import FrameReader, IrregularTimestampsError
 from p3dfeat.video.index import VideoIndex, index_video, open_video
 from p3dfeat.video.picture import PictureMaker
@@ -25,17 +26,23 @@ def read_clips(
     threads: int | None = None,
     decoder: str = "cpu",
     room: Callable[[], UInt8Array] | None = None,
+    partial: bool = False,
 ) -> Iterator[VideoStart | Clip | VideoEnd]:
     """Yield a VideoStart, the clips of ``video`` in time order, and a VideoEnd. Raises VideoError.
 
     threads: of the decoder; None: one a core. decoder: "cpu" or "cuda", as for ``open_video``.
     room: called for each clip, gives the (T, C, H, W) uint8 array that its pixels go to; None: a new one each.
+    partial: of a damaged video, use what is left, which its VideoEnd tells. From where a frame does not decode to the
+    next keyframe nothing is used, and no clip that needs any of it.
     Memory holds the frames of one clip and of those that overlap it, however long the video is.
     """
-    index = index_video(video.path)
+    index = index_video(video.path, partial=partial)
     plans = plan(index, video, sampling)
     reading = _Reading(video.path, plans, spec, threads or 0, decoder, room or (lambda: _new_clip(spec, sampling)))
     yield VideoStart(len(plans))
+    if partial:
+        yield from _partial_items(reading, index)
+        return
     try:
         yield from reading.items(index)
     except IrregularTimestampsError:
@@ -48,9 +55,9 @@ def read_clips(
         yield from reading.items(index)
 
 
-def read_plan(video: Video, sampling: Sampling) -> Iterator[VideoStart | VideoEnd]:
+def read_plan(video: Video, sampling: Sampling, *, partial: bool = False) -> Iterator[VideoStart | VideoEnd]:
     """What ``read_clips`` yields but the clips, from the packets alone. Raises VideoError."""
-    index = index_video(video.path)
+    index = index_video(video.path, partial=partial)
     yield VideoStart(len(plan(index, video, sampling)))
     yield VideoEnd(index.info, 0)
 
@@ -73,7 +80,10 @@ def _new_clip(spec: InputSpec, sampling: Sampling) -> UInt8Array:
 
 @dataclass
 class _Reading:
-    """The clips of one video; begun again, it goes on after those that it has given."""
+    """The clips of one video; begun again, it goes on after those that it has given or left out.
+
+    begin: a keyframe before which nothing is decoded; position: the frame that decoding had come to.
+    """
 
     path: str
     plans: ClipPlans
@@ -81,23 +91,82 @@ class _Reading:
     threads: int
     decoder: str
     room: Callable[[], UInt8Array]
-    given: int = 0
+    done: int = 0  # clips, given or left out
+    begin: int = 0
+    position: int = 0
 
     def items(self, index: VideoIndex) -> Iterator[Clip | VideoEnd]:
-        given_before = self.given
+        plans = self.plans.from_clip(self.done)
         with (
             open_video(self.path, decoder=self.decoder) as (container, stream),
-            closing(FrameReader(container, stream, index, self.plans.frames(), threads=self.threads)) as reader,
+            closing(
+                FrameReader(
+                    container,
+                    stream,
+                    index,
+                    plans.frames(),
+                    threads=self.threads,
+                    listens=self.decoder == "cpu",
+                    begin=self.begin,
+                )
+            ) as reader,
         ):
             pictures = _Pictures(reader, PictureMaker(self.spec))
-            for place, clip in enumerate(self.plans):
-                following = int(self.plans[place + 1].frames[0]) if place + 1 < len(self.plans) else len(index)
-                pixels = self.room()
-                pictures.fill(pixels, clip, kept_from=following)
-                if place >= given_before:
-                    self.given += 1
+            try:
+                for place, clip in enumerate(plans):
+                    following = int(plans[place + 1].frames[0]) if place + 1 < len(plans) else len(index)
+                    pixels = self.room()
+                    pictures.fill(pixels, clip, kept_from=following)
+                    self.done += 1
                     yield _clip(pixels, clip, index)
+                reader.finish()
+            finally:
+                self.position = reader.position
             yield VideoEnd(replace(index.info, **pictures.shown), reader.decoded)
+
+
+def _partial_items(reading: _Reading, index: VideoIndex) -> Iterator[Clip | VideoEnd]:
+    """Clips whose frames all decode, beginning again at the next keyframe wherever one does not."""
+    damage = Damage(tolerated=True)
+    if index.info.damage is not None:
+        damage.found(VideoError(index.info.damage))
+    reading.threads = 1  # so that what is said of a frame is said when it is decoded
+    given, info, decoded = 0, index.info, 0
+    while reading.done < len(reading.plans):
+        try:
+            for item in reading.items(index):
+                if isinstance(item, VideoEnd):
+                    info, decoded = item.info, item.frames_decoded
+                else:
+                    given += 1
+                    yield item
+        except IrregularTimestampsError:
+            if index.timestamps is None or reading.begin:
+                damage.found(VideoError("damaged: a frame is shown when none is announced"))
+                break
+            index = index.counted()
+        except VideoError as error:
+            if reading.decoder == "cuda":
+                reading.decoder = "cpu"  # whose word is final
+                continue
+            damage.found(error)
+            if not _go_on(reading, index):
+                break
+    if not given:
+        raise VideoError(f"{damage.reason}; none of its clips can be used")
+    left_out = len(reading.plans) - given
+    yield VideoEnd(replace(info, damage=damage.reason, clips_left_out=left_out), decoded)
+
+
+def _go_on(reading: _Reading, index: VideoIndex) -> bool:
+    """Let ``reading`` go on at the next keyframe, less the clips that need frames before it; whether there is one."""
+    later = index.keyframes[index.keyframes > max(reading.position, reading.begin)]
+    if not len(later):
+        return False
+    reading.begin = int(later[0])
+    while reading.done < len(reading.plans) and reading.plans[reading.done].frames[0] < reading.begin:
+        reading.done += 1
+    return True
 
 
 class _Pictures:

@@ -44,8 +44,12 @@ class FrameReader:
         *,
         threads: int = 0,
         listens: bool = True,
+        begin: int = 0,
     ):
-        """threads: of the decoder; 0: one a core. listens: whether what it complains of ends the reading."""
+        """threads: of the decoder; 0: one a core. listens: whether what it complains of ends the reading.
+
+        begin: a keyframe, no later than the first frame wanted; what is before it is not decoded if it can be helped.
+        """
         self._container, self._stream, self._index = container, stream, index
         self._wanted = wanted
         stream.thread_type = "AUTO"
@@ -61,7 +65,13 @@ class FrameReader:
         self._complaints = Complaints()
         codec = stream.codec_context.codec
         self._voices = {codec.name, codec.canonical_name} if listens else set()
+        self._begin = begin
         self._frames = self._decode(0)
+
+    @property
+    def position(self) -> int:
+        """Number of the frame that is to be delivered next; what fails, fails there or not much later."""
+        return self._next
 
     def close(self) -> None:
         """Let go of the decoder's memory: a generator that holds its reader would wait for Python's collector."""
@@ -72,11 +82,16 @@ class FrameReader:
 
     def __iter__(self) -> Iterator[tuple[int, VideoFrame]]:
         keyframes = self._index.keyframes[np.searchsorted(self._index.keyframes, self._wanted, side="right") - 1]
+        if self._begin:
+            self._seek(self._begin)
         for number, keyframe in zip(self._wanted.tolist(), keyframes.tolist(), strict=True):
             if self._seeks_forward and keyframe > self._next + SEEK_GAIN:
                 self._seek(keyframe)
             yield number, self._advance_to(number)
-        self._stream.codec_context.flush_buffers()  # by now its threads have said what they had to say
+
+    def finish(self) -> None:
+        """Raise VideoError for what the decoder's threads have said since: when all is read, wait for them."""
+        self._stream.codec_context.flush_buffers()
         self._check_complaints()
 
     def _advance_to(self, wanted: int) -> VideoFrame:
@@ -150,6 +165,8 @@ class FrameReader:
             if packet is None:
                 return
             tick()
+            if packet.is_corrupt:
+                raise VideoError(f"damaged: a packet near frame {self._next} is incomplete")
             if packet.is_keyframe:
                 begun, shown_from = True, None if begun else packet.pts
             # What comes or is shown before may refer to what was not read: decoders would complain as if of damage.

@@ -32,16 +32,18 @@ class Decoders:
         decoder: str = "auto",
         timeout: float | None = None,
         memory: float = DECODER_MEMORY,
+        partial: bool = False,
     ):
         """workers: so many processes at most; None: one for each core, four at most.
 
         decoder: "cpu", "cuda", or "auto": a CUDA GPU where the first video shows that it gives the same pixels sooner.
         timeout: seconds that a process may work at a video; None: as long as it gets on.
         memory: GB that videos may take in a process, on Linux.
+        partial: of damaged videos, what is left of them is read, as ``read_clips`` says.
         """
         check_decoding(workers, decoder, timeout, memory)
         self._decoder = "cpu" if decoder == "auto" and not gpu_present() else decoder
-        self._timeout, self._memory = timeout, memory
+        self._timeout, self._memory, self._partial = timeout, memory, partial
         self._cores = usable_cores()
         self.workers = workers or min(MOST_WORKERS, self._cores)
         self._failed_starts, self._ever_started = 0, False
@@ -56,7 +58,7 @@ class Decoders:
         A clip's pixels may be overwritten as soon as the next item is asked for. A VideoError ends its video only.
         only_plan: no clips, and nothing is decoded for them.
         """
-        task = Task(spec, sampling, self._decoder, self._timeout, self._memory, only_plan)
+        task = Task(spec, sampling, self._decoder, self._timeout, self._memory, only_plan, self._partial)
         waiting = deque(videos)
         threads = max(1, self._cores // max(1, min(self.workers, len(waiting))))
         ahead: deque[Reading] = deque()

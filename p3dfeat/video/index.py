@@ -20,6 +20,7 @@ from p3dfeat.fingerprint import fingerprint, modified
 from p3dfeat.types import Int64Array, SecondsArray, VideoInfo
 from p3dfeat.video.complaints import Complaints
 from p3dfeat.video.completeness import check_whole
+from p3dfeat.video.damage import Damage
 from p3dfeat.video.delivered import Delivered, check_delivered
 from p3dfeat.video.limits import tick
 from p3dfeat.video.trust import MAX_PIXELS, open_container, reason
@@ -98,19 +99,23 @@ def _check_size(stream: VideoStream) -> None:
         raise VideoError(f"frames of {stream.width} x {stream.height} by its header; more than {most} are not read")
 
 
-def index_video(path: str) -> VideoIndex:
-    """List the frames of a video by reading its packets once. Raises VideoError."""
-    complaints = Complaints()
+def index_video(path: str, *, partial: bool = False) -> VideoIndex:
+    """List the frames of a video by reading its packets once. Raises VideoError.
+
+    partial: a damaged one is listed as far as it can be; its info says what is wrong.
+    """
+    complaints, damage = Complaints(), Damage(tolerated=partial)
     with closing(complaints), complaints.listening(), open_video(path) as (container, stream):
-        check_whole(path, container.format.name)
+        with damage.noted():
+            check_whole(path, container.format.name)
         try:
-            index = _index(container, stream, path)
+            index = _index(container, stream, path, damage)
         except (av.FFmpegError, OSError, IndexError) as error:  # IndexError: of a stream that FFmpeg found late
             raise VideoError(f"unreadable ({reason(error)})") from None
         # Decoders say a thing or two of what comes before the first keyframe: they count where they are wanted.
-        if damage := complaints.damage(but_not=codecs_available - {container.format.name}):
-            raise VideoError(f"damaged ({damage})")
-        return index
+        if said := complaints.damage(but_not=codecs_available - {container.format.name}):
+            damage.found(VideoError(f"damaged ({said})"))
+        return replace(index, info=replace(index.info, damage=damage.reason))
 
 
 @dataclass(frozen=True)
@@ -143,7 +148,9 @@ class _Packets:
         return bool(np.any(np.diff(known) < 0))
 
 
-def _read_packets(container: InputContainer, stream: VideoStream, *, most_bytes: int) -> tuple[_Packets, int]:
+def _read_packets(
+    container: InputContainer, stream: VideoStream, damage: Damage, *, most_bytes: int
+) -> tuple[_Packets, int]:
     """The packets, and how many bytes they hold."""
     read_bytes = 0
     presented, decoded, durations = array("q"), array("q"), array("q")  # 26 bytes a frame, however long the video
@@ -154,7 +161,7 @@ def _read_packets(container: InputContainer, stream: VideoStream, *, most_bytes:
             if packet.size == 0:  # the end
                 continue
             if packet.is_corrupt:
-                raise VideoError(f"damaged or cut off: packet {len(keys)} of its video stream is incomplete")
+                damage.found(VideoError(f"damaged or cut off: packet {len(keys)} of its video stream is incomplete"))
             read_bytes += packet.size
             if read_bytes > most_bytes:
                 raise VideoError(f"damaged: lists the same bytes over and over, as {len(keys):,} frames so far")
@@ -164,7 +171,7 @@ def _read_packets(container: InputContainer, stream: VideoStream, *, most_bytes:
             keys.append(packet.is_keyframe)
             shown.append(not packet.is_discard)
     except av.FFmpegError as error:
-        raise VideoError(f"unreadable after {len(keys)} frames ({reason(error)})") from None
+        damage.found(VideoError(f"unreadable after {len(keys)} frames ({reason(error)})"))
     packets = _Packets(
         np.array(presented, np.int64),
         np.array(decoded, np.int64),
@@ -175,8 +182,8 @@ def _read_packets(container: InputContainer, stream: VideoStream, *, most_bytes:
     return packets, read_bytes
 
 
-def _index(container: InputContainer, stream: VideoStream, path: str) -> VideoIndex:
-    packets, size_bytes = _read_packets(container, stream, most_bytes=MOST_READ * os.path.getsize(path))
+def _index(container: InputContainer, stream: VideoStream, path: str, damage: Damage) -> VideoIndex:
+    packets, size_bytes = _read_packets(container, stream, damage, most_bytes=MOST_READ * os.path.getsize(path))
     whole = packets
     num_packets = len(packets.keys)
     if num_packets:
@@ -202,7 +209,8 @@ def _index(container: InputContainer, stream: VideoStream, path: str) -> VideoIn
     end = float(seconds[-1]) + (last_ticks * tick or usual)
     timeless = int(((packets.presented == NO_TIME) & (packets.decoded == NO_TIME)).sum())
     found = Delivered(num_packets, size_bytes, int(packets.decoded[-1]), end, usual, timeless, bool(whole.keys[0]))
-    check_delivered(path, container, stream, found)
+    with damage.noted():
+        check_delivered(path, container, stream, found)
     info = _info(stream, path, num_frames=len(seconds), duration=end - float(seconds[0]))
     return VideoIndex(seconds, end, timestamps, keyframes, tick, info, bool(packets.keys.any()))
 

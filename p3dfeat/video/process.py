@@ -167,7 +167,7 @@ class DecoderProcess:
         reading = self.readings[0]
         if isinstance(message, Ended):
             self._worn = message.worn
-            if isinstance(message.outcome, VideoEnd) and reading.clips_left != 0:
+            if isinstance(message.outcome, VideoEnd) and not self._is_end(reading, message.outcome):
                 raise NonsenseError("an end before the last clip")
             reading.items.append((message.outcome, _nothing))
             self.readings.popleft()
@@ -175,6 +175,12 @@ class DecoderProcess:
             self._hear_start(reading, message)
         else:
             self._hear_clip(reading, message)
+
+    def _is_end(self, reading: Reading, end: VideoEnd) -> bool:
+        """Whether a video's clips have all come, but for those left out of a damaged one."""
+        assert self._task is not None
+        left_out = end.info.clips_left_out if self._task.partial and not self._task.only_plan else 0
+        return reading.clips_left == left_out
 
     def _hear_start(self, reading: Reading, start: VideoStart) -> None:
         if reading.clips_left is not None or start.num_clips < 0:

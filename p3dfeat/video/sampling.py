@@ -26,7 +26,7 @@ class ClipPlans(Sequence[ClipPlan]):
 
     def __init__(self, numbers: Int64Array, starts: Int64Array, sampling: Sampling):
         """numbers: of the frames to sample from, in the file; starts: of each clip, counted in these."""
-        self._numbers, self._starts = numbers, starts
+        self._numbers, self._starts, self._sampling = numbers, starts, sampling
         self._length = sampling.length
         self._offsets = np.arange(sampling.length) * sampling.step
 
@@ -44,6 +44,10 @@ class ClipPlans(Sequence[ClipPlan]):
         padded = int((wanted >= len(self._numbers)).sum())
         # A clip that runs out of frames repeats the last one it has, not the last of the file.
         return ClipPlan(self._numbers[np.minimum(wanted, wanted[self._length - padded - 1])], padded)
+
+    def from_clip(self, first: int) -> "ClipPlans":
+        """Less the clips before number ``first``."""
+        return ClipPlans(self._numbers, self._starts[first:], self._sampling)
 
     def frames(self) -> Int64Array:
         """Numbers of all frames that any clip needs, rising."""

@@ -31,6 +31,7 @@ class Task:
     timeout: float | None = None  # seconds of work a video; None: as long as it moves
     memory: float = DECODER_MEMORY  # GB a process, on Linux
     only_plan: bool = False  # no clips: how many there would be, and of what
+    partial: bool = False  # of damaged videos, what is left of them
 
     @property
     def slots(self) -> int:

@@ -83,7 +83,7 @@ class Worker:
 
     def _items(self, job: Job, task: Task) -> Iterator[VideoStart | Clip | VideoEnd]:
         if task.only_plan:
-            return read_plan(job.video, task.sampling)
+            return read_plan(job.video, task.sampling, partial=task.partial)
         decoder = task.decoder
         if decoder == "auto":
             kind = kind_of(job.video)
@@ -91,7 +91,13 @@ class Worker:
                 self._better[kind] = better_decoder(job.video, kind, task.spec, task.sampling, threads=job.threads)
             decoder = self._better[kind]
         return read_clips(
-            job.video, task.spec, task.sampling, threads=job.threads, decoder=decoder, room=self._free_slot
+            job.video,
+            task.spec,
+            task.sampling,
+            threads=job.threads,
+            decoder=decoder,
+            room=self._free_slot,
+            partial=task.partial,
         )
 
     def _failure(self, error: Exception) -> VideoError:

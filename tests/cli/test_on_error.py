@@ -1,0 +1,95 @@
+"""What a damaged video means to a run is the user's choice."""
+
+import h5py
+import pytest
+
+import p3dfeat as package
+from tests.videos import numbered_video
+
+
+@pytest.fixture
+def library(tmp_path):
+    """Two whole videos, and between them b, of which the second half is missing."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for name in ("a.mp4", "b.mkv", "c.mp4"):
+        numbered_video(folder / name, 100)
+    data = (folder / "b.mkv").read_bytes()
+    (folder / "b.mkv").write_bytes(data[: len(data) // 2])
+    return folder
+
+
+@pytest.fixture
+def output(tmp_path):
+    return tmp_path / "feats.h5"
+
+
+def attributes(output, id):
+    with h5py.File(output) as file:
+        return dict(file[id].attrs)
+
+
+def test_by_itself_a_damaged_video_fails_and_the_others_are_stored(p3dfeat, library, output):
+    ended = p3dfeat("extract", library, "-o", output, "-n", 3)
+    assert (ended.code, "2 stored, 0 skipped, 1 failed" in ended.stderr) == (3, True)
+    assert "damage" not in attributes(output, "a")
+
+
+def test_in_part_it_is_stored_marked_and_told_of(p3dfeat, library, output):
+    ended = p3dfeat(
+        "extract", library, "-o", output, "--stride", 16, "--tail", "drop", "--on-error", "partial", "--json"
+    )
+    assert ended.code == 0
+    *videos, summary = ended.records
+    assert [video["status"] for video in videos] == ["stored"] * 3
+    assert ["damage" in video for video in videos] == [False, True, False]
+    assert "cut off" in videos[1]["damage"]
+    assert (summary["stored"], summary["partial"], summary["failed"]) == (3, 1, 0)
+    assert "partial: " in ended.stderr
+    assert "3 stored (1 in part)" in ended.stderr
+    marked = attributes(output, "b")
+    assert "cut off" in marked["damage"]
+    assert marked["clips_left_out"] == videos[1]["clips_left_out"]
+    with package.open_features(output) as features:
+        assert len(features["b"]["pool5"]) == videos[1]["clips"] < len(features["a"]["pool5"])
+    assert not output.with_name("feats.h5.failed.jsonl").exists()
+
+
+def test_what_is_stored_in_part_stays_whatever_a_later_run_says(p3dfeat, library, output):
+    p3dfeat("extract", library, "-o", output, "-n", 3, "--on-error", "partial")
+    ended = p3dfeat("extract", library, "-o", output, "-n", 3)
+    assert (ended.code, "0 stored, 3 skipped, 0 failed" in ended.stderr) == (0, True)
+    assert "damage" in attributes(output, "b")
+
+
+def test_what_failed_before_is_tried_again_in_part(p3dfeat, library, output):
+    p3dfeat("extract", library, "-o", output, "-n", 3)
+    ended = p3dfeat("extract", library, "-o", output, "-n", 3, "--on-error", "partial")
+    assert (ended.code, "1 stored (1 in part), 2 skipped, 0 failed" in ended.stderr) == (0, True)
+    assert not output.with_name("feats.h5.failed.jsonl").exists()
+
+
+def test_the_first_failure_can_end_the_run_and_what_came_before_is_kept(p3dfeat, library, output):
+    ended = p3dfeat("extract", library, "-o", output, "-n", 3, "--on-error", "stop")
+    assert ended.code == 3
+    assert "1 stored, 0 skipped, 1 failed" in ended.stderr
+    assert "stopped by the first failure" in ended.stderr
+    with package.open_features(output) as features:
+        assert list(features) == ["a"]
+    (library / "b.mkv").unlink()
+    assert "1 stored, 1 skipped" in p3dfeat("extract", library, "-o", output, "-n", 3, "--on-error", "stop").stderr
+
+
+def test_a_failure_before_anything_is_read_ends_the_run_too(p3dfeat, library, output):
+    ended = p3dfeat("extract", library / "none.mp4", library / "a.mp4", "-o", output, "-n", 3, "--on-error", "stop")
+    assert (ended.code, "0 stored, 0 skipped, 1 failed" in ended.stderr) == (3, True)
+
+
+def test_another_word_is_refused(p3dfeat, library, output):
+    ended = p3dfeat("extract", library, "-o", output, "--on-error", "ignore")
+    assert (ended.code, "on_error 'ignore': unknown; known are skip, partial, stop" in ended.stderr) == (2, True)
+
+
+def test_a_plan_counts_what_would_be_stored_in_part(p3dfeat, library):
+    assert p3dfeat("extract", library, "--dry-run", "--json").records[-1]["failed"] == 1
+    assert p3dfeat("extract", library, "--dry-run", "--json", "--on-error", "partial").records[-1]["failed"] == 0
