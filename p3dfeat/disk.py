@@ -35,7 +35,7 @@ def writing(path: Path, remedy: str = "", *, error: type[P3DFeatError] = OutputE
     try:
         yield
     except OSError as refusal:
-        reason = refusal.strerror or str(refusal).split("(")[0].strip()
+        reason = refusal.strerror or refusal
         remedy = remedy or REMEDIES.get(refusal.errno or 0, "")
         raise error(f"{path}: cannot be written ({reason}){remedy and f'; {remedy}'}") from None
 

@@ -22,6 +22,7 @@ import numpy as np
 from filelock import FileLock
 
 from p3dfeat.config import InputSpec
+from p3dfeat.disk import writing
 from p3dfeat.engines.openvino_engine import (
     BATCH_SIZE,
     GRAPH_VERSION,
@@ -31,7 +32,7 @@ from p3dfeat.engines.openvino_engine import (
     net_graph,
 )
 from p3dfeat.engines.telemetry import no_telemetry
-from p3dfeat.errors import OutputError, UsageError
+from p3dfeat.errors import UsageError
 from p3dfeat.nets import P3D
 from p3dfeat.types import Batch, Calibrated, Calibrating, FloatArray, UInt8Array
 
@@ -42,6 +43,7 @@ GOOD_COSINE: Final = 0.999  # below it, on the calibration clips themselves, min
 METHOD: Final = "mixed preset, absolute ranges, biases corrected where needed"  # named anew whenever the way is changed
 FILES: Final = ("model.xml", "model.bin")
 RECORD: Final = "record.json"
+OTHER_FOLDER: Final = "P3DFEAT_CACHE may name another folder"
 TINY: Final = float(np.finfo(np.float64).tiny)  # in place of a norm of zero
 
 
@@ -85,7 +87,7 @@ def quantized(net: P3D, spec: InputSpec, layers: tuple[str, ...], calibration: C
     entry = _Entry.of(net, spec, layers, calibration)
     found = entry.read()
     if found is None:
-        with _writing(entry.folder):
+        with writing(entry.folder, OTHER_FOLDER):
             entry.folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(entry.folder / "lock")
             lock.acquire()
@@ -142,7 +144,7 @@ class _Entry:
         openvino = load_openvino()
         for unfinished in self.folder.glob("new-*"):  # of a process that was killed; the lock is ours
             shutil.rmtree(unfinished, ignore_errors=True)
-        with _writing(self.folder), tempfile.TemporaryDirectory(dir=self.folder, prefix="new-") as name:
+        with writing(self.folder, OTHER_FOLDER), tempfile.TemporaryDirectory(dir=self.folder, prefix="new-") as name:
             new = Path(name)
             try:
                 openvino.save_model(model, new / FILES[0], compress_to_fp16=False)
@@ -279,13 +281,3 @@ def _batches(clips: Sequence[UInt8Array]) -> Iterator[UInt8Array]:
 def _sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """One line for whatever the file system says."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or error
-        raise OutputError(f"{path}: cannot be written ({reason}); P3DFEAT_CACHE may name another folder") from None

@@ -10,13 +10,14 @@ import re
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from filelock import FileLock
 
+from p3dfeat import disk
 from p3dfeat.errors import WeightsError
 from p3dfeat.zoo.archive import opened_member
 from p3dfeat.zoo.cards import Card
@@ -83,14 +84,9 @@ def filling(card: Card) -> Iterator[Path]:
         lock.release()
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """One line for whatever the file system says."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or error
-        raise CacheError(f"{path}: cannot be written ({reason}); {SETTING} may name another folder") from None
+def writing(path: Path) -> AbstractContextManager[None]:
+    """One line, a CacheError's, for whatever the file system says."""
+    return disk.writing(path, f"{SETTING} may name another folder", error=CacheError)
 
 
 class CacheError(WeightsError):
