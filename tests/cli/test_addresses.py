@@ -1,6 +1,10 @@
 """Videos at web addresses, as users name them."""
 
 import json
+import os
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -64,3 +68,35 @@ def test_what_is_fetched_may_refer_to_nothing_else(p3dfeat, web, tmp_path):
     assert ledger[0]["error"].startswith("not a video but a playlist (HLS)")
     assert ledger[1]["error"] == "not fetched: redirected to 'file'; only http and https are followed"
     assert not web.asked("/v/one.mp4")
+
+
+def test_the_time_of_a_video_counts_its_download(p3dfeat, web, tmp_path):
+    web.files["/slow.mp4"] = bytes(20_000_000)
+    web.seconds_a_block = 0.1
+    ended = p3dfeat("extract", f"{web.url}/slow.mp4", "-o", tmp_path / "f.h5", "--timeout", 1)
+    assert ended.code == 4
+    assert f"{web.url}/slow.mp4: timed out" in ended.stderr
+    assert web.sent_bytes < 5_000_000
+
+
+def test_a_kill_in_the_middle_of_a_download_leaves_nothing(web, tmp_path):
+    web.files["/slow.mp4"] = bytes(20_000_000)
+    web.seconds_a_block = 0.1
+    (tmp_path / "tmp").mkdir()
+    command = [sys.executable, "-m", "p3dfeat", "extract", f"{web.url}/slow.mp4", "-o", str(tmp_path / "f.h5"), "-q"]
+    process = subprocess.Popen(command, env=os.environ | {"TMPDIR": str(tmp_path / "tmp")})
+    try:
+        until = time.monotonic() + 60
+        while web.sent_bytes < 500_000 and time.monotonic() < until:
+            time.sleep(0.05)
+        assert web.sent_bytes >= 500_000
+    finally:
+        process.kill()
+        process.wait(timeout=30)
+    assert not [path.name for path in (tmp_path / "tmp").iterdir() if path.name.startswith("p3dfeat")]
+    until = time.monotonic() + 20
+    while (sent := web.sent_bytes) < 20_000_000 and time.monotonic() < until:  # its decoder ends with it
+        time.sleep(1)
+        if web.sent_bytes == sent:
+            break
+    assert web.sent_bytes < 15_000_000
