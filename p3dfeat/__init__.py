@@ -36,12 +36,16 @@ if TYPE_CHECKING:
     from p3dfeat.nets import P3D, Architecture
     from p3dfeat.store import FeatureFile, VideoFeatures, open_features
     from p3dfeat.types import Classification, Failure, Prediction, Span
+    from p3dfeat.verification import Finding, VerifySummary, verify
     from p3dfeat.zoo import Model, load_model
 
 _HOMES: Final = {
     "classify": "classification",
     "extract": "extraction",
     "ExtractSummary": "extraction",
+    "verify": "verification",
+    "Finding": "verification",
+    "VerifySummary": "verification",
     "open_features": "store",
     "FeatureFile": "store",
     "VideoFeatures": "store",
@@ -65,6 +69,7 @@ __all__ = [
     "Failure",
     "FeatureFile",
     "FeatureFileError",
+    "Finding",
     "InputSpec",
     "Model",
     "NothingReadError",
@@ -75,6 +80,7 @@ __all__ = [
     "ShapeError",
     "Span",
     "UsageError",
+    "VerifySummary",
     "VideoError",
     "VideoFeatures",
     "WeightsError",
@@ -83,6 +89,7 @@ __all__ = [
     "extract",
     "load_model",
     "open_features",
+    "verify",
 ]
 
 

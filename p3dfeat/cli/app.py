@@ -14,6 +14,7 @@ from p3dfeat.cli.extract import extract
 from p3dfeat.cli.info import info
 from p3dfeat.cli.interrupts import interrupts
 from p3dfeat.cli.output import PipeClosedError, close_quietly, out
+from p3dfeat.cli.verify import verify
 from p3dfeat.cli.weights import weights
 from p3dfeat.errors import P3DFeatError
 
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (extract, classify, info, doctor, bench):
+for command in (extract, classify, info, verify, doctor, bench):
     app.command()(command)
 app.add_typer(weights, name="weights")
 

@@ -1,9 +1,26 @@
 """The HDF5 layout, crash-safe writing, and reading: the only place that imports h5py."""
 
-from p3dfeat.store.layout import Settings
+from p3dfeat.store.check_process import Looked, Problem, Root, check_file
+from p3dfeat.store.layout import NESTED, Settings, differences
 from p3dfeat.store.ledger import Ledger
-from p3dfeat.store.lock import Lock
+from p3dfeat.store.lock import Lock, unfinished
 from p3dfeat.store.read import FeatureFile, VideoFeatures, open_features
 from p3dfeat.store.write import FeatureWriter, stored_ids
 
-__all__ = ["FeatureFile", "FeatureWriter", "Ledger", "Lock", "Settings", "VideoFeatures", "open_features", "stored_ids"]
+__all__ = [
+    "NESTED",
+    "FeatureFile",
+    "FeatureWriter",
+    "Ledger",
+    "Lock",
+    "Looked",
+    "Problem",
+    "Root",
+    "Settings",
+    "VideoFeatures",
+    "check_file",
+    "differences",
+    "open_features",
+    "stored_ids",
+    "unfinished",
+]

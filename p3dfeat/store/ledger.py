@@ -44,6 +44,10 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._earlier) + len(self._entries)
 
+    def entries(self) -> list[dict[str, str]]:
+        """{"id", "source", "error"} of each video, those of earlier runs first."""
+        return [*self._earlier.values(), *self._entries]
+
     def clear(self) -> None:
         """Forget what earlier runs recorded."""
         self._earlier.clear()

@@ -80,23 +80,23 @@ class Lock:
         self._file.close()
 
 
-def interrupted(output: Path) -> str | None:
-    """What there is of an output whose first run has not ended: a sentence; None where there is nothing."""
+def unfinished(output: Path) -> str | None:
+    """What became of the last run on an output that has not ended: half a sentence; None where all have."""
     try:
         with open(parts_of(output) / "lock", encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                return f"not there yet: {_holder(file)}"
+                return _holder(file)
     except OSError:
         return None
     if not journals(parts_of(output)):
         return None
-    return "not there yet: a run was interrupted, and the same extract command finishes it"
+    return "a run was interrupted, and the same extract command finishes it"
 
 
 def _hold(file: Any) -> None:
-    """Raises BlockingIOError where another run holds it; who only looks at it (see interrupted) is gone at once."""
+    """Raises BlockingIOError where another run holds it; who only looks at it (see unfinished) is gone at once."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

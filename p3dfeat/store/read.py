@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from p3dfeat.errors import FeatureFileError
 from p3dfeat.store.layout import VIDEO_MARK, open_hdf5, read_attributes
-from p3dfeat.store.lock import interrupted
+from p3dfeat.store.lock import unfinished
 from p3dfeat.types import is_id
 
 
@@ -43,6 +43,10 @@ class VideoFeatures(Mapping[str, NDArray[Any]]):
         """Shape of an array, without reading it."""
         return tuple(self._group[name].shape)
 
+    def rows(self, name: str, first: int, count: int) -> NDArray[Any]:
+        """Some rows of an array, (at most count, ...), without reading the others."""
+        return np.asarray(self._group[name][first : first + count])
+
     @property
     def pooled(self) -> NDArray[np.float32]:
         """The video's descriptor: the mean of pool5 over its clips."""
@@ -57,9 +61,9 @@ class FeatureFile(Mapping[str, VideoFeatures]):
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        state = None if self.path.exists() else interrupted(self.path)
+        state = None if self.path.exists() else unfinished(self.path)
         if state is not None:
-            raise FeatureFileError(f"{self.path}: {state}")
+            raise FeatureFileError(f"{self.path}: not there yet: {state}")
         self._file = open_hdf5(self.path)
         try:
             self.settings = read_attributes(self._file, self.path)

@@ -1,0 +1,173 @@
+"""Checking a feature file from a safe distance: what looks through it is a process that may die of it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import connection
+from pathlib import Path
+from typing import IO, Any, Final
+
+from p3dfeat.errors import FeatureFileError, OutputError
+
+SILENT_SECONDS: Final = 45.0  # without a word, after which the process is ended; it does so itself after 30
+ENDING_SECONDS: Final = 10.0  # between its last word and its end
+MOST_DEATHS: Final = 5  # after each of which the check goes on behind what was being looked at
+MOST_HANGS: Final = 2  # of them, which take their time
+
+HUNG: Final = "came to no end, and was ended"
+START: Final = (  # with this process's path, so that a p3dfeat that was found by a changed sys.path is found there too
+    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
+    "from p3dfeat.store.check import main; main(sys.argv[2], int(sys.argv[3]))"
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is not as it should be in a file: of one video, or, without an id, of the file as a whole."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A video was looked through, to its last byte. attributes: some of them, see check_video.TOLD."""
+
+    id: str
+    clips: int
+    attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Root:
+    """What the root of a file says, undecoded; comes before any video."""
+
+    attributes: Mapping[str, Any]
+
+
+@dataclass
+class _Progress:
+    """How far processes have come."""
+
+    opened: int = 0  # groups
+    at: str = ""  # what is being looked at
+    ended: bool = False
+
+
+def check_file(path: Path) -> Iterator[Problem | Looked | Root]:
+    """Look through all of a feature file, however damaged it is; a Problem for all that is wrong.
+
+    Raises FeatureFileError for a file that is not there or may not be read.
+    """
+    _check_readable(path)
+    progress, deaths = _Progress(), list[str]()
+    while len(deaths) < MOST_DEATHS and deaths.count(HUNG) < MOST_HANGS:
+        before = progress.opened
+        with _process(path, progress.opened) as (process, complaints):
+            for message in _messages(process):
+                found = _understood(message, progress)
+                if found is not None:
+                    yield found
+            deaths.append(_death(_waited_for(process), complaints))
+        if progress.ended:
+            return
+        yield Problem(progress.at, f"the process that looked at it {deaths[-1]}")
+        if progress.opened == before:  # not of a group: starting once more would end the same way
+            return
+    yield Problem("", f"the rest was not looked at, after {len(deaths)} processes that died")
+
+
+def _check_readable(path: Path) -> None:
+    try:
+        with open(path, "rb") as file:
+            file.read(1)
+    except FileNotFoundError:
+        raise FeatureFileError(f"{path}: no such file") from None
+    except OSError as error:
+        raise FeatureFileError(f"{path}: not readable ({error.strerror})") from None
+
+
+@contextmanager
+def _process(path: Path, start: int) -> "Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]":
+    """A process that checks, which is gone when the with statement ends, and the file that takes its stderr."""
+    folders = json.dumps([folder for folder in sys.path if isinstance(folder, str)])
+    command = [sys.executable, "-P", "-c", START, folders, str(path), str(start)]
+    environment = os.environ | {
+        "HDF5_PLUGIN_PRELOAD": "::",  # no code is loaded because a file asks for it
+        **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
+    }
+    with tempfile.TemporaryFile() as complaints:
+        try:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, env=environment
+            )
+        except OSError as error:
+            raise OutputError(f"{path}: no process can be started to check it ({error.strerror})") from None
+        try:
+            yield process, complaints
+        finally:
+            process.kill()
+            _waited_for(process)
+            assert process.stdout is not None
+            process.stdout.close()
+
+
+def _waited_for(process: "subprocess.Popen[bytes]") -> int:
+    """Its exit code, once it has nothing more to say."""
+    try:
+        return process.wait(timeout=ENDING_SECONDS)
+    except subprocess.TimeoutExpired:
+        return -signal.SIGALRM
+
+
+def _messages(process: "subprocess.Popen[bytes]") -> Iterator[dict[str, Any]]:
+    """What it says, line by line, to its end; it is ended where it is silent for too long."""
+    assert process.stdout is not None
+    fd, rest = process.stdout.fileno(), b""
+    while True:
+        if not connection.wait([fd], timeout=SILENT_SECONDS):
+            process.send_signal(signal.SIGALRM)
+            return
+        data = os.read(fd, 1 << 16)
+        if not data:
+            return
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            try:
+                message = json.loads(line)
+            except ValueError:  # its memory is spoilt
+                return
+            yield message
+
+
+def _understood(message: dict[str, Any], progress: _Progress) -> Problem | Looked | Root | None:
+    if "at" in message:
+        progress.at = message["at"]
+        progress.opened += 1
+    elif "finding" in message:
+        return Problem(*message["finding"])
+    elif "video" in message:
+        about = {name: value for name, value in message.items() if name not in ("video", "clips")}
+        return Looked(message["video"], message["clips"], about)
+    elif "settings" in message and not progress.opened:
+        return Root(message["settings"])
+    elif "end" in message:
+        progress.ended = True
+    return None
+
+
+def _death(code: int, complaints: IO[bytes]) -> str:
+    """How a process ended, in words."""
+    if code == -signal.SIGALRM:
+        return HUNG
+    if code < 0:
+        return f"died of {signal.Signals(-code).name}"
+    complaints.seek(0)
+    last = complaints.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
+    return f"failed ({last or f'exit code {code}'})"

@@ -1,0 +1,255 @@
+"""Looking through one video of a feature file that nobody vouches for: every array, every number."""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from p3dfeat.config import InputSpec, Sampling
+from p3dfeat.nets import Architecture
+from p3dfeat.store.layout import VIDEO_MARK
+
+PIECE_BYTES: Final = 8 << 20  # of an array read at once
+POOLED: Final = "pool5"  # the layer whose mean is kept as "pooled"
+SUM_OF_PROBABILITIES: Final = 1e-3  # how far from 1; float32 leaves 1e-6, bf16 weights before it do not matter
+
+NUMBERS: Final = {  # attributes of a video: the least value that means anything
+    "duration_seconds": 0.0,
+    "frame_rate": 0.0,
+    "num_frames": 1,
+    "width": 1,
+    "height": 1,
+    "rotation": 0,
+    "size_bytes": 0,
+    "padded_frames": 0,
+}
+TEXTS: Final = {  # and what the text ones look like
+    VIDEO_MARK: ".+",
+    "fingerprint": "[0-9a-f]{16}",
+    "modified": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00",
+    "codec": ".+",
+    "pixel_format": ".+",
+    "sample_aspect_ratio": r"\d+:\d+",
+}
+TOLD: Final = (  # attributes that are passed on: they tell which file it was, and how many clips it should have
+    *(VIDEO_MARK, "fingerprint", "size_bytes", "modified", "segment_start_seconds", "segment_end_seconds"),
+    *("num_frames", "duration_seconds"),
+)
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the root of a file says of its videos; None where it says nothing that can be understood."""
+
+    layers: tuple[str, ...] | None = None
+    sampling: Sampling | None = None
+    preprocessing: InputSpec | None = None
+    architecture: Architecture | None = None
+    row_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)  # of a layer, as the first video has it
+
+    def row_shape(self, name: str) -> tuple[int, ...] | None:
+        """Of one clip: by the net for what follows its convolutions, by the videos before for the other layers."""
+        known: dict[str, tuple[int, ...]] = {"seconds": (2,)}
+        if self.architecture is not None:
+            known[POOLED] = (self.architecture.feature_width,)
+            known["logits"] = known["prob"] = (self.architecture.classes,)
+        return known.get(name, self.row_shapes.get(name))
+
+
+class VideoCheck:
+    """Goes through the group of one video. tell: takes each problem, one line; beat: called between pieces."""
+
+    def __init__(self, group: h5py.Group, expected: Expected, tell: Tell, beat: Callable[[], None]):
+        self._group, self._expected, self._tell, self._beat = group, expected, tell, beat
+        self._clips: int | None = None
+
+    def run(self) -> dict[str, Any]:
+        """Tell all that is wrong; return what is to be known of the video: clips, and some of its attributes."""
+        attributes = self._attributes()
+        arrays = self._arrays()
+        if "seconds" in arrays:
+            self._clips = len(arrays["seconds"])
+            self._seconds(arrays["seconds"])
+        mean: NDArray[np.float64] | None = None
+        for name, dataset in arrays.items():
+            if name not in ("seconds", "pooled"):
+                total = self._layer(name, dataset)
+                mean = total / len(dataset) if name == POOLED and total is not None else mean
+        if "pooled" in arrays and mean is not None:
+            self._pooled(arrays["pooled"], mean)
+        self._plausible(attributes)
+        return {"clips": self._clips or 0, **{name: attributes[name] for name in TOLD if name in attributes}}
+
+    def _attributes(self) -> dict[str, Any]:
+        """Those that can be read and mean something."""
+        found: dict[str, Any] = {}
+        for name in sorted(self._group.attrs):
+            with telling(self._tell, f"attribute {name}"):
+                value = self._group.attrs[name]
+                found[name] = value.item() if isinstance(value, np.generic) else value
+        for name in (*NUMBERS, *TEXTS):
+            if name not in found:
+                self._tell(f"attribute {name} is missing")
+        return found
+
+    def _plausible(self, attributes: Mapping[str, Any]) -> None:
+        for name, least in NUMBERS.items():
+            value = attributes.get(name, least)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < math.inf:
+                self._tell(f"attribute {name} is {shown(value)}, which means nothing")
+        for name, pattern in TEXTS.items():
+            value = attributes.get(name)
+            if value is not None and not (isinstance(value, str) and re.fullmatch(pattern, value, re.DOTALL)):
+                self._tell(f"attribute {name} is {shown(value)}, which means nothing")
+        start, end = (attributes.get(f"segment_{which}_seconds") for which in ("start", "end"))
+        for value in (start, end):
+            if value is not None and not (isinstance(value, float) and 0 <= value < math.inf):
+                self._tell(f"a segment's time is {shown(value)}, which means nothing")
+                return
+        if end is not None and not (start or 0.0) < end:
+            self._tell(f"its segment ends at {end:g} s, before it begins")
+
+    def _arrays(self) -> dict[str, h5py.Dataset]:
+        """The datasets there should be, by name, of the right type and shape; those whose bytes cannot be are told."""
+        expected, found = self._expected, {}
+        for name in list(self._group):
+            with telling(self._tell, name):
+                if not isinstance(self._group.get(name, getlink=True), h5py.HardLink):
+                    self._tell(f"{name}: a link to elsewhere; a feature file has none")
+                elif not isinstance(item := self._group[name], h5py.Dataset):
+                    self._tell(f"{name}: not an array; a video holds nothing else")
+                elif self._is_readable(name, item):
+                    found[name] = item
+        layers = expected.layers
+        if layers is None:
+            return found
+        wanted = (*layers, "seconds", *(["pooled"] if POOLED in layers else []))
+        for name in sorted(set(self._group) - set(wanted)):
+            self._tell(f"{name}: not one of the layers of this file")
+        for name in wanted:
+            if name not in self._group:
+                self._tell(f"{name} is missing")
+        return {name: item for name, item in found.items() if name in wanted}
+
+    def _is_readable(self, name: str, item: h5py.Dataset) -> bool:
+        """Whether an array is of the type it should be, and its bytes are in this file, as many as its shape says."""
+        wanted = np.dtype(np.float64 if name == "seconds" else np.float32)
+        if item.dtype != wanted:
+            self._tell(f"{name}: holds {item.dtype}, not {wanted}")
+        elif item.is_virtual or item.external is not None:
+            self._tell(f"{name}: its numbers lie in other files; a feature file holds its own")
+        elif not item.shape or 0 in item.shape:
+            self._tell(f"{name}: is empty")
+        elif item.chunks is None and item.id.get_storage_size() != item.nbytes:
+            self._tell(
+                f"{name}: its shape {item.shape} says {item.nbytes} bytes, {item.id.get_storage_size()} are there"
+            )
+        else:
+            return True
+        return False
+
+    def _pieces(self, name: str, dataset: h5py.Dataset) -> Iterator[NDArray[Any]]:
+        """Some rows at a time, until one cannot be read."""
+        rows = max(1, PIECE_BYTES * len(dataset) // max(1, dataset.nbytes))
+        for first in range(0, len(dataset), rows):
+            self._beat()
+            piece: NDArray[Any] | None = None
+            with telling(self._tell, name):
+                piece = dataset[first : first + rows]
+            if piece is None:
+                return
+            yield piece
+
+    def _layer(self, name: str, dataset: h5py.Dataset) -> NDArray[np.float64] | None:
+        """Look at every number of a layer; the sum of its rows, where all could be read."""
+        if self._clips is not None and len(dataset) != self._clips:
+            self._tell(f"{name}: {len(dataset)} rows for {self._clips} clips")
+        shape = self._expected.row_shape(name)
+        if shape is not None and dataset.shape[1:] != shape:
+            self._tell(f"{name}: a row is {dataset.shape[1:]}, not {shape}")
+        self._expected.row_shapes.setdefault(name, dataset.shape[1:])
+        total, bad, odd, read = np.zeros(dataset.shape[1:] if name == POOLED else (), np.float64), 0, 0, 0
+        for rows in self._pieces(name, dataset):
+            bad += int(rows.size - np.count_nonzero(np.isfinite(rows)))
+            read += len(rows)
+            if name == POOLED:
+                total += rows.sum(axis=0, dtype=np.float64)
+            elif name == "prob":
+                odd += int(np.count_nonzero(~are_probabilities(rows)))
+        if bad:
+            self._tell(f"{name}: {bad} of {dataset.size} numbers are not finite")
+        elif odd:
+            self._tell(f"{name}: {odd} of {len(dataset)} rows are no probabilities")
+        return total if read == len(dataset) and not bad else None
+
+    def _pooled(self, dataset: h5py.Dataset, mean: NDArray[np.float64]) -> None:
+        if dataset.shape != mean.shape:
+            self._tell(f"pooled: is {dataset.shape}, not {mean.shape}")
+            return
+        with telling(self._tell, "pooled"):
+            pooled, wanted = dataset[()], mean.astype(np.float32)
+            # Sums in another order may round to the number next to it.
+            unlike = ~(np.abs(pooled - wanted) <= np.spacing(np.abs(wanted)))
+            if unlike.any():
+                self._tell(f"pooled: {np.count_nonzero(unlike)} of {unlike.size} numbers are not the mean of {POOLED}")
+
+    def _seconds(self, dataset: h5py.Dataset) -> None:
+        if dataset.shape[1:] != (2,):
+            self._tell(f"seconds: a row is {dataset.shape[1:]}, not (2,)")
+            return
+        last = -math.inf
+        for rows in self._pieces("seconds", dataset):
+            if not np.isfinite(rows).all():
+                self._tell("seconds: not all are finite")
+                return
+            starts, ends = rows[:, 0], rows[:, 1]
+            if (starts >= ends).any():
+                self._tell("seconds: a clip ends before it begins")
+                return
+            if (np.diff(starts, prepend=last) < 0).any():  # clips of short videos may begin together
+                self._tell("seconds: a clip begins before the one in front of it")
+                return
+            last = float(starts[-1])
+
+
+def are_probabilities(rows: NDArray[Any]) -> NDArray[np.bool_]:
+    """(N,) whether each of the rows (N, classes) is of numbers from 0 to 1 that sum to 1."""
+    sums = rows.reshape(len(rows), -1).sum(axis=1, dtype=np.float64)
+    within = ((rows >= 0) & (rows <= 1)).reshape(len(rows), -1).all(axis=1)
+    return np.asarray(within & (np.abs(sums - 1) <= SUM_OF_PROBABILITIES))
+
+
+class telling:  # noqa: N801  # reads as what it does: with telling(tell, "pool5"): ...
+    """Makes a problem of whatever HDF5 says of damaged bytes, which may be an error of almost any kind."""
+
+    def __init__(self, tell: Tell, subject: str):
+        self._tell, self._subject = tell, subject
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
+        if kind is None or not issubclass(kind, Exception):
+            return False
+        self._tell(f"{self._subject}: cannot be read ({reason(error)})")
+        return True
+
+
+def reason(error: BaseException | None) -> str:
+    """The first line of an error, or its name where it says nothing."""
+    text = str(error).strip().partition("\n")[0]
+    return text if text and not isinstance(error, MemoryError) else type(error).__name__
+
+
+def shown(value: object) -> str:
+    """A value in few words, whatever it is."""
+    text = json.dumps(value) if isinstance(value, str | int | float) else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
