@@ -7,6 +7,7 @@ in 4K and for 100,000 videos of a list, each beside a small one of its kind.
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -133,15 +134,18 @@ def repeated_video(path: Path, *, frames: int, size: tuple[int, int] = TINY, gop
 
 
 def listed_videos(folder: Path, count: int) -> Path:
-    """A list of so many videos: hard links to one."""
+    """A list of so many videos: hard links to a few, since a file has at most 65,000 names."""
     folder.mkdir()
     first = repeated_video(folder / "first.mp4", frames=20, gop=20)
     paths = folder.parent / f"{count}.txt"
     with open(paths, "w", encoding="utf-8") as file:
         for number in range(count):
             path = folder / f"{number // 1000:03}" / f"{number:06}.mp4"
-            path.parent.mkdir(exist_ok=True)
-            os.link(first, path)
+            if number % 1000:
+                os.link(path.with_name(f"{number // 1000 * 1000:06}.mp4"), path)
+            else:
+                path.parent.mkdir()
+                shutil.copyfile(first, path)
             file.write(f"{path}\n")
     return paths
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
-PATIENCE_SECONDS: Final = 4.5  # of the five within which a command that was asked to end has ended
+PATIENCE_SECONDS: Final = 4.0  # of the five within which a command that was asked to end has ended
 ENDINGS: Final = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "its terminal was closed"}
 CLEAN_LINE: Final = b"\r\x1b[2K\x1b[?25h"  # on a terminal: no half a bar, and a cursor that is seen again
 

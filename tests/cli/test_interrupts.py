@@ -42,6 +42,11 @@ except BlockingIOError:
     os.set_blocking(2, True)
 """
 ENGINE = "from p3dfeat.engines.torch_engine import TorchEngine as owner; owner.start = stuck"
+LATE_ENGINE = """
+from p3dfeat.engines.torch_engine import TorchEngine as owner
+start, starts = owner.start, iter(range(3))
+owner.start = lambda *given: stuck() if next(starts, None) is None else start(*given)
+"""
 MODEL = "import p3dfeat.zoo as owner; owner.load_model = stuck"
 COMMIT = "import os as owner; owner.replace = stuck"
 MAIN = "\nsys.argv[0] = 'p3dfeat'\nfrom p3dfeat.__main__ import main\nmain()\n"
@@ -252,6 +257,35 @@ def test_a_program_that_imports_p3dfeat_keeps_its_own_handlers():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_terminal_gets_its_cursor_back(videos, output):
+    """The bar hides it; a run that ends at once has no time to tidy up."""
+    master, slave = os.openpty()
+    code = STUCK + "said_on = 1\n" + LATE_ENGINE + MAIN
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "extract", str(videos), "-o", str(output), *map(str, FEW)],
+        stdout=subprocess.PIPE, stderr=slave, text=True, start_new_session=True, env=os.environ | ONE_THREAD,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    os.close(slave)
+    try:
+        line_of(process.stdout, "stuck")
+        seconds_to_end(process, signal.SIGINT, signal.SIGINT)
+        shown = b""
+        while select.select([master], [], [], 1)[0]:
+            try:
+                shown += os.read(master, 65536)
+            except OSError:  # what it showed is read
+                break
+    finally:
+        process.kill()
+        process.wait(timeout=30)
+        os.close(master)
+    assert process.returncode == 130
+    assert b"\x1b[?25l" in shown
+    assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l")
+    assert shown.endswith(b"the same command goes on\r\n")
 
 
 def test_a_closed_terminal_ends_a_run_in_order(videos, output):
