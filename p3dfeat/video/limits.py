@@ -21,6 +21,7 @@ from p3dfeat.errors import OutOfTimeError
 CLOCK_BYTES: Final = 4096  # at the beginning of the shared memory: a page, so that clips begin on one
 WORN_BYTES: Final = 512 << 20  # kept after a video, beyond what a new process has: cheaper to replace than to keep
 TRIMMED_BYTES: Final = 64 << 20  # kept after a video: worth asking the allocator to give it back
+SCARCE: Final = 0.5  # of the limit: what was asked for next may have been the rest
 EXPENDABLE: Final = 500  # added to the score, of 1000, by which Linux chooses what to kill for want of memory
 LIMITED: Final = sys.platform == "linux"  # elsewhere nothing bounds memory without bounding what is shared
 PR_SET_PDEATHSIG: Final = 1  # Linux's prctl.h
@@ -106,14 +107,24 @@ class Memory:
 
     def __init__(self) -> None:
         self._data, self._own = _held()
+        self._mapped = _mapped("VmSize")
+        self._limit = inf
 
     def limit(self, size_bytes: int) -> None:
         """Let videos take ``size_bytes`` and no more; asking for more is then a MemoryError. Only where LIMITED."""
+        self._limit = size_bytes
         if LIMITED:
             _, most = resource.getrlimit(resource.RLIMIT_DATA)
             wanted = self._data + size_bytes
             limit = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
             resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
+
+    def was_scarce(self, shared_bytes: int) -> bool:
+        """Whether this process has ever come near its limit; ``shared_bytes`` of what it maps do not count.
+
+        FFmpeg may give a lack of memory, even for a thread, any name, that of damage included.
+        """
+        return LIMITED and _mapped("VmPeak") - self._mapped - shared_bytes > SCARCE * self._limit
 
     def give_back(self) -> bool:
         """Return what videos have left behind to the system; whether much stays, so that a new process is better."""
@@ -131,6 +142,15 @@ def _held() -> tuple[int, int]:
     except (OSError, ValueError):
         return 0, 0
     return data * mmap.PAGESIZE, (resident - shared) * mmap.PAGESIZE
+
+
+def _mapped(which: str) -> int:
+    """Bytes of address space that this process has ("VmSize") or has had at most ("VmPeak"); 0 where nothing tells."""
+    with suppress(OSError, ValueError), open("/proc/self/status") as file:
+        for line in file:
+            if line.startswith(which):
+                return int(line.split()[1]) << 10
+    return 0
 
 
 def be_expendable() -> None:

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
-from p3dfeat.errors import OutOfMemoryError, VideoError
+from p3dfeat.errors import OutOfMemoryError, OutOfTimeError, VideoError
 from p3dfeat.types import Clip, UInt8Array, VideoEnd, VideoStart
 from p3dfeat.video.clips import read_clips, read_plan
 from p3dfeat.video.hardware import better_decoder, kind_of
@@ -63,7 +63,7 @@ class Worker:
             with self._clock.running(self._task.timeout), at_hand(job.video) as video:
                 outcome = self._told(replace(job, video=video), self._task)
         except Exception as error:
-            outcome = self._failure(error)
+            outcome = self._failure(error, self._task)
         # A frame whose side data was looked at is in a cycle with it, and holds memory that Python does not see.
         gc.collect(1)
         worn = self._held.give_back()
@@ -100,11 +100,14 @@ class Worker:
             partial=task.partial,
         )
 
-    def _failure(self, error: Exception) -> VideoError:
+    def _failure(self, error: Exception, task: Task) -> VideoError:
+        limit = f"--decoder-memory {task.memory:g} GB allows; raise it" if LIMITED else "there is"
         if _in_want_of_memory(error):
-            assert self._task is not None
-            limit = f"--decoder-memory {self._task.memory:g} GB allows; raise it" if LIMITED else "there is"
             return OutOfMemoryError(f"needs more memory than {limit}")
+        if isinstance(error, OutOfTimeError):
+            return error
+        if self._held.was_scarce(task.size):
+            return OutOfMemoryError(f"seems to need more memory than {limit} ({error})")
         if isinstance(error, VideoError):
             return error
         place = traceback.extract_tb(error.__traceback__)[-1]

@@ -1,20 +1,28 @@
 """A decoder that crashes, hangs, takes all memory or lies costs its video, with the reason, and nothing else."""
 
 import json
+import mmap
+import os
+import resource
+import select
 import subprocess
 import sys
 import time
+import timeit
 
 import h5py
+import numpy as np
 import pytest
 
 from p3dfeat.config import InputSpec, Sampling
-from p3dfeat.errors import DecoderError, OutOfMemoryError, OutOfTimeError, VideoError
+from p3dfeat.errors import DecoderError, OutOfMemoryError, OutOfTimeError, UsageError, VideoError
 from p3dfeat.types import Clip, Video, VideoEnd, VideoStart
 from p3dfeat.video import decoders as decoders_module
 from p3dfeat.video import process as process_module
 from p3dfeat.video.decoders import Decoders
-from tests.videos import numbered_video
+from p3dfeat.video.limits import CLOCK_BYTES, Clock, tick
+from p3dfeat.video.task import Task
+from tests.videos import Coding, numbered_video, write_video
 
 SPEC = InputSpec(resize=(48, 64), crop=(40, 40))
 SAMPLING = Sampling(clips=3)
@@ -32,6 +40,7 @@ def hang(): signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32)); sleep()
 def stop(): os.kill(os.getpid(), signal.SIGSTOP)
 def bomb(): held = []; [held.append(bytearray(1 << 24)) for _ in range(1 << 20)]
 def leave(): os._exit(0)
+def grow(): worker.kept = b"x" * (600 << 20)
 def loop():
     from p3dfeat.video.limits import tick
     while True: tick(); time.sleep(0.001)
@@ -45,6 +54,7 @@ def misread(video, *args, **settings):
         yield next(items)
         yield next(items)
     act()
+    if video.id == "grow": yield from items
 def misplan(video, sampling):
     if video.id in NAMED: crash()
     return plan(video, sampling)
@@ -153,6 +163,19 @@ def test_a_decoder_that_takes_all_memory_costs_its_video(misbehave):
 
 
 @linux
+def test_a_decoder_that_calls_a_lack_of_memory_damage_is_not_believed(tmp_path):
+    """FFmpeg gives it any name: no frame, a bad unit, a thread that cannot be started."""
+    pictures = [np.full((2160, 3840, 3), level, np.uint8) for level in (0, 60, 120, 180, 240)]
+    path = write_video(tmp_path / "v.mp4", pictures, coding=Coding(options={"preset": "ultrafast"}))
+    for memory, kind in ((0.05, OutOfMemoryError), (1.0, VideoEnd)):
+        with Decoders(1, memory=memory) as decoders:
+            ended, _ = outcomes(decoders, [Video("v", str(path), "v")])
+        assert isinstance(ended["v"], kind), ended
+        if kind is OutOfMemoryError:
+            assert "more memory than --decoder-memory 0.05 GB allows; raise it" in str(ended["v"])
+
+
+@linux
 def test_a_video_of_ordinary_size_needs_little_of_the_memory(misbehave):
     videos = misbehave()
     with Decoders(1, memory=0.1) as decoders:
@@ -241,3 +264,96 @@ def test_a_plan_is_made_by_decoders_too(misbehave):
     ]
     assert items[0][1].num_clips == 3
     assert items[1][1].info.num_frames == 60
+
+
+@linux
+def test_a_decoder_that_has_grown_is_replaced(misbehave):
+    """At the end of the video: what is queued goes to the next process, and nothing is lost."""
+    videos = misbehave("grow", "other")
+    with Decoders(1) as decoders:
+        before = [process._process.pid for process in decoders._processes]
+        ended, num_clips = outcomes(decoders, videos)
+        assert [process._process.pid for process in decoders._processes] != before
+    assert not failed(ended)
+    assert list(ended) == ["first", "grow", "other", "last"]
+    assert num_clips == 4 * 3
+
+
+@linux
+def test_a_decoder_is_what_the_system_kills_first_and_leaves_no_core():
+    with Decoders(1) as decoders:
+        (process,) = decoders._processes
+        process.prepare(Task(SPEC, SAMPLING))
+        deadline = time.monotonic() + 20
+        while not process.started and time.monotonic() < deadline:
+            process.attend(0.1)
+            time.sleep(0.1)
+        assert process.started
+        with open("/proc/self/oom_score_adj") as own, open(f"/proc/{process._process.pid}/oom_score_adj") as its:
+            assert int(its.read()) == min(1000, int(own.read()) + 500)
+        assert resource.prlimit(process._process.pid, resource.RLIMIT_CORE)[0] == 0
+
+
+@linux
+@pytest.mark.parametrize("what", ["hang", "sleep"])
+def test_decoders_that_hang_end_with_their_parent(tmp_path, what):
+    """Also in the middle of a call that neither returns nor lets Python do anything else."""
+    numbered_video(tmp_path / "v.mp4", 60)
+    code = f"NAMED = ({what!r},)\n{MISBEHAVIOUR}"
+    script = f"""
+import time
+from p3dfeat.video import process
+process.START = process.START.replace("from p3dfeat", {f"exec({code!r}); from p3dfeat"!r}, 1)
+from p3dfeat.video.decoders import Decoders
+from p3dfeat.config import InputSpec, Sampling
+from p3dfeat.types import Video
+decoders = Decoders(1)
+video = Video({what!r}, {str(tmp_path / "v.mp4")!r}, "v")
+items = decoders.read([video], InputSpec(resize=(48, 64)), Sampling(clips=3))
+next(items), next(items)
+print(decoders._processes[0]._process.pid, flush=True)
+time.sleep(60)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    try:
+        child = os.pidfd_open(int(parent.stdout.readline()))
+        time.sleep(0.5)  # it has gone to sleep
+        parent.kill()
+        ended, _, _ = select.select([child], [], [], 5)
+        os.close(child)
+        assert ended
+    finally:
+        parent.kill()
+        parent.wait(10)
+
+
+def test_a_clock_counts_work_and_not_waiting():
+    shared = mmap.mmap(-1, CLOCK_BYTES)
+    clock, watched = Clock(shared), Clock(shared)
+    assert watched.worked() == 0
+    with clock.running(None):
+        time.sleep(0.1)
+        with clock.waiting():
+            before = watched.worked()
+            time.sleep(0.1)
+            assert watched.worked() == before
+        tick()
+        tick()
+        assert 0.1 <= before < 0.2 + watched.worked()
+    assert watched.worked() == 0
+    assert watched.moves == 2
+    tick()
+    assert watched.moves == 2  # of no video
+
+
+@pytest.mark.parametrize("settings", [{"timeout": 0}, {"timeout": float("nan")}, {"memory": 0}, {"memory": -1.0}])
+def test_limits_that_are_none_are_refused(settings):
+    (name,) = settings
+    with pytest.raises(UsageError, match=f"{name} .*: must be a number of .*, more than 0"):
+        Decoders(1, **settings)
+
+
+def test_a_tick_costs_next_to_nothing():
+    clock = Clock(mmap.mmap(-1, CLOCK_BYTES))
+    with clock.running(60):
+        assert min(timeit.repeat(tick, number=10_000, repeat=5)) / 10_000 < 20e-6
