@@ -24,7 +24,9 @@ TRIMMED_BYTES: Final = 64 << 20  # kept after a video: worth asking the allocato
 SCARCE: Final = 0.5  # of the limit: what was asked for next may have been the rest
 EXPENDABLE: Final = 500  # added to the score, of 1000, by which Linux chooses what to kill for want of memory
 LIMITED: Final = sys.platform == "linux"  # elsewhere nothing bounds memory without bounding what is shared
+ARENAS: Final = 4  # of memory, which glibc otherwise makes for each thread, 64 MB of addresses each
 PR_SET_PDEATHSIG: Final = 1  # Linux's prctl.h
+M_ARENA_MAX: Final = -8  # glibc's malloc.h
 
 _on_tick: list[Callable[[], None]] = []  # what is called at each sign of life; nothing outside decoder processes
 
@@ -154,11 +156,16 @@ def _mapped(which: str) -> int:
 
 
 def be_expendable() -> None:
-    """Let the system kill this process rather than the run when memory is short, and leave no core where it crashes."""
+    """Let the system kill this process rather than the run when memory is short, and leave no core where it crashes.
+
+    What its threads reserve without using is kept small, so that it tells nothing of what videos need.
+    """
     with suppress(OSError, ValueError), open("/proc/self/oom_score_adj", "r+") as file:
         score = int(file.read())
         file.seek(0)
         file.write(str(min(1000, score + EXPENDABLE)))
+    with suppress(AttributeError, OSError):  # glibc's alone
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 

@@ -13,8 +13,7 @@ from p3dfeat.types import VideoEnd, VideoStart
 
 MESSAGE_BYTES: Final = 1 << 16
 LARGEST: Final = 1 << 53  # of numbers: what JSON's readers and HDF5's integers both hold
-NAME_CHARACTERS: Final = 200  # of a coding and the like
-ERROR_CHARACTERS: Final = 500  # of a reason, which goes to terminals and ledgers
+TEXT_CHARACTERS: Final = 500  # of a reason or a name, which go to terminals and ledgers
 
 
 class NonsenseError(Exception):
@@ -57,6 +56,10 @@ def encoded(message: Message) -> bytes:
         said = {"is": type(message.outcome).__name__, "of": one_line(str(message.outcome)), "worn": message.worn}
     else:
         said = {"is": "VideoEnd", "of": asdict(message.outcome), "worn": message.worn}
+        info = said["of"]["info"]
+        said["of"]["info"] = {
+            name: one_line(value) if isinstance(value, str) else value for name, value in info.items()
+        }
     return json.dumps(said).encode() + b"\n"
 
 
@@ -93,7 +96,7 @@ def _value(value: Any, wanted: Any) -> Any:
     fits = (
         (isfinite(value) and abs(value) <= LARGEST)
         if isinstance(value, int | float)
-        else value is None or (value.isprintable() and len(value) <= NAME_CHARACTERS)
+        else value is None or (value.isprintable() and len(value) <= TEXT_CHARACTERS)
     )
     if not fits:
         raise ValueError(value)
@@ -104,5 +107,5 @@ def one_line(text: str) -> str:
     """A reason as it can be shown: printable, on one line, not endless. Raises TypeError for what is no text."""
     if not isinstance(text, str):
         raise TypeError(text)
-    shown = "".join(character if character.isprintable() else " " for character in text[: 2 * ERROR_CHARACTERS])
-    return " ".join(shown.split())[:ERROR_CHARACTERS]
+    shown = "".join(character if character.isprintable() else " " for character in text[: 2 * TEXT_CHARACTERS])
+    return " ".join(shown.split())[:TEXT_CHARACTERS]

@@ -66,14 +66,17 @@ class Worker:
             outcome = self._failure(error, self._task)
         # A frame whose side data was looked at is in a cycle with it, and holds memory that Python does not see.
         gc.collect(1)
-        worn = self._held.give_back()
-        return Ended(outcome, worn or isinstance(outcome, OutOfMemoryError))  # whose heap may be broken
+        # Without memory a heap may break; and a peak hides those of smaller videos.
+        worn = isinstance(outcome, OutOfMemoryError) or self._held.was_scarce(self._task.size)
+        return Ended(outcome, self._held.give_back() or worn)
 
     def _told(self, job: Job, task: Task) -> VideoEnd:
         """What comes at the end of a video, all that goes before it being said. Raises whatever reading it raises."""
         for item in self._items(job, task):
             self._clock.tick()
             if isinstance(item, VideoEnd):
+                if item.info.damage is not None and self._held.was_scarce(task.size):
+                    raise VideoError(item.info.damage)
                 return item
             if isinstance(item, Clip):
                 self._say(ClipAt(self._free.pop(), item.start_seconds, item.end_seconds, item.padded_frames))

@@ -55,9 +55,9 @@ def misread(video, *args, **settings):
         yield next(items)
     act()
     if video.id == "grow": yield from items
-def misplan(video, sampling):
+def misplan(video, *args, **settings):
     if video.id in NAMED: crash()
-    return plan(video, sampling)
+    return plan(video, *args, **settings)
 plan = worker.read_plan
 worker.read_clips, worker.read_plan = misread, misplan
 """
@@ -163,12 +163,13 @@ def test_a_decoder_that_takes_all_memory_costs_its_video(misbehave):
 
 
 @linux
-def test_a_decoder_that_calls_a_lack_of_memory_damage_is_not_believed(tmp_path):
+@pytest.mark.parametrize("partial", [False, True])
+def test_a_decoder_that_calls_a_lack_of_memory_damage_is_not_believed(tmp_path, partial):
     """FFmpeg gives it any name: no frame, a bad unit, a thread that cannot be started."""
     pictures = [np.full((2160, 3840, 3), level, np.uint8) for level in (0, 60, 120, 180, 240)]
     path = write_video(tmp_path / "v.mp4", pictures, coding=Coding(options={"preset": "ultrafast"}))
     for memory, kind in ((0.05, OutOfMemoryError), (1.0, VideoEnd)):
-        with Decoders(1, memory=memory) as decoders:
+        with Decoders(1, memory=memory, partial=partial) as decoders:
             ended, _ = outcomes(decoders, [Video("v", str(path), "v")])
         assert isinstance(ended["v"], kind), ended
         if kind is OutOfMemoryError:
