@@ -110,7 +110,11 @@ class Decoders:
         now = time.monotonic()
         seconds, self._looked = min(now - self._looked, 2 * POLL_SECONDS), now  # a net's work, or a stop, is not theirs
         for process in busy:
-            if process.attend(seconds):
+            was_started = process.started
+            useless = process.attend(seconds)
+            if process.started and not was_started:
+                self._failed_starts, self._ever_started = 0, True
+            if useless:
                 self._replace(process, task)
 
     def _replace(self, process: DecoderProcess, task: Task) -> None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import chain
 
 import pytest
 
@@ -12,6 +13,7 @@ from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import DecoderError, UsageError, VideoError
 from p3dfeat.extraction import ExtractSettings
 from p3dfeat.types import Clip, Video, VideoEnd, VideoStart
+from p3dfeat.video import decoders as decoders_module
 from p3dfeat.video import process as process_module
 from p3dfeat.video import read_clips
 from p3dfeat.video.decoders import Decoders
@@ -246,6 +248,7 @@ def test_processes_end_when_nobody_listens_any_more(videos):
 def test_processes_end_when_their_parent_is_killed(tmp_path, videos):
     script = f"""
 import time
+from itertools import chain
 from p3dfeat.video.decoders import Decoders
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.types import Video
@@ -271,6 +274,27 @@ def test_a_decoder_that_does_not_start_is_an_error_not_a_loop(videos, monkeypatc
     monkeypatch.setattr(process_module, "START", "import sys; sys.exit(7)")
     with Decoders(1) as decoders, pytest.raises(DecoderError, match=r"ends as it starts \(exit 7\)"):
         list(decoders.read(videos, SPEC, SAMPLING))
+
+
+def test_decoders_killed_as_they_start_do_not_end_a_run_that_others_do(videos, monkeypatch):
+    made = []
+
+    def unlucky():
+        made.append(process_module.DecoderProcess())
+        if len(made) == 2:
+            os.kill(made[1]._process.pid, signal.SIGSTOP)  # until the first one is at work
+        elif 2 < len(made) < 6:
+            made[-1]._process.kill()
+        return made[-1]
+
+    monkeypatch.setattr(decoders_module, "DecoderProcess", unlucky)
+    monkeypatch.setattr(decoders_module, "LATER_PAUSES", (0.01,) * 5)
+    with Decoders(2) as decoders:
+        items = decoders.read(videos, SPEC, SAMPLING)
+        first = next(items)
+        made[1]._process.kill()
+        assert taken(chain([first], items)) == taken(here(videos))
+    assert len(made) == 6
 
 
 def test_a_bug_in_a_decoder_costs_its_video_and_says_where_it_is(videos, monkeypatch):
