@@ -120,7 +120,8 @@ class VideoCheck:
     def _arrays(self) -> dict[str, h5py.Dataset]:
         """The datasets there should be, by name, of the right type and shape; those whose bytes cannot be are told."""
         expected, found = self._expected, {}
-        for name in list(self._group):
+        names = list(self._group)
+        for name in names:
             with telling(self._tell, name):
                 if not isinstance(self._group.get(name, getlink=True), h5py.HardLink):
                     self._tell(f"{name}: a link to elsewhere; a feature file has none")
@@ -132,10 +133,10 @@ class VideoCheck:
         if layers is None:
             return found
         wanted = (*layers, "seconds", *(["pooled"] if POOLED in layers else []))
-        for name in sorted(set(self._group) - set(wanted)):
+        for name in sorted(set(names) - set(wanted)):
             self._tell(f"{name}: not one of the layers of this file")
         for name in wanted:
-            if name not in self._group:
+            if name not in names:
                 self._tell(f"{name} is missing")
         return {name: item for name, item in found.items() if name in wanted}
 
