@@ -18,21 +18,28 @@ OTHER_CLOCK: Final = "read, all times scaled or moved alike: the clock is writte
 OTHER_TIMES: Final = "read, some frames moved in time: each time is written down once"
 LATER: Final = "read, but for the beginning, as a recording that was cut before a keyframe"
 UNCOUNTED: Final = "read, other frames in a format that neither counts nor lists them"
+EDITED: Final = "read, a stretch of it: which frames an edit list shows is written down once"
+MISLAID: Final = "read, less one frame: of which track a packet is, is written down once"
+REDESCRIBED: Final = "read, all pixels other: their size or layout stands in a header, which has no checksum"
 UNEXPLAINED: Final = "read as whole, UNEXPLAINED"
 BUG: Final = "BUG: an error that is no VideoError"
 CRASHED: Final = "reader process crashed"
 HUNG: Final = "HUNG"
-EXPLAINED: Final = (OTHER_PIXELS, OTHER_CLOCK, OTHER_TIMES, LATER, UNCOUNTED)
+EXPLAINED: Final = (OTHER_PIXELS, OTHER_CLOCK, OTHER_TIMES, LATER, EDITED, MISLAID, REDESCRIBED, UNCOUNTED)
 VERDICTS: Final = (REFUSED, SAME, *EXPLAINED, CRASHED, UNEXPLAINED, BUG, HUNG)
 FAULTS: Final = (UNEXPLAINED, BUG, HUNG)
 
 CHECKSUMMED: Final = frozenset({"ffv1", "png", "apng"})  # codings
 # Containers, or bare streams, that neither count frames nor say how long they last.
 NOT_COUNTING: Final = frozenset(
-    {"mpegts", "mpeg", "vob", "gif", "yuv4mpegpipe", "h264", "hevc", "m4v", "mpeg2video", "mjpeg", "obu"}
+    {"mpegts", "mpeg", "vob", "gif", "yuv4mpegpipe", "nut", "h264", "hevc", "m4v", "mpeg2video", "mjpeg", "obu"}
 )
 # In which each frame's time stands beside it, and nowhere else.
-TIMED_ONCE: Final = frozenset({"matroska", "webm", "flv", "asf", "nut", "ogg", "ivf", "mpegts", "mpeg", "vob", "gif"})
+TIMED_ONCE: Final = frozenset(
+    {"matroska", "webm", "flv", "asf", "nut", "ogg", "ivf", "apng", "mxf", "mpegts", "mpeg", "vob", "gif"}
+)
+MP4: Final = frozenset({"mp4", "mov", "3gp"})
+MOVED_IN_MP4: Final = 3  # frames: their durations must add up to what the header says, so only few can have moved
 CLOSE_SECONDS: Final = 1e-6
 
 
@@ -43,19 +50,23 @@ def verdict(outcome: Outcome, whole: Outcome, seed: Seed) -> str:
         return plain[outcome.kind]
     if outcome.frames == whole.frames:
         return SAME
-    if seed.codec in CHECKSUMMED and not _same_pixels(outcome, whole):
-        return UNEXPLAINED
+    if seed.codec in CHECKSUMMED and (others := _other_pixels(outcome, whole)):
+        return REDESCRIBED if others == len(outcome.frames) == len(whole.frames) else UNEXPLAINED
     if len(outcome.frames) == len(whole.frames):
         if _same_times(outcome, whole):
             return OTHER_PIXELS
         if _another_clock(outcome, whole):
             return OTHER_CLOCK
-        if seed.container in TIMED_ONCE:
+        if seed.container in TIMED_ONCE or (seed.container in MP4 and _moved(outcome, whole) <= MOVED_IN_MP4):
             return OTHER_TIMES
     if seed.container in NOT_COUNTING:
         return UNCOUNTED
     if _is_end_of(outcome, whole):
         return LATER
+    if seed.container in MP4 and _is_stretch_of(outcome, whole):
+        return EDITED
+    if seed.container in ("matroska", "webm", "flv") and _is_less_one(outcome, whole):
+        return MISLAID
     return UNEXPLAINED
 
 
@@ -80,10 +91,6 @@ def _same_times(outcome: Outcome, whole: Outcome) -> bool:
     return bool(np.allclose(_times(outcome), _times(whole), rtol=0, atol=CLOSE_SECONDS))
 
 
-def _same_pixels(outcome: Outcome, whole: Outcome) -> bool:
-    return [sum for _, _, sum in outcome.frames] == [sum for _, _, sum in whole.frames]
-
-
 def _is_end_of(outcome: Outcome, whole: Outcome) -> bool:
     """Whether the frames are the last ones of the whole file: by their times, or, all moved alike, by their pixels."""
     ours, theirs = outcome.frames, whole.frames[-len(outcome.frames) :]
@@ -92,6 +99,32 @@ def _is_end_of(outcome: Outcome, whole: Outcome) -> bool:
     moved = np.array([a[0] - b[0] for a, b in zip(ours, theirs, strict=True)])
     alike = sum(a[2] == b[2] for a, b in zip(ours, theirs, strict=True))
     return bool((abs(moved) < CLOSE_SECONDS).all() or (np.ptp(moved) < CLOSE_SECONDS and 2 * alike > len(ours)))
+
+
+def _is_stretch_of(outcome: Outcome, whole: Outcome) -> bool:
+    """Whether the frames follow each other in the whole file, by their pixels, less those with pixels of no frame."""
+    ours, theirs = ([checksum for _, _, checksum in frames] for frames in (outcome.frames, whole.frames))
+    known = set(theirs)
+    return any(
+        all(a == b or a not in known for a, b in zip(ours, theirs[first:], strict=False))
+        for first in range(len(theirs) - len(ours) + 1)
+    )
+
+
+def _is_less_one(outcome: Outcome, whole: Outcome) -> bool:
+    """Whether one frame is missing, and the others are shown when they were."""
+    ours, theirs = ({round(start, 3) for start, _, _ in frames} for frames in (outcome.frames, whole.frames))
+    return len(outcome.frames) == len(whole.frames) - 1 and ours < theirs
+
+
+def _moved(outcome: Outcome, whole: Outcome) -> int:
+    """How many frames are shown at another time."""
+    return int((abs(_times(outcome) - _times(whole))[:, 0] > CLOSE_SECONDS).sum())
+
+
+def _other_pixels(outcome: Outcome, whole: Outcome) -> int:
+    """How many frames are in no way those of the whole file."""
+    return sum(checksum not in {theirs for _, _, theirs in whole.frames} for _, _, checksum in outcome.frames)
 
 
 def _another_clock(outcome: Outcome, whole: Outcome) -> bool:

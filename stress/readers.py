@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from p3dfeat.types import Clip, Video
 from p3dfeat.video.clips import read_clips
 from stress.seeds import HEIGHT, WIDTH
 
+DIES, WAITS = ":dies", ":waits"  # what a reader does that is asked for these: tests see what becomes of it
 MEMORY_BYTES: Final = 3 << 30  # of a reader's address space; allocations beyond fail
 SPEC: Final = InputSpec(resize=(HEIGHT, WIDTH), interpolation="nearest")
 EVERY_FRAME: Final = Sampling(clips=None, stride=1, length=1)
@@ -65,6 +67,10 @@ def serve(connection_file: int) -> None:
                 path = asking.recv_bytes().decode()
             except (EOFError, OSError):
                 return
+            if path == DIES:
+                os.kill(os.getpid(), signal.SIGSEGV)
+            if path == WAITS:
+                time.sleep(600)
             outcome = read(path)
             asking.send_bytes(json.dumps([outcome.kind, outcome.text, outcome.frames]).encode())
 

@@ -15,6 +15,7 @@ MOST_BOXES: Final = 100_000  # below one other; a file of ten hours in fragments
 MOST_FRAMES: Final = 4_000_000  # of which tables are looked at: 18 hours at 60 a second
 LARGEST_TABLE: Final = 12 * MOST_FRAMES + 16  # bytes
 SLACK_FRAMES: Final = 3.0  # by which two durations of one track may differ, beside ...
+CUT_FRAMES: Final = 4  # at both ends of a recording that was cut anywhere, some of which are missing
 SLACK: Final = 0.005  # ... this part of it
 NOT_TOLD: Final = (0, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)  # durations that say nothing
 
@@ -33,7 +34,11 @@ def check(file: BinaryIO, size: int) -> None:
     top = list(_top_boxes(file, size))
     if top and top[-1].end > size:
         raise VideoError(f"cut off: {size:,} bytes of at least {top[-1].end:,} that its header announces")
-    _check_fragments(file, [box for box in top if box.kind == b"moof"])
+    fragments = _Fragments(file)
+    for box in top:
+        if box.kind == b"moof":
+            tick()
+            fragments.check(box)
     media = [(box.start, box.end) for box in top if box.kind == b"mdat"]
     for movie in (box for box in top if box.kind == b"moov"):
         for track in _children(file, movie):
@@ -79,19 +84,78 @@ def _children(file: BinaryIO, parent: Box) -> Iterator[Box]:
     raise VideoError(f"damaged: its box {_name(parent.kind)} holds more than {MOST_BOXES:,} others")
 
 
-def _check_fragments(file: BinaryIO, fragments: list[Box]) -> None:
-    """Fragments are numbered."""
-    last: int | None = None
-    for fragment in fragments:
-        tick()
-        file.seek(fragment.start)
-        header = file.read(16)
-        if header[4:8] != b"mfhd":
+class _Fragments:
+    """Movie fragments: numbered, each with tables of its own, each going on where the one before it ended."""
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self._number: int | None = None
+        self._next: dict[int, tuple[int, int]] = {}  # {track: when its next frame is decoded, ticks a frame lasts}
+
+    def check(self, fragment: Box) -> None:
+        """Raise VideoError where a fragment is missing or its tables do not hold together."""
+        boxes = list(_children(self._file, fragment))
+        header = next((self._read(box) for box in boxes if box.kind == b"mfhd"), b"")
+        tracks = [box for box in boxes if box.kind == b"traf"]
+        if len(header) < 8 or not tracks:
+            raise VideoError("damaged: a fragment of it has no number, or no frames")
+        number = int.from_bytes(header[4:8], "big")
+        if self._number is not None and number != self._number + 1:
+            raise VideoError(f"damaged: its fragment {self._number + 1} is missing")
+        self._number = number
+        for track in tracks:
+            self._check_track(track)
+
+    def _check_track(self, track: Box) -> None:
+        boxes = [(box.kind, self._read(box)) for box in _children(self._file, track)]
+        header = next((data for kind, data in boxes if kind == b"tfhd"), b"")
+        runs = [data for kind, data in boxes if kind == b"trun"]
+        if len(header) < 8 or not runs:
+            raise VideoError("damaged: a fragment of it has no frames")
+        frames = [_Run.of(run) for run in runs]
+        base = next((data for kind, data in boxes if kind == b"tfdt"), None)
+        each = _default_duration(header)
+        if base is None or (each is None and any(run.ticks is None for run in frames)):
             return
-        number = int.from_bytes(header[12:16], "big")
-        if last is not None and number != last + 1:
-            raise VideoError(f"damaged: its fragment {last + 1} is missing")
-        last = number
+        id = int.from_bytes(header[4:8], "big")
+        begins = int.from_bytes(base[4:], "big")
+        count = sum(run.frames for run in frames)
+        ticks = sum(run.frames * (each or 0) if run.ticks is None else run.ticks for run in frames)
+        expected, usual = self._next.get(id, (begins, 0))
+        if abs(begins - expected) > SLACK_FRAMES * max(usual, ticks // max(1, count)):
+            raise VideoError("damaged: frames are missing between two of its fragments")
+        self._next[id] = begins + ticks, ticks // max(1, count)
+
+    def _read(self, box: Box) -> bytes:
+        self._file.seek(box.start)
+        return self._file.read(min(box.end - box.start, LARGEST_TABLE))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Frames of a fragment, and how long they last together, where each says so itself."""
+
+    frames: int
+    ticks: int | None
+
+    @classmethod
+    def of(cls, data: bytes) -> "_Run":
+        flags, frames = int.from_bytes(data[1:4], "big"), int.from_bytes(data[4:8], "big")
+        start = 8 + 4 * bool(flags & 1) + 4 * bool(flags & 4)
+        columns = sum(bool(flags & flag) for flag in (0x100, 0x200, 0x400, 0x800))
+        if len(data) < start + 4 * columns * frames or not frames:
+            raise VideoError(f"damaged: a fragment lists {frames:,} frames, but what is said of them is shorter")
+        if not flags & 0x100:
+            return cls(frames, None)
+        table = np.frombuffer(data, ">u4", columns * frames, offset=start).reshape(frames, columns)
+        return cls(frames, int(table[:, 0].sum(dtype=np.int64)))
+
+
+def _default_duration(header: bytes) -> int | None:
+    """How many ticks frames of a fragment last that do not say so themselves."""
+    flags = int.from_bytes(header[1:4], "big")
+    place = 8 + 8 * bool(flags & 1) + 4 * bool(flags & 2)
+    return int.from_bytes(header[place : place + 4], "big") if flags & 8 else None
 
 
 class _Track:
@@ -140,7 +204,10 @@ class _Track:
         durations = np.repeat(spans[:, 1], spans[:, 0])
         decoded = np.cumsum(durations) - durations
         shown = decoded + np.repeat(offsets[:, 1].astype(np.int32).astype(np.int64), offsets[:, 0])
-        total = int(durations.sum())
+        total, usual = int(durations.sum()), int(durations[0])
+        gaps = np.diff(np.sort(shown))[CUT_FRAMES:-CUT_FRAMES]
+        if (durations[:-1] == usual).all() and (abs(gaps - usual) > usual / 2).any():
+            raise VideoError("damaged: by its header frames of one length are not shown one after the other")
         if int(shown.max() - shown.min()) > total + SLACK_FRAMES * total / count:
             raise VideoError("damaged: by its header one of its frames is shown long after the others, or before")
 
@@ -190,6 +257,8 @@ class _Track:
         spans = np.diff(np.append(runs[:, 0], len(places) + 1))
         if (spans <= 0).any() or int((spans * runs[:, 1]).sum()) != count:
             raise VideoError(f"damaged: its header lists {count:,} frames, but chunks for others")
+        if (runs[:, 2] < 1).any() or (runs[:, 2] > int.from_bytes(self._bytes(b"stsd")[4:8], "big")).any():
+            raise VideoError("damaged: its chunks are in codings that it does not describe")
         in_chunk = np.repeat(runs[:, 1], spans)
         if frame_bytes is None:
             lengths = in_chunk * each

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from p3dfeat.errors import VideoError
-from p3dfeat.video import boxes, matroska, pages, riff, small
+from p3dfeat.video import asf, boxes, matroska, pages, riff, small
 
 # By what FFmpeg takes a file for: who knows what must be in it.
 CHECKS: Final[Mapping[str, Callable[[BinaryIO, int], None]]] = {
@@ -19,7 +19,7 @@ CHECKS: Final[Mapping[str, Callable[[BinaryIO, int], None]]] = {
     "mov,mp4,m4a,3gp,3g2,mj2": boxes.check,
     "ogg": pages.check,
     "flv": small.check_flv,
-    "asf": small.check_asf,
+    "asf": asf.check,
     "gif": small.check_gif,
     "mpegts": small.check_mpegts,
 }

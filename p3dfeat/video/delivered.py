@@ -50,9 +50,9 @@ def check_delivered(path: str, container: InputContainer, stream: VideoStream, f
         _check_y4m(path, found)
     elif kind == "mxf" and found.packets < (stream.duration or 0):
         raise VideoError(f"damaged: its header lists {stream.duration} frames, {found.packets} can be found")
-    elif kind in ("ivf", "apng") and listed and found.packets != listed:
+    elif kind == "apng" and listed and found.packets != listed:
         raise VideoError(f"damaged or cut off: its header lists {listed} frames, {found.packets} can be found")
-    elif ("matroska" in kind or kind in ("flv", "mxf", "asf")) and container.duration is not None:
+    elif ("matroska" in kind or kind in ("flv", "mxf", "asf", "ivf")) and container.duration is not None:
         announced = container.duration / 1_000_000
         slack = max(1.5 * found.frame_seconds, 0.01 * announced)
         if found.end_seconds < announced - slack and _last_end(container) < announced - slack:

@@ -1,5 +1,6 @@
 """AVI: chunks that must fill the file, and the index that lists them."""
 
+import re
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
@@ -13,6 +14,7 @@ LARGEST_INDEX: Final = 1 << 28  # bytes: 16 million frames and pieces of sound
 HAS_INDEX: Final = 0x10  # a flag of its header
 MOST_CHUNKS: Final = 100_000  # of which two or three are usual: frames are all in one of them
 KINDS: Final = (b"dc", b"db")  # of chunks that hold a frame
+_NAMES: Final = re.compile(rb"(?:\d\d[a-zA-Z]{2}|ix\d\d|rec |LIST|JUNK|7Fxx)*")  # of chunks in an index
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ def _listed(index: bytes, number: int) -> Listed:
     entries = np.frombuffer(index[: len(index) // 16 * 16], np.uint8).reshape(-1, 16)
     sizes = np.ascontiguousarray(entries[:, 12:]).view("<u4").reshape(-1)
     names = np.ascontiguousarray(entries[:, :4]).view("S4").reshape(-1)
+    if not _NAMES.fullmatch(names.tobytes()):
+        raise VideoError("damaged: its index lists what is no chunk")
     of_stream = np.isin(names, [b"%02d" % number + kind for kind in KINDS]) & (sizes > 0)
     return Listed(int(of_stream.sum()), int(sizes[of_stream].sum(dtype=np.int64)))
 

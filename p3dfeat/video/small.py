@@ -6,9 +6,6 @@ from typing import BinaryIO, Final
 from p3dfeat.errors import VideoError
 from p3dfeat.video.limits import tick
 
-ASF_HEADER: Final = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
-ASF_FILE_PROPERTIES: Final = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
-ASF_HEADER_BYTES: Final = 1 << 16  # within which its properties stand
 FLV_TAGS: Final = (8, 9, 18)
 TS_SIZES: Final = (188, 192, 204)
 
@@ -27,24 +24,19 @@ def check_flv(file: BinaryIO, size: int) -> None:
         place += length + 4
 
 
-def check_asf(file: BinaryIO, size: int) -> None:
-    """Its file properties say how long it is, unless it is a broadcast."""
-    header = file.read(ASF_HEADER_BYTES)
-    place = header.find(ASF_FILE_PROPERTIES)
-    if place < 0 or len(header) < place + 104:
-        raise VideoError("damaged: its header has no file properties")
-    stated = int.from_bytes(header[place + 40 : place + 48], "little")
-    flags = int.from_bytes(header[place + 88 : place + 92], "little")
-    if not flags & 1 and stated > size:
-        raise VideoError(f"cut off: {size:,} bytes of {stated:,} that its header announces")
-
-
 def check_mpegts(file: BinaryIO, size: int) -> None:
-    """It is made of packets of one size."""
-    head = file.read(3 * max(TS_SIZES) + 1)
-    for length in TS_SIZES:
-        if len(head) > 2 * length and head[length] == head[2 * length] == 0x47 and size % length:
-            raise VideoError(f"damaged or cut off: {size:,} bytes are no whole number of packets")
+    """It is made of packets of one size, from its first byte on."""
+    head = file.read(3 * max(TS_SIZES))
+    length = next((length for length in TS_SIZES if set(head[_sync(length) :: length][:3]) == {0x47}), None)
+    if length is None:
+        raise VideoError("damaged: it does not begin with a packet of a transport stream")
+    if size % length:
+        raise VideoError(f"damaged or cut off: {size:,} bytes are no whole number of packets")
+
+
+def _sync(length: int) -> int:
+    """The byte of a packet that is always the same; Blu-rays put a clock before it."""
+    return 4 if length == 192 else 0
 
 
 def check_gif(file: BinaryIO, size: int) -> None:

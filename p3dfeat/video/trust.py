@@ -102,10 +102,10 @@ def _opened(file: int, decoder: str) -> InputContainer:
 
 
 def _limited(container: InputContainer) -> InputContainer:
-    """With decoders that refuse frames too large, whenever they come."""
+    """With decoders that refuse frames too large, whenever they come, and compute what checksums there are."""
     for stream in container.streams.video:
         if stream.codec_context is not None:
-            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS), "err_detect": "crccheck"}
     return container
 
 

@@ -109,6 +109,7 @@ def test_json_is_all_there_is_on_stdout(p3dfeat, folder, output):
     assert summary == {
         "event": "summary",
         "stored": 3,
+        "partial": 0,
         "skipped": 0,
         "failed": 1,
         "clips": 60,

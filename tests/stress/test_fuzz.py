@@ -1,9 +1,12 @@
 """Damaged files: none ends the run, none hangs, and none is read as whole where that can be known."""
 
 from collections import Counter
+from pathlib import Path
 
 from stress import judging
-from stress.fuzz import fuzz
+from stress.fuzz import Files, fuzz
+from stress.readers import DIES, WAITS, Outcome, Readers
+from stress.seeds import SEEDS, write_seed
 
 SEED = 20
 COUNT = 300
@@ -12,8 +15,43 @@ COUNT = 300
 def test_of_300_damaged_files_each_is_refused_or_read_right():
     findings = list(fuzz(SEED, range(COUNT), jobs=2, timeout_seconds=20))
     assert sorted(finding.number for finding in findings) == list(range(COUNT))
-    faults = [str(finding) for finding in findings if finding.verdict in (judging.BUG, judging.HUNG)]
+    faults = [str(finding) for finding in findings if finding.verdict in judging.FAULTS]
     assert faults == []
     counts = Counter(finding.verdict for finding in findings)
+    assert counts[judging.CRASHED] == 0
     assert counts[judging.REFUSED] > COUNT // 3
     assert counts[judging.SAME] > 0
+
+
+def test_a_file_can_be_made_again(tmp_path):
+    made = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        made.append(Files(tmp_path / name, SEED).make(7))
+    assert made[0] == made[1]
+
+
+def test_a_reader_that_hangs_or_dies_costs_one_file(tmp_path):
+    whole = write_seed(tmp_path / "v.avi", SEEDS[[seed.name for seed in SEEDS].index("mjpeg.avi")])
+    found = {}
+    with Readers(1, timeout_seconds=3) as readers:
+        for path, outcome in readers.read([whole, Path(DIES), whole, Path(WAITS), whole]):
+            found.setdefault(str(path), []).append(outcome.kind)
+    assert found == {str(whole): ["read"] * 3, DIES: ["crashed"], WAITS: ["hung"]}
+
+
+def test_frames_that_are_missing_need_a_rule():
+    times = [(n / 25, (n + 1) / 25, str(n)) for n in range(30)]
+    whole = Outcome("read", frames=tuple(times))
+    seeds = {seed.container: seed for seed in SEEDS}
+    cases = [
+        ("mp4", times[:20] + times[21:], judging.UNEXPLAINED),
+        ("avi", times[:29], judging.UNEXPLAINED),
+        ("avi", times[12:], judging.LATER),
+        ("mpegts", times[:20], judging.UNCOUNTED),
+        ("mp4", [(a, b, "?") for a, b, _ in times], judging.OTHER_PIXELS),
+        ("mp4", [(2 * a, 2 * b, c) for a, b, c in times], judging.OTHER_CLOCK),
+        ("avi", [(a + 0.01 * (n % 2), b, c) for n, (a, b, c) in enumerate(times)], judging.UNEXPLAINED),
+    ]
+    for container, frames, expected in cases:
+        assert judging.verdict(Outcome("read", frames=tuple(frames)), whole, seeds[container]) == expected, container
