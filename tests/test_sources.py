@@ -2,6 +2,7 @@
 
 import io
 import os
+import subprocess
 
 import pytest
 
@@ -228,17 +229,20 @@ def test_a_maze_of_links_has_an_end(tmp_path):
 
 def test_folders_may_be_as_deep_as_the_system_lets_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for _ in range(1500):
-        os.mkdir("d")
-        os.chdir("d")
-    with open("v.mp4", "wb"):
-        os.chdir(tmp_path)
-    (tmp_path / "good.mp4").write_bytes(b"")
-    videos, (failure,) = find_videos([str(tmp_path)])
-    assert [video.id for video in videos] == ["good"]
-    assert str(failure.error) == "its path makes no id of up to 200 names; give it one in a CSV"
-    (tmp_path / "s.csv").write_text(f"path,start_seconds,end_seconds,id\n{'d/' * 1500}v.mp4,,,deep\n")
-    assert ids("s.csv") == ["deep"]
+    try:
+        for _ in range(1500):
+            os.mkdir("d")
+            os.chdir("d")
+        with open("v.mp4", "wb"):
+            os.chdir(tmp_path)
+        (tmp_path / "good.mp4").write_bytes(b"")
+        videos, (failure,) = find_videos([str(tmp_path)])
+        assert [video.id for video in videos] == ["good"]
+        assert str(failure.error) == "its path makes no id of up to 200 names; give it one in a CSV"
+        (tmp_path / "s.csv").write_text(f"path,start_seconds,end_seconds,id\n{'d/' * 1500}v.mp4,,,deep\n")
+        assert ids("s.csv") == ["deep"]
+    finally:  # deeper than Python's own removal goes
+        subprocess.run(["rm", "-rf", tmp_path / "d"], check=True, timeout=60)
 
 
 def test_what_is_no_file_is_a_failure_and_not_a_wait(tree):
