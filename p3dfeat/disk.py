@@ -62,7 +62,7 @@ def bring_out_of_memory(fd: int, first: int, end: int) -> None:
 
 def replace(fresh: Path, path: Path) -> None:
     """Put a file that is written and closed in another's place, at one stroke, and for good. Raises OSError."""
-    fd = os.open(fresh, os.O_RDWR)
+    fd = os.open(fresh, os.O_RDONLY)
     try:
         os.fsync(fd)
     finally:

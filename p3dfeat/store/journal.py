@@ -29,7 +29,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 def journals(folder: Path) -> list[Path]:
     """The journals in a folder, the oldest first."""
-    return sorted(folder.glob(f"*{SUFFIX}"))
+    return sorted(path for path in folder.glob(f"*{SUFFIX}") if path.stem.isdecimal())
 
 
 def next_journal(folder: Path) -> Path:

@@ -265,10 +265,10 @@ class FeatureWriter:
                 commit.add(self.output, self._joining, waiting)
             elif waiting:
                 commit.make(self.output, self._joining, self._attributes, waiting)
+            self._where = dict.fromkeys(self._where, (self.output, IN_OUTPUT))
+            self._keeps, self._num_committed = bool(self._where), len(self._where)
+            self._twice.clear()
             self._tidy(replaced=bool(waiting))
-        self._where = dict.fromkeys(self._where, (self.output, IN_OUTPUT))
-        self._keeps, self._num_committed = bool(self._where), len(self._where)
-        self._twice.clear()
 
     def _tidy(self, *, replaced: bool) -> None:
         """Remove the journals; from the first step on, the output is what a run that overwrote goes on with."""

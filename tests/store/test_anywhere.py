@@ -1,11 +1,14 @@
 """A run may be killed at any line of the store, or run out of disk at any byte: nothing that was done is lost."""
 
 import errno
+import itertools
 import os
 import resource
 import shutil
 import signal
+import tempfile
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -14,12 +17,12 @@ from p3dfeat.errors import OutputError
 from p3dfeat.store import commit, write
 from p3dfeat.store.journal import journals
 from p3dfeat.store.lock import parts_of
-from tests.store.runs import content, in_a_process, killed_at, lines_of, run
+from tests.store.runs import at_line, be_interrupted, be_killed, content, in_a_process, run
 
 OLD = {"a": 0, "folder/b": 2, "folder/deeper/c": 4}
 NEW = {"a2": 10, "folder/ü": 12, "folder/deeper/" + "n" * 300: 14, "other/x": 16, "z": 18}
 OVERWRITING = {"a": 20, "folder/b": 22, "y": 24}
-KILLS = 36  # of each kind of run, spread over its lines
+KILLS = 30  # of each kind of run, spread over its lines
 
 # What a run starts from, what it is asked for, what is in the end, and how it is run.
 SCENARIOS = {
@@ -29,8 +32,18 @@ SCENARIOS = {
 }
 
 
+@pytest.fixture
+def tmp_path():
+    """In memory, where the system has a place for that: what a kill leaves is the same there, and no disk is busy."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="store-test-", dir=memory) as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(autouse=True)
 def _commits_in_between(monkeypatch):
+    for name in ("fsync", "fdatasync"):  # which a kill has no part in, and a busy disk takes long for
+        monkeypatch.setattr(os, name, lambda fd: None, raising=False)
     monkeypatch.setattr(write, "COMMITTED_VIDEOS", 3)
     monkeypatch.setattr(write, "BUFFERED_BYTES", 60)  # some videos lie in more than one record
     monkeypatch.setattr(commit, "BATCH_VIDEOS", 2)
@@ -62,7 +75,7 @@ def check_and_finish(output, scenario, reported) -> None:
 def test_a_run_killed_at_any_line_loses_nothing_it_reported(scenario, tmp_path):
     start, _, wanted, _, options = scenario
     shutil.copytree(start, tmp_path / "counted")
-    lines = lines_of(partial(run, tmp_path / "counted" / "feats.h5", wanted, **options))
+    lines = at_line(0, be_killed, partial(run, tmp_path / "counted" / "feats.h5", wanted, **options))
     kinds = set()
     last = (lines - 5 - 4 * number for number in range(KILLS // 3))  # the end of a commit is short
     for line in {*(1 + lines * number // KILLS + number % 3 for number in range(KILLS)), *last}:
@@ -71,8 +84,7 @@ def test_a_run_killed_at_any_line_loses_nothing_it_reported(scenario, tmp_path):
         output = folder / "feats.h5"
 
         def work(report, line=line, output=output):
-            killed_at(line)()
-            run(output, wanted, report, **options)
+            at_line(line, be_killed, lambda: run(output, wanted, report, **options))
 
         reported, status = in_a_process(work)
         assert status == -signal.SIGKILL, line
@@ -91,8 +103,7 @@ def test_a_run_killed_while_it_takes_up_what_a_killed_one_left_loses_nothing(sce
         for line in (700 + 60 * number, 150 + 110 * number, 900 - 40 * number):
 
             def work(report, line=line, output=output):
-                killed_at(line)()
-                run(output, wanted, report, **options)
+                at_line(line, be_killed, lambda: run(output, wanted, report, **options))
 
             done, status = in_a_process(work)
             assert not set(done) & set(reported)
@@ -102,6 +113,26 @@ def test_a_run_killed_while_it_takes_up_what_a_killed_one_left_loses_nothing(sce
             assert status == -signal.SIGKILL
         else:
             check_and_finish(output, scenario, reported)
+
+
+def test_a_run_interrupted_at_any_line_ends_as_one_and_loses_nothing_it_reported(scenario, tmp_path):
+    start, _, wanted, _, options = scenario
+    shutil.copytree(start, tmp_path / "counted")
+    lines = at_line(0, be_interrupted, partial(run, tmp_path / "counted" / "feats.h5", wanted, **options))
+    last = (lines - 5 - 7 * number for number in range(10))
+    for line in {*(1 + lines * number // 24 + number % 3 for number in range(24)), *last}:
+        output = tmp_path / str(line) / "feats.h5"
+        shutil.copytree(start, output.parent)
+
+        def work(report, line=line, output=output):
+            try:
+                at_line(line, be_interrupted, lambda: run(output, wanted, report, **options))
+            except KeyboardInterrupt:
+                report("interrupted")
+
+        (*reported, last_said), status = in_a_process(work)
+        assert (last_said, status) == ("interrupted", 0), line
+        check_and_finish(output, scenario, reported)
 
 
 def test_a_disk_full_at_any_size_loses_nothing_and_the_run_goes_on_later(scenario, tmp_path):
@@ -162,6 +193,30 @@ def test_a_commit_that_the_disk_refuses_at_any_write_changes_nothing(scenario, t
             assert content(output) == old
         check_and_finish(output, scenario, reported)
     assert refused > 4
+
+
+@pytest.mark.parametrize("call", range(5))
+def test_a_disk_that_fails_to_keep_what_it_took_leaves_the_file_as_it_was_or_as_it_is_to_be(
+    scenario, tmp_path, monkeypatch, call
+):
+    start, old, wanted, final, options = scenario
+    output = tmp_path / "there" / "feats.h5"
+    shutil.copytree(start, output.parent)
+    calls, reported = itertools.count(), []
+
+    def failing(fd):
+        if next(calls) >= call:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch, pytest.raises(OutputError, match="Input/output error"):
+        patch.setattr(os, "fdatasync", failing, raising=False)
+        patch.setattr(os, "fsync", failing)
+        run(output, wanted, reported.append, **options)
+        run(output.with_name("so that there are enough calls"), wanted)
+    shutil.rmtree(output.with_name("so that there are enough calls.parts"), ignore_errors=True)
+    output.with_name("so that there are enough calls").unlink(missing_ok=True)
+    assert content(output).items() <= (old | final).items() if not options else content(output) in (old, final)
+    check_and_finish(output, scenario, reported)
 
 
 def test_an_output_whose_folder_vanishes_is_an_error_at_once_and_gone_on_with_when_it_is_back(scenario, tmp_path):
