@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -85,7 +85,10 @@ class Recomputation:
     ) -> Iterator[Recomputed]:
         """Compute videos that the file holds; they come in their order."""
         job, open_videos = self.job, dict[str, _Comparison]()
-        with open_features(self.file) as features, Decoders(workers) as decoders:
+        with open_features(self.file) as features, ExitStack() as stack:
+            # Of whole videos, reading parts is the same to the bit.
+            in_part = any("damage" in features[video.id].attributes for video in videos)
+            decoders = stack.enter_context(Decoders(workers, partial=in_part))
             events = pipeline.describe(
                 videos, engine=job.engine, spec=job.spec, sampling=job.sampling, decoders=decoders
             )

@@ -33,6 +33,7 @@ CONTAINERS_NOT_SEEKABLE: Final = frozenset({"mpeg"})
 NO_VIDEO: Final = Disposition.attached_pic | Disposition.timed_thumbnails
 PICTURES: Final = frozenset({"bmp", "gif", "mjpeg", "png", "webp"})  # codings that cover art has
 MOST_READ: Final = 16  # bytes of packets for each byte of a file: an index may list the same ones any number of times
+LONGEST_SECONDS: Final = 1e10  # 300 years: clocks that began in 1970 are well below
 NO_TIME: Final = -(2**63)  # FFmpeg's AV_NOPTS_VALUE
 
 
@@ -207,6 +208,8 @@ def _index(container: InputContainer, stream: VideoStream, path: str, damage: Da
     typical = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
     usual = typical or float(packets.durations[-1]) * tick or 1 / float(stream.average_rate or 25)
     end = float(seconds[-1]) + (last_ticks * tick or usual)
+    if not abs(end) < LONGEST_SECONDS:
+        raise VideoError(f"damaged: by its times it runs to {end:.3g} s")
     timeless = int(((packets.presented == NO_TIME) & (packets.decoded == NO_TIME)).sum())
     found = Delivered(num_packets, size_bytes, int(packets.decoded[-1]), end, usual, timeless, bool(whole.keys[0]))
     with damage.noted():

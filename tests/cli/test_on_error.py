@@ -62,6 +62,12 @@ def test_what_is_stored_in_part_stays_whatever_a_later_run_says(p3dfeat, library
     assert "damage" in attributes(output, "b")
 
 
+def test_what_is_stored_in_part_is_computed_again_in_part(p3dfeat, library, output):
+    p3dfeat("extract", library, "-o", output, "-n", 3, "--on-error", "partial")
+    ended = p3dfeat("verify", output, "--against", library, "--sample", "3")
+    assert ended.code == 0, ended.stderr
+
+
 def test_what_failed_before_is_tried_again_in_part(p3dfeat, library, output):
     p3dfeat("extract", library, "-o", output, "-n", 3)
     ended = p3dfeat("extract", library, "-o", output, "-n", 3, "--on-error", "partial")
