@@ -338,6 +338,7 @@ def _made(folder: Path) -> Path:
 def report(tally: Tally, library: Library, seconds: float) -> str:
     """The table of counts."""
     counts, compared = tally.counts, tally.counts["compared with an undisturbed run"]
+    stored, whole = counts["stored at the end"], len(library.good.keys() & tally.held)
     slowest = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in sorted(tally.slowest.items()))
     peaks = f"{min(tally.peaks):.0f} to {max(tally.peaks):.0f} MB" if tally.peaks else "none"
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(library.broken.values()).items()))
@@ -354,7 +355,10 @@ def report(tally: Tally, library: Library, seconds: float) -> str:
         ),
         ("stored, killed before it was said", counts["stored, but killed before they were reported"]),
         ("computed again after it was reported", "see below" if tally.wrong else 0),
-        ("stored at the end", f"{counts['stored at the end']} (of {len(library.good)} that are whole, all)"),
+        (
+            "stored at the end",
+            f"{stored}: {whole} whole ones of {len(library.good)}, {stored - whole} with bits flipped",
+        ),
         ("in the list of failures at the end", counts["in the list of failures"]),
         (
             "equal to an undisturbed run's to the bit",
