@@ -11,7 +11,8 @@ from p3dfeat.engines.devices import pick_devices
 from p3dfeat.engines.engine import Engine
 from p3dfeat.engines.kept_sizes import KeptSizes
 from p3dfeat.engines.normalize import normalize
-from p3dfeat.engines.openvino_engine import OpenVINOEngine, openvino_installed
+from p3dfeat.engines.openvino_core import openvino_installed
+from p3dfeat.engines.openvino_engine import OpenVINOEngine
 from p3dfeat.engines.quantization import Calibration, quantized
 from p3dfeat.engines.several import SeveralEngines
 from p3dfeat.engines.torch_engine import TorchEngine

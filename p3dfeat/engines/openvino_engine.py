@@ -12,8 +12,7 @@ from p3dfeat.engines.batching import Fitting, in_whole_parts
 from p3dfeat.engines.engine import Done, Engine
 from p3dfeat.engines.folding import folded
 from p3dfeat.engines.normalize import LEAST_DEVIATION
-from p3dfeat.engines.telemetry import no_telemetry
-from p3dfeat.errors import UsageError
+from p3dfeat.engines.openvino_core import load_openvino, openvino_core
 from p3dfeat.nets import P3D
 from p3dfeat.nets.p3d import Bottleneck, FlatBottleneck
 from p3dfeat.types import Batch, Calibrated, Pending, UInt8Array
@@ -50,7 +49,7 @@ class OpenVINOEngine(Engine):
         batch_size: int | None = None,
     ):
         net.architecture.check_layers(layers)
-        openvino = load_openvino()
+        core = openvino_core()
         self.device = torch.device("cpu")
         self.layers = layers
         self.precision = "fp32" if quantized is None else "int8"
@@ -58,7 +57,7 @@ class OpenVINOEngine(Engine):
         model = net_graph(net, spec, layers) if quantized is None else quantized.model
         # f32 is for what is not quantised; where the processor has bf16, the default would be that.
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
-        self._request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+        self._request = core.compile_model(model, "CPU", settings).create_infer_request()
         self._fitting = Fitting(self._start, device="cpu")
         self._size = in_whole_parts(batch_size or BATCH_SIZE, BATCH_SIZE)
 
@@ -72,23 +71,6 @@ class OpenVINOEngine(Engine):
     def _start(self, planes: UInt8Array) -> Pending:
         found = self._request.infer([planes], share_inputs=True)
         return Done({name: np.array(found[number]) for number, name in enumerate(self.layers)})
-
-
-def openvino_installed() -> bool:
-    """Whether OpenVINO can be imported here."""
-    from importlib.util import find_spec
-
-    return find_spec("openvino") is not None
-
-
-def load_openvino() -> Any:
-    """The module. Raises UsageError where it is not installed."""
-    try:
-        with no_telemetry():
-            import openvino
-    except ImportError:
-        raise UsageError("engine 'openvino': not installed; pip install 'p3dfeat[cpu]'") from None
-    return openvino
 
 
 def net_graph(net: P3D, spec: InputSpec, layers: tuple[str, ...]) -> Any:

@@ -23,14 +23,8 @@ from filelock import FileLock
 
 from p3dfeat.config import InputSpec
 from p3dfeat.disk import writing
-from p3dfeat.engines.openvino_engine import (
-    BATCH_SIZE,
-    GRAPH_VERSION,
-    OpenVINOEngine,
-    Quantized,
-    load_openvino,
-    net_graph,
-)
+from p3dfeat.engines.openvino_core import apart, load_openvino, openvino_core
+from p3dfeat.engines.openvino_engine import BATCH_SIZE, GRAPH_VERSION, OpenVINOEngine, Quantized, net_graph
 from p3dfeat.engines.telemetry import no_telemetry
 from p3dfeat.errors import UsageError
 from p3dfeat.nets import P3D
@@ -151,7 +145,7 @@ class _Entry:
             except RuntimeError as error:  # a full disk, in OpenVINO's words
                 raise OSError(str(error).splitlines()[0]) from None
             record = {
-                "cosines": measure(openvino.Core().read_model(new / FILES[0])),
+                "cosines": measure(openvino_core().read_model(new / FILES[0])),
                 **counts,
                 "sha256": {name: _sha256(new / name) for name in FILES},
                 "of": self.about,
@@ -169,7 +163,7 @@ class _Entry:
 
     def _opened(self, folder: Path, record: dict[str, Any], *, kept: bool) -> Quantized:
         openvino = load_openvino()
-        whole = openvino.Core().read_model(folder / FILES[0])
+        whole = openvino_core().read_model(folder / FILES[0])
         results = [whole.output(name).get_node() for name in self.asked]
         model = openvino.Model(results, whole.get_parameters(), "p3d")
         about = Calibrated(
@@ -243,13 +237,15 @@ def _quantize(nncf: Any, model: Any, batches: Sequence[UInt8Array], *, corrected
         smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(convolution=-1, matmul=-1),
     )
     with _silence():
-        return nncf.quantize(
-            model,
-            nncf.Dataset(batches, lambda batch: [Batch(batch).planes]),
-            preset=nncf.QuantizationPreset.MIXED,
-            subset_size=len(batches),
-            fast_bias_correction=False,
-            advanced_parameters=advanced,
+        return apart(  # NNCF makes Cores of its own
+            lambda: nncf.quantize(
+                model,
+                nncf.Dataset(batches, lambda batch: [Batch(batch).planes]),
+                preset=nncf.QuantizationPreset.MIXED,
+                subset_size=len(batches),
+                fast_bias_correction=False,
+                advanced_parameters=advanced,
+            )
         )
 
 
