@@ -17,11 +17,10 @@ from typing import Final
 from stress import judging
 from stress.mutations import mutated
 from stress.readers import Outcome, Readers, read
+from stress.report import put_between_marks, table
 from stress.seeds import SEEDS, Seed, write_seeds
 
 TIMEOUT_SECONDS: Final = 60.0
-REPORT: Final = Path(__file__).parents[1] / "docs" / "reliability.md"
-BEGIN, END = "<!-- fuzz: begin -->", "<!-- fuzz: end -->"
 
 
 @dataclass(frozen=True)
@@ -116,20 +115,12 @@ def main() -> int:
         if finding.verdict in judging.FAULTS or wanted:
             print(finding, flush=True)
     elapsed = time.monotonic() - started
-    table = judging.rows([(name, counts[name]) for name in judging.VERDICTS])
+    text = table(("what came of it", "files"), [(name, f"{counts[name]:,}") for name in judging.VERDICTS])
     said = f"{len(numbers):,} files of seed {options.seed} in {elapsed:.0f} s; the slowest took {slowest:.1f} s"
-    print(table, said, sep="\n")
+    print(text, said, sep="\n")
     if options.write:
-        write_report(f"{said}.\n\n{table}")
+        put_between_marks("fuzz", f"{said}.\n\n{text}")
     return 1 if any(counts[name] for name in judging.FAULTS) else 0
-
-
-def write_report(text: str) -> None:
-    """Put the latest counts between the marks in docs/reliability.md."""
-    report = REPORT.read_text(encoding="utf-8")
-    before, _, rest = report.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    REPORT.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 The rules are listed in docs/reliability.md too: whoever adds one adds it there.
 """
 
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -138,10 +137,3 @@ def _another_clock(outcome: Outcome, whole: Outcome) -> bool:
 
 def _times(outcome: Outcome) -> np.ndarray:
     return np.array([frame[:2] for frame in outcome.frames])
-
-
-def rows(counts: Sequence[tuple[str, int]]) -> str:
-    """A table in Markdown."""
-    return "\n".join(
-        ["| what came of it | files |", "|---|---:|", *(f"| {name} | {count:,} |" for name, count in counts)]
-    )
