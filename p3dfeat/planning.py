@@ -9,7 +9,7 @@ from typing import Final, TextIO
 import torch
 
 from p3dfeat.errors import VideoError
-from p3dfeat.extraction import ExtractSettings, Job
+from p3dfeat.job import ExtractSettings, Job
 from p3dfeat.nets import P3D, Architecture
 from p3dfeat.sources import as_texts, find_videos
 from p3dfeat.store import stored_ids

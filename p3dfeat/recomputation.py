@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from p3dfeat import pipeline
 from p3dfeat.engines import Engine
 from p3dfeat.errors import P3DFeatError, UsageError
-from p3dfeat.extraction import ExtractSettings, Job
+from p3dfeat.job import ExtractSettings, Job
 from p3dfeat.store import VideoFeatures, differences, open_features
 from p3dfeat.types import Calibrated, Calibrating, Features, Fetching, Video
 from p3dfeat.video import Decoders

@@ -66,10 +66,11 @@ def extract(
         raise UsageError("output: none given; name the feature file with -o feats.h5")
     from p3dfeat import extraction
     from p3dfeat.cli.progress import progress_bar
+    from p3dfeat.job import ExtractSettings
     from p3dfeat.zoo import load_model
 
     with progress_bar() as show:
-        settings = extraction.ExtractSettings(
+        settings = ExtractSettings(
             model=load_model(model, on_fetch=show) if dry_run else model,
             layers=names,
             clips=clips,

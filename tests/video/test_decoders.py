@@ -11,7 +11,7 @@ import pytest
 
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import DecoderError, UsageError, VideoError
-from p3dfeat.extraction import ExtractSettings
+from p3dfeat.job import ExtractSettings
 from p3dfeat.types import Clip, Video, VideoEnd, VideoStart
 from p3dfeat.video import decoders as decoders_module
 from p3dfeat.video import process as process_module

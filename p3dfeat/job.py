@@ -1,0 +1,137 @@
+"""What ``extract`` is asked for, and what that takes: a model, an engine, and a plan of clips."""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from p3dfeat._version import __version__
+from p3dfeat.calibration import calibration_for
+from p3dfeat.config import DECODER_MEMORY, ON_ERROR, InputSpec, Sampling
+from p3dfeat.engines import Engine, check_runs_int8, is_kept, make_engine
+from p3dfeat.errors import UsageError
+from p3dfeat.store import Settings
+from p3dfeat.types import Calibrated, Calibrating, Fetching, Video
+from p3dfeat.video import Decoders, check_decoding
+from p3dfeat.zoo import Model, load_model
+from p3dfeat.zoo.cache import cache_folder_if_any
+
+MakingReady = Fetching | Calibrating | Calibrated
+
+
+@dataclass(frozen=True)
+class ExtractSettings:
+    """What is computed of videos, and how; ``extract`` says what each field means."""
+
+    model: str | Path | Model | None = None
+    layers: tuple[str, ...] = ("pool5",)
+    clips: int | None = None
+    stride: int | None = None
+    step: int | None = None
+    fps: float | None = None
+    tail: str = "pad"
+    engine: str = "auto"
+    device: str = "auto"
+    precision: str = "auto"
+    batch_size: int | None = None
+    workers: int | None = None
+    decoder: str = "auto"
+    timeout: float | None = None
+    decoder_memory: float = DECODER_MEMORY
+    limit: int | None = None
+    overwrite: bool = False
+    on_error: str = "skip"
+
+    def __post_init__(self) -> None:
+        if self.on_error not in ON_ERROR:
+            raise UsageError(f"on_error {self.on_error!r}: unknown; known are {', '.join(ON_ERROR)}")
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"limit {self.limit}: must be at least 1")
+        check_decoding(self.workers, self.decoder, self.timeout, self.decoder_memory)
+
+    def decoders(self) -> Decoders:
+        """The processes that read the videos; for use in a with statement."""
+        return Decoders(
+            self.workers,
+            decoder=self.decoder,
+            timeout=self.timeout,
+            memory=self.decoder_memory,
+            partial=self.on_error == "partial",
+        )
+
+
+@dataclass(frozen=True)
+class Job:
+    """Settings with their model loaded and their engine made."""
+
+    model: Model
+    sampling: Sampling
+    engine: Engine
+    precision: str  # the engine's, but for a plan of int8 that is not calibrated yet
+    limit: int  # of videos
+
+    @classmethod
+    def of(
+        cls,
+        settings: ExtractSettings,
+        videos: Sequence[Video],
+        on_event: Callable[[MakingReady], None] = lambda event: None,
+        *,
+        only_plan: bool = False,
+    ) -> "Job":
+        """With only_plan nothing is calibrated: what is not yet is planned with an engine of fp32."""
+        model = settings.model
+        loaded = model if isinstance(model, Model) else load_model(model, on_fetch=on_event)
+        loaded.check_sees_pictures()
+        sampling = loaded.sampling(
+            clips=settings.clips,
+            stride=settings.stride,
+            step=settings.step,
+            fps=settings.fps,
+            tail=settings.tail,
+        )
+        net, spec, layers = loaded.net, loaded.card.input, settings.layers
+        calibration = calibration_for(settings.precision, loaded, videos, on_event)
+        limit = sys.maxsize if settings.limit is None else settings.limit
+        if only_plan and calibration is not None:
+            check_runs_int8(settings.engine, settings.device)
+            if not is_kept(net, spec, layers, calibration):
+                stand_in = make_engine(net, spec, layers=layers, engine="openvino", device="cpu")
+                return cls(loaded, sampling, stand_in, settings.precision, limit)
+        engine = make_engine(
+            net,
+            spec,
+            layers=layers,
+            engine=settings.engine,
+            device=settings.device,
+            precision=settings.precision,
+            batch_size=settings.batch_size,
+            cache_folder=cache_folder_if_any(),
+            weights_sha256=loaded.weights_sha256,
+            calibration=calibration,
+        )
+        return cls(loaded, sampling, engine, engine.precision, limit)
+
+    @property
+    def spec(self) -> InputSpec:
+        return self.model.card.input
+
+    def recorded(self) -> Settings:
+        """What a feature file says of how its numbers were made."""
+        architecture, calibrated = self.model.card.architecture, self.engine.calibrated
+        return Settings(
+            model=self.model.name,
+            weights_sha256=self.model.weights_sha256,
+            weights_origin=self.model.origin,
+            architecture=dataclasses.asdict(architecture) | {"stages": list(architecture.stages)},
+            preprocessing=self.spec,
+            sampling=self.sampling,
+            layers=self.engine.layers,
+            engine=self.engine.name,
+            precision=self.precision,
+            int8_sha256=None if calibrated is None else calibrated.sha256,
+            int8_cosine=None if calibrated is None else calibrated.cosine,
+            device=str(self.engine.device),
+            p3dfeat_version=__version__,
+        )
