@@ -318,6 +318,15 @@ def test_frames_before_time_zero_are_not_shown_in_mp4_and_are_elsewhere(tmp_path
         assert numbers(path) == list(expected), suffix
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".flv"])
+def test_a_stream_that_starts_late_is_read_whole_and_timed_by_the_file(tmp_path, suffix):
+    coding, ticks = Coding(suffix=suffix, options=PLAIN), [100_000 + 40 * n for n in range(20)]
+    path = write_video(tmp_path / f"v{suffix}", numbered_frames(20), coding=coding, ticks=ticks, time_base=MILLISECONDS)
+    assert numbers(path) == list(range(20))
+    assert [clip.start_seconds for clip in read(path)] == pytest.approx([100 + 0.16 * n for n in range(5)], abs=1e-3)
+    assert index_video(str(path)).info.duration_seconds == pytest.approx(0.8, abs=1e-3)
+
+
 def transport_stream(path: Path, *, start: int, frames: range) -> bytes:
     """Numbered frames in MPEG-TS with B-frames, the first of them at ``start`` milliseconds."""
     return write_video(
