@@ -33,6 +33,12 @@ class Ending:
     left_over: bool
 
 
+def _heed_signals() -> None:
+    """In the child: as a command in the foreground does, even where this one was started in the background."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Run:
     """One ``p3dfeat``, in a process group of its own; use in a with statement, after which nothing of it is left."""
 
@@ -51,6 +57,7 @@ class Run:
                 stdout=subprocess.PIPE,
                 stderr=file,
                 start_new_session=True,
+                preexec_fn=_heed_signals,
             )
         self._heard = time.monotonic()
         self._reader = threading.Thread(target=self._read, daemon=True)

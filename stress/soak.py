@@ -122,8 +122,10 @@ class Soak:
             elif counts["SIGINT"] + counts["SIGTERM"] < signals:
                 number = signal.SIGTERM
             else:
-                return
+                break
             self.disturb(Disturbance(number, "starting", 0, self._rng.uniform(0.1, 2)))
+        done = counts["SIGKILL"], counts["SIGINT"] + counts["SIGTERM"]
+        self.tally.check(done == (kills, signals), f"{done[0]} kills and {done[1]} signals ended a run")
 
     def _watch(self, run: Run, disturbance: Disturbance | None) -> tuple[Ending | None, float]:
         """Until the run has ended: how, and how many seconds after it was asked to. None where it hangs."""
@@ -174,6 +176,7 @@ class Soak:
             tally.counts["SIGINT, ended before it was killed"] += 1
         else:
             tally.check(ending.code in ENDED, f"a run ended with {ending.code}: {self._last_words()}")
+            tally.check(seconds < SIGNAL_SECONDS, f"{name} was not heeded: {seconds:.1f} s later the run was done")
             tally.counts["runs that came to their end"] += 1
         if run.num_done:
             tally.peaks.append(ending.peak_megabytes)

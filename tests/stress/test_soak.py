@@ -1,5 +1,6 @@
 """A short soak: what the long one counts in a quarter of an hour, on a library of 150."""
 
+import signal
 from collections import Counter
 
 import pytest
@@ -19,6 +20,17 @@ def test_nothing_is_lost_while_runs_are_killed_and_interrupted(tmp_path):
     assert tally.counts["compared with an undisturbed run"] == 40
     assert library.good.keys() <= tally.held
     assert "| SIGKILL | 4 |" in report(tally, library, 60.0)
+
+
+def test_runs_heed_signals_even_where_the_soak_was_started_in_the_background(tmp_path):
+    """Where they did not, each would come to its end, and nothing would be wrong."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        tally, _ = soak(tmp_path, videos=20, kills=0, signals=2, sample=5, seed=2, deadline_seconds=SECONDS)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert tally.wrong == []
+    assert tally.counts["SIGINT"] + tally.counts["SIGTERM"] == 2
 
 
 def test_a_library_is_the_same_for_the_same_seed(tmp_path):
