@@ -196,6 +196,8 @@ def _extract(
                 run.handle(event, writer)
                 if run.num_stored == job.limit or run.stopped:
                     break
+        if run.stopped:
+            writer.break_off()
     return run.summary()
 
 

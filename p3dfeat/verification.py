@@ -183,17 +183,17 @@ class _Verification:
                 self._find("changed", video.id, f"has {size} bytes now, {about.get('size_bytes')} when it was stored")
             elif fingerprint(video.path) != about.get("fingerprint"):
                 self._find("changed", video.id, "has other content than when it was stored, of the same size")
+            elif (now := modified(os.stat(video.path))) == about.get("modified"):
+                return True
+            elif "damage" in about:
+                self._find("changed", video.id, f"was damaged when it was stored, and modified since, {now}")
             else:
-                self._look_at_time(video)
+                times = f"was modified {now}, {about.get('modified')} when it was stored"
+                self._remark("touched", video.id, f"{times}; size and ends agree")
                 return True
         except OSError as error:
             self._find("changed", video.id, f"can no longer be read ({error.strerror})")
         return False
-
-    def _look_at_time(self, video: Video) -> None:
-        before, now = self._stored[video.id].attributes.get("modified"), modified(os.stat(video.path))
-        if before != now:
-            self._remark("touched", video.id, f"was modified {now}, {before} when it was stored; size and ends agree")
 
     def videos_at_hand(self) -> list[Video]:
         """The stored videos whose files are where they were, by the names they were given."""
@@ -276,17 +276,19 @@ def wrong_number_of_clips(settings: Mapping[str, Any] | None, looked: Looked) ->
             return None
         if sampling.fps is not None:
             frames, slack = max(1, math.ceil(seconds * sampling.fps - 1e-6)), 1  # the file's own times were not rounded
-        expected = len(clip_starts(frames, sampling))
+        expected = len(clip_starts(frames, sampling)) - int(looked.attributes.get("clips_left_out", 0))
     except (KeyError, TypeError, ValueError, OverflowError, P3DFeatError):  # told of already, as damaged attributes
         return None
     if abs(looked.clips - expected) <= slack:
         return None
-    return f"has {looked.clips} clips; its {frames} frames make {expected}"
+    return f"has {looked.clips} clips; by its {frames} frames it should have {expected}"
 
 
 def fits(path: str, about: Mapping[str, Any]) -> bool:
-    """Whether a file is still the one that was described."""
+    """Whether a file is still the one that was described; one that was damaged must not have been modified since."""
     try:
+        if "damage" in about and modified(os.stat(path)) != about.get("modified"):
+            return False
         return os.path.getsize(path) == about.get("size_bytes") and fingerprint(path) == about.get("fingerprint")
     except OSError:
         return False

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ ULTRA_HD: Final = (2160, 3840)
 MOST_GROWTH: Final = 200  # megabytes that any process may take more than with the small video beside it
 MOST_GROWTH_4K: Final = 300  # of a decoder: FFmpeg may keep some 20 pictures, of 12 MB against 3
 RUN_SECONDS: Final = 3000
+LOOK_SECONDS: Final = 0.02  # between two looks at decoders
 RUN: Final = "import sys; from stress import memory; memory.print_peaks(*sys.argv[1:])"
 
 
@@ -63,44 +65,44 @@ class Case:
         return (f"{self.beside} → {self.name}", *columns, bound, "yes" if self.fine else "**no**")
 
 
-def print_peaks(source: str, output: str, clips: str) -> None:
+def print_peaks(source: str, output: str, sampling: str) -> None:
     """What the process of a run does."""
     import p3dfeat
-    from p3dfeat.extraction import ExtractEvent, ToDo, VideoDone
 
-    decoders: list[float] = []
-    left = 0
-
-    def note(event: ExtractEvent) -> None:
-        nonlocal left
-        if isinstance(event, ToDo):
-            left = event.num_videos
-        elif isinstance(event, VideoDone):
-            left -= 1
-            if left == 0:  # the decoders are still there
-                decoders.extend(_decoder_peaks())
-
-    done = p3dfeat.extract(source, output, model="p3d-camera", clips=int(clips), on_event=note)
-    print(json.dumps({"main": _peak("self"), "decoder": max(decoders), "stored": done.stored}))
+    decoders = DecoderPeaks()
+    done = p3dfeat.extract(
+        source, output, model="p3d-camera", **json.loads(sampling), on_event=lambda _: decoders.look()
+    )
+    print(json.dumps({"main": peak("self"), "decoder": decoders.highest, "stored": done.stored}))
 
 
-def _decoder_peaks() -> list[float]:
-    pids: set[str] = set()
-    for thread in Path("/proc/self/task").iterdir():
-        with suppress(OSError):  # the thread has ended
-            pids.update((thread / "children").read_text().split())
-    return [_peak(pid) for pid in pids]
+class DecoderPeaks:
+    """Of all decoders that this process has had, looked at as it goes: one that has grown is replaced."""
+
+    def __init__(self) -> None:
+        self.highest = 0.0
+        self._last = -LOOK_SECONDS
+
+    def look(self) -> None:
+        if time.monotonic() - self._last < LOOK_SECONDS:
+            return
+        self._last = time.monotonic()
+        for thread in Path("/proc/self/task").iterdir():
+            with suppress(OSError):  # the thread has ended
+                for pid in (thread / "children").read_text().split():
+                    with suppress(OSError, StopIteration):  # the process has
+                        self.highest = max(self.highest, peak(pid))
 
 
-def _peak(process: str) -> float:
+def peak(process: str) -> float:
     """VmHWM: unlike ru_maxrss it does not begin with what the parent took."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
 
 
-def peaks(source: str | Path, output: Path, *, clips: int, videos: int = 1) -> Peaks:
-    """Of an ``extract`` in a process of its own, which must store so many videos."""
-    command = [sys.executable, "-c", RUN, str(source), str(output), str(clips)]
+def peaks(source: str | Path, output: Path, *, videos: int = 1, **sampling: int) -> Peaks:
+    """Of an ``extract`` in a process of its own, which must store so many videos. sampling: its clips or stride."""
+    command = [sys.executable, "-c", RUN, str(source), str(output), json.dumps(sampling)]
     root = Path(__file__).parents[1]
     done = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, text=True, check=True, timeout=RUN_SECONDS)
     found = json.loads(done.stdout)
@@ -169,13 +171,14 @@ def large_pictures(folder: Path) -> Case:
     return Case("4K", "full HD", *sides, most_decoder_growth=MOST_GROWTH_4K)
 
 
-def many_videos(folder: Path, *, count: int) -> Case:
-    """So many beside 100, a clip of each."""
-    sides = []
+def many_videos(folder: Path, *, count: int) -> list[Case]:
+    """So many beside 100, a clip of each; and once more, when all are stored."""
+    first, again = [], []
     for number in (100, count):
-        paths = listed_videos(folder / str(number), number)
-        sides.append(peaks(f"@{paths}", folder / f"{number}.h5", clips=1, videos=number))
-    return Case(f"{count:,} videos", "100", *sides)
+        source, output = f"@{listed_videos(folder / str(number), number)}", folder / f"{number}.h5"
+        first.append(peaks(source, output, clips=1, videos=number))
+        again.append(peaks(source, output, clips=1, videos=0))
+    return [Case(f"{count:,} videos", "100", *first), Case(f"{count:,} that are stored", "100", *again)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -186,16 +189,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, help="where to work; default: a temporary folder")
     parser.add_argument("--write", action="store_true", help="put the table into docs/reliability.md")
     options = parser.parse_args(arguments)
-    measures: list[Callable[[Path], Case]] = [
-        lambda folder: long_file(folder, hours=options.hours),
-        large_pictures,
+    measures: list[Callable[[Path], list[Case]]] = [
+        lambda folder: [long_file(folder, hours=options.hours)],
+        lambda folder: [large_pictures(folder)],
         lambda folder: many_videos(folder, count=options.count),
     ]
     cases = []
     for measure in measures:
         with tempfile.TemporaryDirectory(prefix="p3dfeat-memory-", dir=options.folder) as folder:
-            cases.append(measure(Path(folder)))
-            print(" | ".join(cases[-1].row()), file=sys.stderr, flush=True)
+            for case in measure(Path(folder)):
+                cases.append(case)
+                print(" | ".join(case.row()), file=sys.stderr, flush=True)
     text = table(("", "main process", "decoder", "at most", "kept"), [case.row() for case in cases])
     print(text)
     if options.write:

@@ -2,22 +2,12 @@
 
 import subprocess
 import sys
+import time
+from pathlib import Path
 
+from p3dfeat.store import FeatureWriter
 from stress import memory
-
-# What `extract` itself takes, measured from inside so that it is this process's and not its parent's.
-EXTRACT = """
-import resource, sys
-from p3dfeat.cli.app import run
-code = run(["extract", sys.argv[1], "-o", sys.argv[2], "--stride", sys.argv[3], "-q"])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
-sys.exit(code)
-"""
-
-
-def peak_megabytes(video, output, stride: int) -> int:
-    command = [sys.executable, "-c", EXTRACT, str(video), str(output), str(stride)]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout)
+from tests.store.test_store import INFO, SETTINGS, features, video
 
 
 def test_an_hour_takes_no_more_memory_than_a_minute(tmp_path):
@@ -25,8 +15,10 @@ def test_an_hour_takes_no_more_memory_than_a_minute(tmp_path):
     peaks = []
     for minutes in (1, 60):
         video = memory.repeated_video(tmp_path / f"{minutes}.mp4", frames=minutes * 60 * memory.FPS)
-        peaks.append(peak_megabytes(video, tmp_path / f"{minutes}.h5", stride=40))
-    assert peaks[1] < peaks[0] + 100, f"{peaks[0]} MB for a minute, {peaks[1]} MB for an hour"
+        peaks.append(memory.peaks(video, tmp_path / f"{minutes}.h5", stride=40))
+    short, long = peaks
+    assert long.main < short.main + 100, f"{short.main:.0f} MB for a minute, {long.main:.0f} MB for an hour"
+    assert long.decoder < short.decoder + 100, f"a decoder: {short.decoder:.0f} MB, {long.decoder:.0f} MB"
 
 
 def test_pictures_in_4k_cost_a_decoder_and_nothing_else(tmp_path):
@@ -36,8 +28,49 @@ def test_pictures_in_4k_cost_a_decoder_and_nothing_else(tmp_path):
 
 
 def test_a_thousand_videos_take_little_more_memory_than_a_hundred(tmp_path):
-    case = memory.many_videos(tmp_path, count=1000)
-    assert case.fine, case.row()
+    for case in memory.many_videos(tmp_path, count=1000):
+        assert case.fine, case.row()
+
+
+def test_videos_that_are_stored_take_little_memory_whoever_asks_for_them(tmp_path):
+    """HDF5 would keep 17 KB of each: 136 MB of these, in folders and beside each other."""
+    output = tmp_path / "feats.h5"
+    with FeatureWriter(output, SETTINGS) as writer:
+        for number in range(8000):
+            id = f"video {number}" if number % 2 else f"folder {number // 200}/video {number}"
+            writer.add(video(id), features(1))
+            writer.finish(video(id), INFO)
+    code = "\n".join((
+        "import sys; from pathlib import Path; from stress.memory import peak",
+        "from p3dfeat.store import FeatureWriter, open_features; from tests.store.test_store import SETTINGS, video",
+        "before = peak('self')",
+        "features = open_features(sys.argv[1])",
+        "ids = list(features)",
+        "assert all(features[id]['pooled'].shape == (6,) for id in ids[::50])",
+        "with FeatureWriter(sys.argv[1], SETTINGS) as writer:",
+        "    for id in ids[::4]: writer._about(id)",
+        "print(len(ids), peak('self') - before)",
+    ))  # fmt: skip
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code, str(output)], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    count, megabytes = map(float, done.stdout.split())
+    assert count == 8000
+    assert megabytes < 50
+
+
+def test_decoders_that_are_gone_count_with_the_others():
+    """One that has grown is replaced before the run ends."""
+    peaks, grown = memory.DecoderPeaks(), "data = bytearray(300 << 20); print(flush=True); input()"
+    process = subprocess.Popen([sys.executable, "-c", grown], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process.stdout.readline()
+    peaks.look()
+    process.kill()  # and is not waited for: nothing is to be read of it any more
+    process.stdout.read()
+    time.sleep(2 * memory.LOOK_SECONDS)
+    peaks.look()
+    process.communicate()
+    assert 300 < peaks.highest < 400
 
 
 def test_a_peak_that_grows_too_much_is_told():

@@ -161,7 +161,7 @@ def test_the_number_of_clips_is_held_to_the_frames(made, tmp_path, sampling):
         video["pooled"][...] = video["pool5"][()].mean(axis=0, dtype=np.float64).astype(np.float32)
     (finding,) = look(tmp_path / "feats.h5").findings
     assert (finding.kind, finding.id) == ("damaged", "b")
-    assert "clips; its" in finding.text
+    assert "clips; by its" in finding.text
 
 
 def test_an_interrupted_run_is_told_and_how_to_go_on(files):

@@ -72,7 +72,7 @@ def run(arguments: list[str] | None = None) -> int:
         return closed.exit_code if interrupts.asked_by is None else _interrupted()
     except P3DFeatError as error:
         _report(error, str(error))
-        return error.exit_code
+        return error.exit_code if interrupts.asked_by is None else interrupts.exit_code
     except Exception as error:
         if interrupts.asked_by is not None:  # what a library made of it
             return _interrupted()

@@ -111,7 +111,7 @@ def _report(event: "ExtractEvent", show: "Callable[[ExtractEvent], None]", json:
 
     if isinstance(event, Touched):
         times = f"modified {event.modified_there} when stored, {event.modified_now} now"
-        out.say(f"{event.source}: {times}, but the same size and content; taken as stored")
+        out.say(f"{event.source}: {times}, but the same size and ends; taken as stored")
     if isinstance(event, VideoDone):
         if json:
             out.json(event.as_json())

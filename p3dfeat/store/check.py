@@ -11,6 +11,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,7 @@ from p3dfeat.errors import P3DFeatError
 from p3dfeat.nets import Architecture
 from p3dfeat.store.check_video import Expected, VideoCheck, reason, shown, telling
 from p3dfeat.store.layout import FORMAT, FORMAT_VERSION, NESTED, VIDEO_MARK
+from p3dfeat.store.metadata_cache import MetadataCache
 
 SILENT_SECONDS: Final = 30  # without a sign of life, after which the system ends the process; 8 MB take less anywhere
 MEMORY_BYTES: Final = 2 << 30  # beyond what the process has when it begins
@@ -66,6 +68,7 @@ class FileCheck:
             if self._is_ours(found):
                 self._expected = self._understood(found)
                 self._say({"settings": {name: value for name, value in found.items() if is_plain(value)}})
+                self._cache = MetadataCache(file)
                 self._walk(file, "", 0)
 
     def _find(self, id: str, problem: str) -> None:
@@ -129,6 +132,8 @@ class FileCheck:
         if depth > DEEPEST:
             self._find(prefix, f"more than {DEEPEST} folders in each other")
             return True
+        with suppress(Exception):  # what is damaged is told of below
+            self._cache.enter(prefix.rstrip("/"))
         empty = True
         for name in self._names(folder, prefix.rstrip("/"), "names"):
             empty = False

@@ -39,7 +39,7 @@ TEXTS: Final = {  # and what the text ones look like
 }
 TOLD: Final = (  # attributes that are passed on: they tell which file it was, and how many clips it should have
     *(VIDEO_MARK, "fingerprint", "size_bytes", "modified", "segment_start_seconds", "segment_end_seconds"),
-    *("num_frames", "duration_seconds"),
+    *("num_frames", "duration_seconds", "damage", "clips_left_out"),
 )
 
 Tell = Callable[[str], None]

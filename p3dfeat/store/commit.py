@@ -23,7 +23,7 @@ from p3dfeat.disk import bring_out_of_memory, bring_to_disk, replace, write_at
 from p3dfeat.errors import OutputError
 from p3dfeat.store.image import Image, undisturbed
 from p3dfeat.store.journal import SYNCED_BYTES, JournalReader, Record
-from p3dfeat.store.layout import LIBVER, open_hdf5
+from p3dfeat.store.layout import LIBVER, open_hdf5, reading
 from p3dfeat.store.links import FLIP_OFFSET, Lists, OtherShapeError
 
 BATCH_VIDEOS: Final = 500  # made by HDF5 between two times that memory is emptied
@@ -99,7 +99,7 @@ def is_added_to_in_place(path: Path) -> bool:
 
 def without_known(output: Path, waiting: Sequence[Waiting], ids: Set[str]) -> list[Waiting]:
     """All but those of ``ids`` that the output holds just so: a kill may have come before the journal was removed."""
-    with open_hdf5(output) as file, _Journals(waiting) as journals:
+    with open_hdf5(output) as file, _Journals(waiting) as journals, reading(output):
         return [video for video in waiting if video.id not in ids or not _holds(file, journals.stored(video))]
 
 

@@ -5,7 +5,8 @@ Root attributes tell how the numbers were made. Below the root there is one grou
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -106,6 +107,16 @@ def _comparable(attributes: Mapping[str, Any]) -> dict[str, Any]:
     if found["sampling"]["clips"] is not None:
         found["sampling"] = {name: value for name, value in found["sampling"].items() if name != "tail"}
     return found
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """One line for whatever HDF5 says of bytes that are damaged. Raises FeatureFileError."""
+    try:
+        yield
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        reason = str(error).strip("'\" ").partition("\n")[0]
+        raise FeatureFileError(f"{path}: damaged ({reason}); p3dfeat verify tells what is wrong with it") from None
 
 
 def open_hdf5(path: Path, mode: str = "r") -> h5py.File:

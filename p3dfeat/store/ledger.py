@@ -1,13 +1,16 @@
 """The list of videos that could not be read, beside the feature file."""
 
+import errno
 import json
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from p3dfeat.disk import replace, write_at, writing
 from p3dfeat.errors import FeatureFileError
+
+ENTRY: Final = ("id", "source", "error")
 
 
 class Ledger:
@@ -23,6 +26,7 @@ class Ledger:
         self._entries: list[dict[str, str]] = []  # of this run
         self._size = 0  # of the lines that are whole, in bytes
         with writing(self.path):
+            self._folder = os.stat(self.path.parent)
             if self.path.exists():
                 self._recall(self.path.read_bytes())
 
@@ -32,14 +36,14 @@ class Ledger:
         try:
             for line in filter(None, lines):
                 entry = json.loads(line.decode("utf-8", "replace"))
-                self._earlier[entry["id"]] = entry
+                self._earlier[entry["id"]] = {name: entry[name] for name in ENTRY}
         except (ValueError, KeyError, TypeError):
             raise FeatureFileError(f"{self.path}: not a list of failures; move it out of the way") from None
         if last and not lines and not b'{"id": "'.startswith(last[:8]):  # not a first line that was cut off
             raise FeatureFileError(f"{self.path}: not a list of failures; move it out of the way")
         with suppress(ValueError, KeyError, TypeError):
             entry = json.loads(last.decode("utf-8", "replace"))
-            self._earlier[entry["id"]] = entry
+            self._earlier[entry["id"]] = {name: entry[name] for name in ENTRY}
 
     def __len__(self) -> int:
         return len(self._earlier) + len(self._entries)
@@ -55,10 +59,16 @@ class Ledger:
     def record(self, id: str, source: str, error: str) -> None:
         """Add a failure, on disk at once. Raises OutputError."""
         self._earlier.pop(id, None)
-        entry = {"id": id, "source": source, "error": error}
+        entry = dict(zip(ENTRY, (id, source, error), strict=True))
         self._entries.append(entry)
         with writing(self.path):
+            self._check_folder()
             self._append(_line(entry))
+
+    def _check_folder(self) -> None:
+        """What is found under the folder's name once its disk has gone is not the place for a list. Raises OSError."""
+        if not os.path.samestat(os.stat(self.path.parent), self._folder):
+            raise OSError(errno.ENOENT, "its folder has vanished")
 
     def _append(self, line: bytes) -> None:
         fd = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o666)
@@ -88,6 +98,7 @@ class Ledger:
         fresh = self.path.with_name(self.path.name + ".writing")
         data = b"".join(map(_line, (*self._earlier.values(), *self._entries)))
         with writing(self.path):
+            self._check_folder()
             fresh.unlink(missing_ok=True)  # of a run that was killed
             if not data:
                 self.path.unlink(missing_ok=True)

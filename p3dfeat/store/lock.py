@@ -42,8 +42,13 @@ class Lock:
         return self
 
     def _taken(self) -> bool:
-        self.parts.mkdir(exist_ok=True)
         path = self.parts / "lock"
+        try:
+            self.parts.mkdir(exist_ok=True)
+        except FileExistsError:  # of a file, or, for a moment, of a folder that is being removed
+            if self.parts.exists():
+                raise
+            return False
         try:
             self._file = open(path, "a+", encoding="utf-8")  # noqa: SIM115  # open for as long as the run
         except FileNotFoundError:

@@ -1,6 +1,7 @@
 """Reading feature files."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -10,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p3dfeat.errors import FeatureFileError
-from p3dfeat.store.layout import VIDEO_MARK, open_hdf5, read_attributes
+from p3dfeat.store.layout import VIDEO_MARK, open_hdf5, read_attributes, reading
 from p3dfeat.store.lock import unfinished
+from p3dfeat.store.metadata_cache import MetadataCache
 from p3dfeat.types import is_id
 
 
@@ -66,19 +68,27 @@ class FeatureFile(Mapping[str, VideoFeatures]):
             raise FeatureFileError(f"{self.path}: not there yet: {state}")
         self._file = open_hdf5(self.path)
         try:
-            self.settings = read_attributes(self._file, self.path)
+            with reading(self.path):
+                self.settings = read_attributes(self._file, self.path)
+                self._cache = MetadataCache(self._file)
         except BaseException:
             self._file.close()
             raise
 
     def __getitem__(self, id: str) -> VideoFeatures:
-        group = self._file.get(id) if isinstance(id, str) and is_id(id) else None
+        group = self._group(id) if isinstance(id, str) and is_id(id) else None
         if not isinstance(group, h5py.Group) or VIDEO_MARK not in group.attrs:
             raise KeyError(id)
         return VideoFeatures(group)
 
+    def _group(self, id: str) -> Any:
+        with suppress(KeyError):  # no such folder
+            self._cache.enter_folder_of(id)
+        return self._file.get(id)
+
     def __iter__(self) -> Iterator[str]:
-        return video_ids(self._file)
+        with reading(self.path):
+            yield from video_ids(self._file)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -95,14 +105,20 @@ class FeatureFile(Mapping[str, VideoFeatures]):
         self.close()
 
 
-def video_ids(group: h5py.Group, prefix: str = "") -> Iterator[str]:
-    """Ids of all videos below ``group``, folder by folder."""
+def video_ids(file: h5py.File) -> Iterator[str]:
+    """Ids of all videos of a file, folder by folder."""
+    yield from _ids_below(file, "", MetadataCache(file))
+
+
+def _ids_below(group: h5py.Group, folder: str, cache: MetadataCache) -> Iterator[str]:
+    cache.enter(folder)
     for name, child in group.items():
+        path = f"{folder}/{name}" if folder else name
         if isinstance(child, h5py.Group):  # nor a link to nowhere, which a user may have made
             if VIDEO_MARK in child.attrs:
-                yield prefix + name
+                yield path
             else:
-                yield from video_ids(child, f"{prefix}{name}/")
+                yield from _ids_below(child, path, cache)
 
 
 def open_features(path: str | Path) -> FeatureFile:

@@ -10,14 +10,15 @@ from p3dfeat.store.layout import VIDEO_MARK
 from p3dfeat.types import Touched, Video
 
 SEGMENT: Final = ("segment_start_seconds", "segment_end_seconds")
-IDENTITY: Final = (VIDEO_MARK, "fingerprint", "size_bytes", "modified", *SEGMENT)  # attributes that tell
+IDENTITY: Final = (VIDEO_MARK, "fingerprint", "size_bytes", "modified", "damage", *SEGMENT)  # attributes that tell
 
 
 def difference(video: Video, stored: Mapping[str, Any], on_touched: Callable[[Touched], None]) -> str | None:
     """What is unlike in a video and in what is ``stored`` of one, its attributes; None where they are the same.
 
     Size and time tell, without opening the file; where one of them differs, its ends do. on_touched: told of a file
-    that has another time and is the same. Raises VideoError for a file that is not readable.
+    that has another time and is the same. One that was damaged is not the same then: more of it may have come. Raises
+    VideoError for a file that is not readable.
     """
     source = stored[VIDEO_MARK]
     elsewhere = None if source == video.source else f"id {video.id!r} is stored for another file, {source}"
@@ -29,12 +30,14 @@ def difference(video: Video, stored: Mapping[str, Any], on_touched: Callable[[To
         now = modified(status)
         if (status.st_size, now) == (size, time):
             return None
-        same = fingerprint(video.path) == stored["fingerprint"]
+        same = "damage" not in stored and fingerprint(video.path) == stored["fingerprint"]
     except OSError as error:
         raise VideoError(f"not readable ({error.strerror})") from None
     if same:
         on_touched(Touched(video.id, video.source, str(time), now))
         return None
-    unlike = "other content of the same size" if size == status.st_size else f"{size} bytes there, {status.st_size} now"
+    unlike = f"{size} bytes there, {status.st_size} now"
+    if size == status.st_size:
+        unlike = "it was damaged then" if "damage" in stored else "other content of the same size"
     times = "" if time == now else f"; modified {time} there, {now} now"
     return f"{elsewhere or 'changed since it was stored'} ({unlike}{times})"

@@ -18,8 +18,9 @@ from p3dfeat.disk import writing
 from p3dfeat.errors import FeatureFileError, OutputError, VideoError
 from p3dfeat.store import commit
 from p3dfeat.store.journal import JournalReader, JournalWriter, journals, next_journal
-from p3dfeat.store.layout import VIDEO_MARK, Settings, differences, open_hdf5, read_attributes
-from p3dfeat.store.lock import Lock
+from p3dfeat.store.layout import VIDEO_MARK, Settings, differences, open_hdf5, read_attributes, reading
+from p3dfeat.store.lock import Lock, parts_of
+from p3dfeat.store.metadata_cache import MetadataCache
 from p3dfeat.store.read import video_ids
 from p3dfeat.store.resume import IDENTITY, SEGMENT, difference
 from p3dfeat.store.rows import Rows, attributes_of
@@ -35,24 +36,34 @@ IN_OUTPUT: Final = -1  # in place of a record's offset
 OVERWRITES: Final = "overwrite"  # a file beside the journals: they are of a run that replaces the output when it ends
 OVERWRITTEN: Final = "overwritten"  # it has done so, and was killed before it could tidy up
 
+Places = dict[str, tuple[Path, int]]  # of each video: its file, and in a journal the offset of its record
+
 
 def stored_ids(output: str | Path, settings: Settings, *, overwrite: bool = False) -> list[str]:
-    """Ids in a feature file that a run with these settings would not compute again; none if it overwrites.
+    """Ids that a run with these settings would not compute again: of a feature file, and of an interrupted run on it.
 
-    Raises FeatureFileError for a file that is not ours or was made with other settings.
+    overwrite: the run replaces what the file holds. Raises FeatureFileError for a file that is not ours or was made
+    with other settings.
     """
-    return _stored_ids(Path(output), settings.as_attributes(), overwrite=overwrite)
+    output, attributes = Path(output), settings.as_attributes()
+    parts = parts_of(output)
+    overwrite = _replaces(output, parts, attributes, overwrite=overwrite)
+    where: Places = dict.fromkeys(_stored_ids(output, attributes, overwrite=overwrite), (output, IN_OUTPUT))
+    with writing(output):
+        if not overwrite or _goes_on(parts, attributes):
+            _take_up(parts, attributes, where)
+    return list(where)
 
 
 def _differences(output: Path, attributes: Mapping[str, Any]) -> list[str]:
-    with open_hdf5(output) as file:
+    with open_hdf5(output) as file, reading(output):
         return differences(read_attributes(file, output), attributes)
 
 
 def _stored_ids(output: Path, attributes: Mapping[str, Any], *, overwrite: bool) -> list[str]:
     if not output.exists():
         return []
-    with open_hdf5(output) as file:
+    with open_hdf5(output) as file, reading(output):
         found = read_attributes(file, output)
         ids = [] if overwrite else list(video_ids(file))
     if ids:
@@ -65,6 +76,51 @@ def _refuse(unlike: list[str], path: Path) -> None:
         raise FeatureFileError(
             f"{path}: made with other settings ({'; '.join(unlike)}); choose another output, or --overwrite it"
         )
+
+
+def _replaces(output: Path, parts: Path, attributes: Mapping[str, Any], *, overwrite: bool) -> bool:
+    """Whether a run that may overwrite has it still to do: a killed one may have done all but tidy up."""
+    if not overwrite or not (parts / OVERWRITTEN).exists():
+        return overwrite
+    return not output.exists() or bool(_differences(output, attributes))
+
+
+def _goes_on(parts: Path, attributes: Mapping[str, Any]) -> bool:
+    """Whether journals are those of a killed run that was to overwrite with these settings."""
+    return (parts / OVERWRITES).exists() and not any(_unlike(path, attributes) for path in journals(parts))
+
+
+def _unlike(path: Path, attributes: Mapping[str, Any]) -> list[str]:
+    """What a journal's settings differ in; nothing where it was cut off before them."""
+    with JournalReader(path) as journal:
+        first = next(iter(journal), None)
+        return [] if first is None else differences(first.header["settings"], attributes)
+
+
+def _take_up(parts: Path, attributes: Mapping[str, Any], where: Places) -> set[str]:
+    """Add to ``where`` what an interrupted run left in journals; return those ids that the output holds, too."""
+    folders, twice = _folders_of(where), set[str]()
+    for path in journals(parts):
+        _refuse(_unlike(path, attributes), parts)
+        with JournalReader(path) as journal:
+            for record in journal:
+                id = record.header.get("video")
+                if id is not None and _fits(id, where, folders):
+                    if _is_in_output(id, where):
+                        twice.add(id)
+                    where[id] = path, record.offset
+                elif "dropped" in record.header:
+                    where.pop(record.header["dropped"], None)
+    return twice
+
+
+def _fits(id: str, where: Places, folders: Set[str]) -> bool:
+    """Whether a video of a journal can stand beside the output's: one of a run that overwrites need not."""
+    return id not in folders and not any(_is_in_output(folder, where) for folder in _folders_of([id]))
+
+
+def _is_in_output(id: str, where: Places) -> bool:
+    return id in where and where[id][1] == IN_OUTPUT
 
 
 def _folders_of(ids: Iterable[str]) -> set[str]:
@@ -85,11 +141,12 @@ class FeatureWriter:
         self.output = Path(os.path.realpath(output)) if os.path.islink(output) else Path(output)
         self._joining = self.output.with_name(self.output.name + ".joining")
         self._attributes = settings.as_attributes()
-        self._where: dict[str, tuple[Path, int]] = {}  # file, and offset of the record in a journal
+        self._where: Places = {}
         self._twice: set[str] = set()  # ids in the output and in a journal
         self._open: dict[str, Rows] = {}
         self._journal: JournalWriter | None = None
         self._reader: h5py.File | None = None
+        self._breaks_off = False
         self._lock = Lock(output).__enter__() if lock is None else lock
         self._releases = lock is None
         self.parts = self._lock.parts
@@ -101,62 +158,33 @@ class FeatureWriter:
             raise
         self._folders = _folders_of(self.stored)
 
-    def _learn(self, overwrite: bool) -> None:
+    def _learn(self, asked_to_overwrite: bool) -> None:
         """Find out what there is: in the output, and in journals of earlier runs."""
-        if overwrite and (self.parts / OVERWRITTEN).exists():
-            overwrite = not self.output.exists() or bool(_differences(self.output, self._attributes))
+        overwrite = _replaces(self.output, self.parts, self._attributes, overwrite=asked_to_overwrite)
         self._overwrites = overwrite
         ids = _stored_ids(self.output, self._attributes, overwrite=overwrite)
-        self._where.update((id, (self.output, IN_OUTPUT)) for id in ids)
+        self._where.update(dict.fromkeys(ids, (self.output, IN_OUTPUT)))
         self._keeps = bool(ids)  # an output without videos may be replaced
         self._in_place = not overwrite and (not ids or commit.is_added_to_in_place(self.output))
         self._num_committed = len(ids)
-        if overwrite:
+        self._joining.unlink(missing_ok=True)
+        if overwrite and not _goes_on(self.parts, self._attributes):
             self._begin_anew()
-        self._take_up_journals()
+        self._twice = _take_up(self.parts, self._attributes, self._where)
+        if not asked_to_overwrite:  # what a run left that was is now this one's
+            for mark in (OVERWRITES, OVERWRITTEN):
+                (self.parts / mark).unlink(missing_ok=True)
 
     @property
     def stored(self) -> Set[str]:
         return self._where.keys()
 
     def _begin_anew(self) -> None:
-        """Drop earlier runs' journals, but for those of a killed run that was to overwrite with these settings."""
-        mark = self.parts / OVERWRITES
-        if mark.exists() and not any(self._unlike(path) for path in journals(self.parts)):
-            return
+        """Drop earlier runs' journals; from now on they are of one that overwrites."""
         for path in journals(self.parts):
             path.unlink()
         (self.parts / OVERWRITTEN).unlink(missing_ok=True)
-        mark.touch()
-
-    def _take_up_journals(self) -> None:
-        """Learn what an interrupted run left."""
-        self._joining.unlink(missing_ok=True)
-        folders = _folders_of(self._where)
-        for path in journals(self.parts):
-            _refuse(self._unlike(path), self.parts)
-            with JournalReader(path) as journal:
-                for record in journal:
-                    if "video" in record.header and self._fits(record.header["video"], folders):
-                        self._take_up(record.header["video"], path, record.offset)
-                    elif "dropped" in record.header:
-                        self._where.pop(record.header["dropped"], None)
-
-    def _take_up(self, id: str, journal: Path, offset: int) -> None:
-        if self._where.get(id, ("", 0))[1] == IN_OUTPUT:
-            self._twice.add(id)
-        self._where[id] = journal, offset
-
-    def _unlike(self, path: Path) -> list[str]:
-        """What a journal's settings differ in; nothing where it was cut off before them."""
-        with JournalReader(path) as journal:
-            first = next(iter(journal), None)
-            return [] if first is None else differences(first.header["settings"], self._attributes)
-
-    def _fits(self, id: str, folders: Set[str]) -> bool:
-        """Whether a video of a journal can stand beside the output's: one of a run that overwrites need not."""
-        above = _folders_of([id])
-        return id not in folders and not any(self._where.get(folder, ("", 0))[1] == IN_OUTPUT for folder in above)
+        (self.parts / OVERWRITES).touch()
 
     def is_stored(self, video: Video, *, on_touched: Callable[[Touched], None] = lambda event: None) -> bool:
         """Whether the features of this very video are there. Raises VideoError where its id stands for another.
@@ -187,10 +215,14 @@ class FeatureWriter:
         """Of all that is said of a video, what tells which one it is; a run asks for every video that is stored."""
         path, offset = self._where[id]
         if offset == IN_OUTPUT:
-            self._reader = self._reader or open_hdf5(path)
-            attributes = self._reader[id].attrs
-            return {name: attributes[name] for name in IDENTITY if name in attributes}
-        with JournalReader(path) as journal:
+            with reading(path):
+                if self._reader is None:
+                    self._reader = open_hdf5(path)
+                    self._cache = MetadataCache(self._reader)
+                self._cache.enter_folder_of(id)
+                attributes = self._reader[id].attrs
+                return {name: attributes[name] for name in IDENTITY if name in attributes}
+        with writing(self.output), JournalReader(path) as journal:
             about: Mapping[str, Any] = journal.record(offset).header["attributes"]
             return about
 
@@ -248,6 +280,10 @@ class FeatureWriter:
         """Throw away what was added of a video that failed."""
         self._open.pop(video.id, None)
 
+    def break_off(self) -> None:
+        """The run ends before its end: one that overwrites does not replace the output yet."""
+        self._breaks_off = self._overwrites
+
     def commit(self) -> None:
         """Put what the journals hold into the output. Raises OutputError; the journals then stay where they are.
 
@@ -284,7 +320,7 @@ class FeatureWriter:
         """Commit; but half a run that overwrites or copies leaves its journal, and the same command goes on with it."""
         self._open.clear()
         try:
-            if kind is None or self._in_place:
+            if self._in_place or (kind is None and not self._breaks_off):
                 self.commit()
         finally:
             for file in (self._reader, self._journal):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import select
 import shutil
 import signal
@@ -214,6 +215,16 @@ def test_a_commit_that_takes_too_long_is_left_to_the_next_run(videos, output, re
     assert len(stored(said)) == 12
     assert not output.exists()
     check_taken_up(videos, output, stored(said), reference)
+
+
+def test_a_run_that_is_asked_to_end_and_finds_the_disk_full_says_so_and_ends_as_asked(videos, output, reference):
+    with command("extract", videos, "-o", output, *FEW, "--json") as process:
+        first = line_of(process.stdout)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+        _, said, errors = seconds_to_end(process, signal.SIGTERM)
+    assert process.returncode == 143
+    assert errors == f"p3dfeat: {output}: cannot be written (File too large); make room, and run it again\n"
+    check_taken_up(videos, output, stored(first + said), reference)
 
 
 def test_an_interrupt_while_a_command_loads_ends_it_in_one_line(videos, output):

@@ -1,5 +1,7 @@
 """What a damaged video means to a run is the user's choice."""
 
+import random
+
 import h5py
 import pytest
 
@@ -66,6 +68,38 @@ def test_what_is_stored_in_part_is_computed_again_in_part(p3dfeat, library, outp
     p3dfeat("extract", library, "-o", output, "-n", 3, "--on-error", "partial")
     ended = p3dfeat("verify", output, "--against", library, "--sample", "3")
     assert ended.code == 0, ended.stderr
+
+
+@pytest.mark.parametrize("sampling", [("-n", 20), ("--stride", 8), ("--stride", 8, "--tail", "drop")], ids=str)
+def test_clips_left_out_in_the_middle_are_not_missed_by_verify(p3dfeat, tmp_path, output, sampling):
+    numbered_video(tmp_path / "v.mp4", 160)
+    data = bytearray((tmp_path / "v.mp4").read_bytes())
+    middle = slice(len(data) // 3, len(data) // 2)
+    data[middle] = random.Random(1).randbytes(middle.stop - middle.start)
+    (tmp_path / "v.mp4").write_bytes(data)
+    source = tmp_path / "v.mp4", "-o", output
+    assert p3dfeat("extract", *source, *sampling, "--on-error", "partial", "--model", "p3d-camera").code == 0
+    assert attributes(output, "v")["clips_left_out"] > 0
+    ended = p3dfeat("verify", output, "--against", tmp_path / "v.mp4", "--sample", "all", "--json")
+    assert (ended.code, ended.records[-1]["recomputed"], ended.records[-1]["identical"]) == (0, 1, 1), ended.stdout
+    with h5py.File(output, "r+") as file:
+        file["v"].attrs["clips_left_out"] += 1
+    assert "clips; by its 160 frames it should have" in p3dfeat("verify", output).stdout
+
+
+def test_stopped_a_run_that_overwrites_replaces_nothing_yet(p3dfeat, library, output):
+    assert p3dfeat("extract", library / "a.mp4", library / "c.mp4", "-o", output, "-n", 3).code == 0
+    before = output.stat().st_ino
+    again = "extract", library, "-o", output, "-n", 3, "--overwrite", "--on-error", "stop", "--json"
+    assert p3dfeat(*again).code == 3
+    assert output.stat().st_ino == before
+    (library / "b.mkv").unlink()
+    ended = p3dfeat(*again)
+    assert ended.code == 0
+    assert {record["id"]: record["status"] for record in ended.records[:-1]} == {"a": "skipped", "c": "stored"}
+    with package.open_features(output) as features:
+        assert list(features) == ["a", "c"]
+    assert output.stat().st_ino != before
 
 
 def test_what_failed_before_is_tried_again_in_part(p3dfeat, library, output):

@@ -57,7 +57,7 @@ def test_a_video_that_was_touched_is_skipped_and_said_and_one_that_changed_fails
         "right": "failed",
     }
     times = "modified 2026-01-01T00:00:00+00:00 when stored, 2026-01-01T00:01:00+00:00 now"
-    assert f"{videos / 'left.mp4'}: {times}, but the same size and content; taken as stored\n" in ended.stderr
+    assert f"{videos / 'left.mp4'}: {times}, but the same size and ends; taken as stored\n" in ended.stderr
     (failed,) = (record for record in ended.records if record.get("status") == "failed")
     assert failed["error"].startswith("changed since it was stored (")
     assert "; modified 2026-01-01T00:00:00+00:00 there, " in failed["error"]

@@ -92,3 +92,25 @@ def test_what_a_killed_save_left_is_removed(output):
     ledger.path.with_name("feats.h5.failed.jsonl.writing").write_text("{")
     ledger.save()
     assert os.listdir(output.parent) == []
+
+
+def test_a_folder_whose_disk_has_gone_is_not_written_to(tmp_path):
+    """Under its name there is then what the disk was mounted on."""
+    (tmp_path / "mounted").mkdir()
+    ledger = Ledger(tmp_path / "mounted" / "feats.h5")
+    ledger.record("a", "a.mp4", "damaged")
+    (tmp_path / "mounted").rename(tmp_path / "elsewhere")
+    (tmp_path / "mounted").mkdir()
+    for write in (lambda: ledger.record("b", "b.mp4", "empty"), ledger.save):
+        with pytest.raises(OutputError, match=r"its folder has vanished.*; bring it back, and run it again"):
+            write()
+    assert os.listdir(tmp_path / "mounted") == []
+    assert entries(tmp_path / "elsewhere" / "feats.h5") == ["a"]
+
+
+@pytest.mark.parametrize("line", ['{"id": "zz"}', '{"id": "zz", "source": "zz.mp4"}', "[]", "3"])
+def test_lines_of_others_are_no_failures(output, line):
+    path = output.with_name("feats.h5.failed.jsonl")
+    path.write_text(f"{line}\n")
+    with pytest.raises(FeatureFileError, match="not a list of failures; move it out of the way"):
+        Ledger(output)

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import h5py
 import pytest
@@ -88,6 +89,22 @@ def test_all_names_of_an_output_are_one_lock(output, tmp_path, monkeypatch):
                 with pytest.raises(OutputError, match="being written by process"):
                     Lock(name).__enter__()
     assert sorted(os.listdir(tmp_path)) == ["folder", "link to a link.h5", "link.h5"]
+
+
+def test_a_folder_that_is_removed_just_as_it_is_made_is_made_again(output, monkeypatch):
+    """Pathlib finds it there, and then no folder."""
+    mkdir, raised = Path.mkdir, []
+
+    def unlucky(path, *arguments, **options):
+        if not raised:
+            raised.append(path)
+            raise FileExistsError(17, "File exists", str(path))
+        mkdir(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", unlucky)
+    with Lock(output) as lock:
+        assert (lock.parts / "lock").exists()
+    assert raised
 
 
 def test_a_lock_outlives_no_run_that_fails(output):

@@ -87,6 +87,19 @@ def test_a_video_that_was_only_touched_is_taken_as_stored_and_told(output, clip)
     assert asked(output, clip) == (True, [Touched("clip", "clip.mp4", there, now)])
 
 
+def test_a_damaged_video_that_was_written_to_since_is_not_taken_as_stored(output, clip):
+    """Downloads are of their full size before they are complete, and their ends may come first."""
+    with FeatureWriter(output, SETTINGS, overwrite=True) as writer:
+        writer.add(clip, features())
+        status = os.stat(clip.path)
+        about = {"size_bytes": 200_000, "fingerprint": fingerprint(clip.path), "modified": modified(status)}
+        writer.finish(clip, replace(INFO, damage="cut off", clips_left_out=3, **about))
+    assert asked(output, clip) == (True, [])
+    os.utime(clip.path, (DAY + 60, DAY + 60))
+    with pytest.raises(VideoError, match=r"changed since it was stored \(it was damaged then; modified 2026"):
+        asked(output, clip)
+
+
 def test_times_are_compared_to_the_second(output, clip):
     os.utime(clip.path, (DAY + 0.9, DAY + 0.9))
     assert asked(output, clip) == (True, [])

@@ -11,7 +11,7 @@ import pytest
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import FeatureFileError, OutputError, VideoError
 from p3dfeat.fingerprint import fingerprint
-from p3dfeat.store import FeatureWriter, Ledger, Settings, commit, open_features
+from p3dfeat.store import FeatureWriter, Ledger, Settings, commit, open_features, stored_ids
 from p3dfeat.store import write as write_module
 from p3dfeat.types import Features, Video, VideoInfo
 from tests.users import as_ordinary_user
@@ -413,6 +413,57 @@ def test_parts_of_a_killed_overwriting_run_do_no_harm_to_a_plain_one(output):
     with open_features(output) as found:
         assert list(found) == ["a", "old"]
         assert np.array_equal(found["a"]["pool5"], features(seed=42).layers["pool5"])
+
+
+def test_a_run_that_does_not_overwrite_ends_what_one_that_did_left(output):
+    """Killed when its journals were gone and its mark was not; a later run that overwrites is another one."""
+    write(output, "a")
+    with pytest.raises(KeyboardInterrupt), FeatureWriter(output, SETTINGS, overwrite=True) as writer:
+        raise KeyboardInterrupt
+    parts = writer.parts
+    parts.mkdir()
+    (parts / write_module.OVERWRITTEN).touch()
+    writer = FeatureWriter(output, SETTINGS)
+    writer.add(video("b"), features())
+    writer.finish(video("b"), INFO)
+    writer._lock._file.close()  # as the system does when a process dies
+    with FeatureWriter(output, SETTINGS, overwrite=True) as writer:
+        assert writer.stored == set()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_plan_knows_of_the_journal_of_a_killed_run(output, overwrite):
+    write(output, "old")
+    writer = FeatureWriter(output, SETTINGS, overwrite=overwrite)
+    writer.add(video("new"), features())
+    writer.finish(video("new"), INFO)
+    writer._lock._file.close()
+    before = sorted(path.name for path in writer.parts.iterdir())
+    assert stored_ids(output, SETTINGS, overwrite=overwrite) == (["new"] if overwrite else ["old", "new"])
+    assert stored_ids(output, replace(SETTINGS, model="new"), overwrite=True) == []
+    with pytest.raises(FeatureFileError, match="made with other settings"):
+        stored_ids(output, replace(SETTINGS, model="new"))
+    assert sorted(path.name for path in writer.parts.iterdir()) == before
+
+
+def test_an_output_with_a_damaged_attribute_is_told_in_one_line(output):
+    write(output, "a", "folder/b")
+    data = bytearray(output.read_bytes())
+    data[data.index(b"source\0") - 8] = 99  # the version of its message
+    output.write_bytes(data)
+    for look in (lambda: write(output, "c"), lambda: list(open_features(output))):
+        with pytest.raises(FeatureFileError, match=r"feats.h5: damaged \(.+\); p3dfeat verify tells what is wrong"):
+            look()
+
+
+def test_a_journal_that_goes_away_while_it_is_read_is_told_in_one_line(output):
+    writer = FeatureWriter(output, SETTINGS)
+    writer.add(video("a"), features())
+    writer.finish(video("a"), INFO)
+    for path in writer.parts.glob("*.journal"):
+        path.unlink()
+    with pytest.raises(OutputError, match="No such file or directory"):
+        writer.is_stored(video("a"))
 
 
 def test_a_second_run_on_one_output_is_refused_while_the_first_lives(output):
