@@ -163,21 +163,28 @@ class FrameReader:
             with self._complaints.listening():
                 packet = next(packets, None)
             if packet is None:
-                return
+                break
             tick()
             if packet.is_corrupt:
                 raise VideoError(f"damaged: a packet near frame {self._next} is incomplete")
+            if packet.size == 0:  # that nothing changes, or the end, for which decoders would take that too
+                continue
             if packet.is_keyframe:
                 begun, shown_from = True, None if begun else packet.pts
             # What comes or is shown before may refer to what was not read: decoders would complain as if of damage.
-            if packet.size and (not begun or _is_shown_before(packet, shown_from)):
+            if not begun or _is_shown_before(packet, shown_from):
                 continue
             if self._leaves_out:
                 context.skip_frame = "NONREF" if self._is_unwanted(packet.pts) else "DEFAULT"
-            with self._complaints.listening():
-                frames = packet.decode()
-            self._check_complaints()
-            yield from frames
+            yield from self._frames_of(packet)
+        yield from self._frames_of(None)
+
+    def _frames_of(self, packet: "Packet[VideoStream] | None") -> list[VideoFrame]:
+        """What comes of a packet; of None, what the decoder still has. Raises VideoError where it hides damage."""
+        with self._complaints.listening():
+            frames = self._stream.decode(packet)
+        self._check_complaints()
+        return frames
 
     def _check_complaints(self) -> None:
         """Raise VideoError where the decoder said that it hides damage."""

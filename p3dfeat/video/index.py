@@ -11,6 +11,7 @@ import av
 import numpy as np
 from av.codec import codecs_available
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from p3dfeat.video.complaints import Complaints
 from p3dfeat.video.completeness import check_whole
 from p3dfeat.video.damage import Damage
 from p3dfeat.video.delivered import Delivered, check_delivered
+from p3dfeat.video.hidden import hidden_packets
 from p3dfeat.video.limits import tick
 from p3dfeat.video.trust import MAX_PIXELS, open_container, reason
 
@@ -127,7 +129,8 @@ class _Packets:
     decoded: Int64Array
     durations: Int64Array
     keys: NDArray[np.bool_]
-    shown: NDArray[np.bool_]  # not cut away by an edit list
+    shown: NDArray[np.bool_]  # neither cut away by an edit list nor hidden
+    held_until: int  # when what shows nothing ends, and with it what was shown before; NO_TIME where there is nothing
 
     def decodable(self) -> "_Packets":
         """Less what comes before the first keyframe: of a recording cut anywhere it refers to what is lost."""
@@ -140,7 +143,7 @@ class _Packets:
         if len(keys) > 1:  # from there on, what is shown "before" is another recording, joined on, or damage
             kept |= place >= keys[1]
         presented, decoded, durations = self.presented[kept], self.decoded[kept], self.durations[kept]
-        return _Packets(presented, decoded, durations, self.keys[kept], self.shown[kept])
+        return _Packets(presented, decoded, durations, self.keys[kept], self.shown[kept], self.held_until)
 
     @property
     def run_back(self) -> bool:
@@ -149,38 +152,65 @@ class _Packets:
         return bool(np.any(np.diff(known) < 0))
 
 
+class _Listing:
+    """The packets of a stream as they are read; 26 bytes each, however long the video."""
+
+    def __init__(self, stream: VideoStream):
+        self.presented, self.decoded, self.durations = array("q"), array("q"), array("q")
+        self.keys, self.shown = bytearray(), bytearray()
+        self.held_until = NO_TIME
+        self._hides = hidden_packets(stream)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def add(self, packet: "Packet[VideoStream]") -> None:
+        hidden = self._hides is not None and self._hides(packet)
+        if hidden:
+            self.hold(packet)
+        self.presented.append(NO_TIME if packet.pts is None else packet.pts)
+        self.decoded.append(NO_TIME if packet.dts is None else packet.dts)
+        self.durations.append(packet.duration or 0)
+        self.keys.append(packet.is_keyframe)
+        self.shown.append(not packet.is_discard and not hidden)
+
+    def hold(self, packet: "Packet[VideoStream]") -> None:
+        """Note a packet for whose time what was shown before stays."""
+        if packet.pts is not None and not packet.is_discard:
+            self.held_until = max(self.held_until, packet.pts + (packet.duration or 0))
+
+    def packets(self) -> _Packets:
+        return _Packets(
+            np.array(self.presented, np.int64),
+            np.array(self.decoded, np.int64),
+            np.array(self.durations, np.int64),
+            np.array(self.keys, np.bool_),
+            np.array(self.shown, np.bool_),
+            self.held_until,
+        )
+
+
 def _read_packets(
     container: InputContainer, stream: VideoStream, damage: Damage, *, most_bytes: int
 ) -> tuple[_Packets, int]:
     """The packets, and how many bytes they hold."""
     read_bytes = 0
-    presented, decoded, durations = array("q"), array("q"), array("q")  # 26 bytes a frame, however long the video
-    keys, shown = bytearray(), bytearray()
+    listing = _Listing(stream)
     try:
         for packet in container.demux(stream):
             tick()
-            if packet.size == 0:  # the end
+            if packet.size == 0:  # the end, or that nothing changes
+                listing.hold(packet)
                 continue
             if packet.is_corrupt:
-                damage.found(VideoError(f"damaged or cut off: packet {len(keys)} of its video stream is incomplete"))
+                damage.found(VideoError(f"damaged or cut off: packet {len(listing)} of its video stream is incomplete"))
             read_bytes += packet.size
             if read_bytes > most_bytes:
-                raise VideoError(f"damaged: lists the same bytes over and over, as {len(keys):,} frames so far")
-            presented.append(NO_TIME if packet.pts is None else packet.pts)
-            decoded.append(NO_TIME if packet.dts is None else packet.dts)
-            durations.append(packet.duration or 0)
-            keys.append(packet.is_keyframe)
-            shown.append(not packet.is_discard)
+                raise VideoError(f"damaged: lists the same bytes over and over, as {len(listing):,} frames so far")
+            listing.add(packet)
     except av.FFmpegError as error:
-        damage.found(VideoError(f"unreadable after {len(keys)} frames ({reason(error)})"))
-    packets = _Packets(
-        np.array(presented, np.int64),
-        np.array(decoded, np.int64),
-        np.array(durations, np.int64),
-        np.array(keys, np.bool_),
-        np.array(shown, np.bool_),
-    )
-    return packets, read_bytes
+        damage.found(VideoError(f"unreadable after {len(listing)} frames ({reason(error)})"))
+    return listing.packets(), read_bytes
 
 
 def _index(container: InputContainer, stream: VideoStream, path: str, damage: Damage) -> VideoIndex:
@@ -205,6 +235,7 @@ def _index(container: InputContainer, stream: VideoStream, path: str, damage: Da
         if container.format.name in CONTAINERS_NOT_SEEKABLE:
             keyframes = keyframes[:1]
         last_ticks = int(packets.durations[packets.shown & (packets.presented == timestamps[-1])][0])
+        last_ticks = max(last_ticks, packets.held_until - int(timestamps[-1]))
     typical = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
     usual = typical or float(packets.durations[-1]) * tick or 1 / float(stream.average_rate or 25)
     end = float(seconds[-1]) + (last_ticks * tick or usual)
