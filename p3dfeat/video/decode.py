@@ -14,7 +14,8 @@ from av.video.stream import VideoStream
 from p3dfeat.errors import VideoError
 from p3dfeat.types import Int64Array
 from p3dfeat.video.complaints import Complaints
-from p3dfeat.video.index import VideoIndex
+from p3dfeat.video.fields import fields_of
+from p3dfeat.video.index import NO_TIME, VideoIndex
 from p3dfeat.video.limits import tick
 
 # Decoding on to a frame at most this far ahead is cheaper than a seek, which empties the decoder's pipeline.
@@ -52,7 +53,8 @@ class FrameReader:
         """
         self._container, self._stream, self._index = container, stream, index
         self._wanted = wanted
-        stream.thread_type = "AUTO"
+        # In threads that take a frame each, FFmpeg loses sight of halves, and calls whole frames corrupt now and then.
+        stream.thread_type = "SLICE" if index.has_fields else "AUTO"
         stream.codec_context.thread_count = threads
         self.decoded = 0
         self._next = 0
@@ -139,7 +141,7 @@ class FrameReader:
         """
         counted = 0
         try:
-            for frame in self._decoded():
+            for frame in self._decoded(keyframe):
                 self.decoded += 1
                 number = self._number(frame, counted)
                 counted += 1
@@ -153,12 +155,13 @@ class FrameReader:
             where = f"frame {self._next} at {self._seconds(self._next)}"
             raise VideoError(f"damaged: {where} does not decode ({error.strerror})") from None
 
-    def _decoded(self) -> Iterator[VideoFrame]:
+    def _decoded(self, keyframe: int) -> Iterator[VideoFrame]:
         """All frames from here on, less those that are neither wanted nor needed to decode others."""
-        context = self._stream.codec_context
         packets = self._container.demux(self._stream)
+        fields = fields_of(self._stream) if self._index.has_fields else None
         begun = not self._index.has_keyframes
         shown_from: int | None = None  # when the keyframe is shown with which decoding begins here
+        given = False  # whether the last packet was
         while True:
             with self._complaints.listening():
                 packet = next(packets, None)
@@ -169,15 +172,26 @@ class FrameReader:
                 raise VideoError(f"damaged: a packet near frame {self._next} is incomplete")
             if packet.size == 0:  # that nothing changes, or the end, for which decoders would take that too
                 continue
-            if packet.is_keyframe:
-                begun, shown_from = True, None if begun else packet.pts
-            # What comes or is shown before may refer to what was not read: decoders would complain as if of damage.
-            if not begun or _is_shown_before(packet, shown_from):
-                continue
-            if self._leaves_out:
-                context.skip_frame = "NONREF" if self._is_unwanted(packet.pts) else "DEFAULT"
-            yield from self._frames_of(packet)
+            if fields is not None and not begun and keyframe and not self._is_keyframe(packet):
+                continue  # it may be the second half of one
+            if fields is None or not fields.is_second(packet):  # else it goes the way of the first
+                if packet.is_keyframe:
+                    begun, shown_from = True, None if begun else packet.pts
+                # What comes or is shown before may refer to what was not read: decoders would complain as of damage.
+                given = begun and not _is_shown_before(packet, shown_from)
+                if self._leaves_out:
+                    unwanted = self._is_unwanted(packet.pts)
+                    self._stream.codec_context.skip_frame = "NONREF" if unwanted else "DEFAULT"
+            if given:
+                yield from self._frames_of(packet)
         yield from self._frames_of(None)
+
+    def _is_keyframe(self, packet: "Packet[VideoStream]") -> bool:
+        """Whether one of the index's keyframes begins with this packet."""
+        assert self._index.timestamps is not None
+        times = self._index.timestamps[self._index.keyframes]
+        place = np.searchsorted(times, NO_TIME if packet.pts is None else packet.pts)
+        return bool(packet.is_keyframe and place < len(times) and times[place] == packet.pts)
 
     def _frames_of(self, packet: "Packet[VideoStream] | None") -> list[VideoFrame]:
         """What comes of a packet; of None, what the decoder still has. Raises VideoError where it hides damage."""

@@ -23,12 +23,15 @@ from p3dfeat.video.complaints import Complaints
 from p3dfeat.video.completeness import check_whole
 from p3dfeat.video.damage import Damage
 from p3dfeat.video.delivered import Delivered, check_delivered
+from p3dfeat.video.fields import fields_of
 from p3dfeat.video.hidden import hidden_packets
 from p3dfeat.video.limits import tick
 from p3dfeat.video.trust import MAX_PIXELS, open_container, reason
 
 # Containers that store no presentation times; what FFmpeg makes up for B-frames there is out of order.
 CONTAINERS_WITHOUT_PTS: Final = frozenset({"avi", "h264", "hevc", "m4v", "mjpeg", "mpegvideo", "obu"})
+# Containers that store no decoding times; what FFmpeg makes up for fields there goes back now and then.
+CONTAINERS_WITHOUT_DTS: Final = frozenset({"matroska", "webm", "nut"})
 # MPEG program streams time some frames only; after a seek FFmpeg guesses the others from another place.
 CONTAINERS_NOT_SEEKABLE: Final = frozenset({"mpeg"})
 # What else is listed among the video streams: cover art, and pictures to jump about by.
@@ -55,6 +58,7 @@ class VideoIndex:
     tick_seconds: float
     info: VideoInfo
     has_keyframes: bool = True  # whether any packet is marked as one
+    has_fields: bool = False  # whether there are frames of two packets each
 
     def __len__(self) -> int:
         return len(self.seconds)
@@ -129,8 +133,9 @@ class _Packets:
     decoded: Int64Array
     durations: Int64Array
     keys: NDArray[np.bool_]
-    shown: NDArray[np.bool_]  # neither cut away by an edit list nor hidden
+    shown: NDArray[np.bool_]  # neither cut away by an edit list nor hidden, nor the second half of a frame
     held_until: int  # when what shows nothing ends, and with it what was shown before; NO_TIME where there is nothing
+    has_fields: bool  # whether some are halves of frames
 
     def decodable(self) -> "_Packets":
         """Less what comes before the first keyframe: of a recording cut anywhere it refers to what is lost."""
@@ -142,8 +147,14 @@ class _Packets:
             kept &= (self.presented >= self.presented[first]) | (self.presented == NO_TIME)
         if len(keys) > 1:  # from there on, what is shown "before" is another recording, joined on, or damage
             kept |= place >= keys[1]
-        presented, decoded, durations = self.presented[kept], self.decoded[kept], self.durations[kept]
-        return _Packets(presented, decoded, durations, self.keys[kept], self.shown[kept], self.held_until)
+        return replace(
+            self,
+            presented=self.presented[kept],
+            decoded=self.decoded[kept],
+            durations=self.durations[kept],
+            keys=self.keys[kept],
+            shown=self.shown[kept],
+        )
 
     @property
     def run_back(self) -> bool:
@@ -159,7 +170,7 @@ class _Listing:
         self.presented, self.decoded, self.durations = array("q"), array("q"), array("q")
         self.keys, self.shown = bytearray(), bytearray()
         self.held_until = NO_TIME
-        self._hides = hidden_packets(stream)
+        self._hides, self._fields = hidden_packets(stream), fields_of(stream)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -168,11 +179,12 @@ class _Listing:
         hidden = self._hides is not None and self._hides(packet)
         if hidden:
             self.hold(packet)
+        is_half = self._fields is not None and self._fields.is_second(packet)
         self.presented.append(NO_TIME if packet.pts is None else packet.pts)
         self.decoded.append(NO_TIME if packet.dts is None else packet.dts)
         self.durations.append(packet.duration or 0)
-        self.keys.append(packet.is_keyframe)
-        self.shown.append(not packet.is_discard and not hidden)
+        self.keys.append(packet.is_keyframe and not is_half)
+        self.shown.append(not (packet.is_discard or hidden or is_half))
 
     def hold(self, packet: "Packet[VideoStream]") -> None:
         """Note a packet for whose time what was shown before stays."""
@@ -180,6 +192,11 @@ class _Listing:
             self.held_until = max(self.held_until, packet.pts + (packet.duration or 0))
 
     def packets(self) -> _Packets:
+        has_fields = self._fields is not None and self._fields.found
+        if self._fields is not None and has_fields:
+            # Of a recording cut anywhere the first and the last may lack their other half, and are not shown.
+            for place in {0, len(self) - 1}.intersection(self._fields.alone()):
+                self.keys[place] = self.shown[place] = False
         return _Packets(
             np.array(self.presented, np.int64),
             np.array(self.decoded, np.int64),
@@ -187,6 +204,7 @@ class _Listing:
             np.array(self.keys, np.bool_),
             np.array(self.shown, np.bool_),
             self.held_until,
+            has_fields,
         )
 
 
@@ -235,6 +253,8 @@ def _index(container: InputContainer, stream: VideoStream, path: str, damage: Da
         if container.format.name in CONTAINERS_NOT_SEEKABLE:
             keyframes = keyframes[:1]
         last_ticks = int(packets.durations[packets.shown & (packets.presented == timestamps[-1])][0])
+        if packets.has_fields:  # that is a half's
+            last_ticks = 0
         last_ticks = max(last_ticks, packets.held_until - int(timestamps[-1]))
     typical = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
     usual = typical or float(packets.durations[-1]) * tick or 1 / float(stream.average_rate or 25)
@@ -246,13 +266,15 @@ def _index(container: InputContainer, stream: VideoStream, path: str, damage: Da
     with damage.noted():
         check_delivered(path, container, stream, found)
     info = _info(stream, path, num_frames=len(seconds), duration=end - float(seconds[0]))
-    return VideoIndex(seconds, end, timestamps, keyframes, tick, info, bool(packets.keys.any()))
+    return VideoIndex(seconds, end, timestamps, keyframes, tick, info, bool(packets.keys.any()), packets.has_fields)
 
 
 def _presentation_times(container: str, packets: _Packets) -> Int64Array | None:
     """The frames' presentation times in order, or None where they do not tell the frames apart."""
-    times = packets.presented[packets.shown]
-    if not CONTAINERS_WITHOUT_PTS.isdisjoint(container.split(",")) or NO_TIME in times or packets.run_back:
+    times, kinds = packets.presented[packets.shown], container.split(",")
+    if not CONTAINERS_WITHOUT_PTS.isdisjoint(kinds) or NO_TIME in times:
+        return None
+    if packets.run_back and not (packets.has_fields and not CONTAINERS_WITHOUT_DTS.isdisjoint(kinds)):
         return None
     times = np.sort(times)
     return times if np.all(np.diff(times) > 0) else None
