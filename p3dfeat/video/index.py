@@ -87,16 +87,19 @@ def open_video(path: str, *, decoder: str = "cpu") -> Iterator[tuple[InputContai
 
 
 def _first_real(container: InputContainer) -> VideoStream:
-    """The first stream that moves: cover art may come before it, and is not always marked as such."""
+    """The first stream that moves: a picture may come before it, and is not always marked as such."""
     streams = [stream for stream in container.streams.video if not stream.disposition & NO_VIDEO]
     if not streams:
         raise VideoError("no video stream; is it an audio file?")
-    return next((stream for stream in streams if not _may_be_a_picture(stream)), streams[0])
+    longest = max(stream.frames for stream in streams)
+    return next((stream for stream in streams if not _may_be_a_picture(stream, longest)), streams[0])
 
 
-def _may_be_a_picture(stream: VideoStream) -> bool:
+def _may_be_a_picture(stream: VideoStream, longest: int) -> bool:
+    """longest: the most frames that any stream lists; of an animated AVIF, the first stream is a still one."""
     context = stream.codec_context
-    return context is not None and context.codec.canonical_name in PICTURES and stream.frames <= 1
+    is_picture = context is not None and context.codec.canonical_name in PICTURES
+    return stream.frames == 1 < longest or (is_picture and stream.frames <= 1)
 
 
 def _check_size(stream: VideoStream) -> None:

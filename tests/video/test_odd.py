@@ -243,6 +243,18 @@ def test_cover_art_is_not_the_video_even_where_it_comes_first(tmp_path, suffix, 
     assert numbers(path) == list(range(20))
 
 
+def test_a_still_of_any_coding_before_the_video_is_passed_over(tmp_path):
+    assert numbers(streams(tmp_path / "v.mp4", ("libx264", 1, 77), ("libx264", 20, 0))) == list(range(20))
+    assert len(index_video(str(streams(tmp_path / "w.mp4", ("libx264", 1, 77), ("libx264", 1, 0))))) == 1
+
+
+def test_an_animated_avif_is_not_its_first_picture(tmp_path):
+    path = numbered_video(tmp_path / "v.avif", 20, coding=Coding("libsvtav1", ".avif", options={"preset": "12"}))
+    with av.open(str(path)) as container:
+        assert len(container.streams.video) == 2  # the first of which is a still one
+    assert numbers(path) == list(range(20))
+
+
 def test_cover_art_alone_is_no_video(tmp_path):
     path = streams(tmp_path / "v.mp4", ("mjpeg", 1, 77), ("libx264", 20, 0), disposition=Disposition.attached_pic)
     path.write_bytes(path.read_bytes().replace(b"vide", b"soun"))
