@@ -16,6 +16,7 @@ MOST_FRAMES: Final = 4_000_000  # of which tables are looked at: 18 hours at 60 
 LARGEST_TABLE: Final = 12 * MOST_FRAMES + 16  # bytes
 SLACK_FRAMES: Final = 3.0  # by which two durations of one track may differ, beside ...
 CUT_FRAMES: Final = 4  # at both ends of a recording that was cut anywhere, some of which are missing
+MOST_REORDERED: Final = 20  # frames between two that refer to no other; x264 and x265 make 16 at most
 SLACK: Final = 0.005  # ... this part of it
 NOT_TOLD: Final = (0, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)  # durations that say nothing
 
@@ -188,38 +189,55 @@ class _Track:
             raise VideoError(f"damaged: its header lists {count:,} frames, but the sizes of {len(frame_bytes):,}")
         spans = self._table(b"stts", 2)
         self._same(count, int(spans[:, 0].sum()), "times")
-        if b"ctts" in self._boxes:
-            self._check_shown(count, spans)
+        durations = np.repeat(spans[:, 1], spans[:, 0])
+        shown = self._shown(durations) if b"ctts" in self._boxes else None
         if b"stss" in self._boxes:
             keys = self._table(b"stss", 1)[:, 0]
             if len(keys) and (keys[0] < 1 or keys[-1] > count or (np.diff(keys) <= 0).any()):
                 raise VideoError("damaged: its list of keyframes is out of order")
-        self._check_durations(count, int((spans[:, 0] * spans[:, 1]).sum()))
+        self._check_durations(durations, shown)
+        self._check_edits(count, int(durations.sum()) if shown is None else max(int(durations.sum()), int(shown[-1])))
         self._check_chunks(count, each, frame_bytes, media)
 
-    def _check_shown(self, count: int, spans: Int64Array) -> None:
-        """Frames are shown within the time that they last, in whatever order."""
+    def _shown(self, durations: Int64Array) -> Int64Array:
+        """When frames are shown, in order: within the time that they last, in whatever order they are decoded."""
         offsets = self._table(b"ctts", 2)
-        self._same(count, int(offsets[:, 0].sum()), "times of showing")
-        durations = np.repeat(spans[:, 1], spans[:, 0])
+        self._same(len(durations), int(offsets[:, 0].sum()), "times of showing")
         decoded = np.cumsum(durations) - durations
         shown = decoded + np.repeat(offsets[:, 1].astype(np.int32).astype(np.int64), offsets[:, 0])
-        total, usual = int(durations.sum()), int(durations[0])
-        gaps = np.diff(np.sort(shown))[CUT_FRAMES:-CUT_FRAMES]
+        order = np.argsort(shown, kind="stable")
+        shown = shown[order]
+        usual = int(durations[0])
+        gaps = np.diff(shown)[CUT_FRAMES:-CUT_FRAMES]
         if (durations[:-1] == usual).all() and (abs(gaps - usual) > usual / 2).any():
             raise VideoError("damaged: by its header frames of one length are not shown one after the other")
-        if int(shown.max() - shown.min()) > total + SLACK_FRAMES * total / count:
+        total, length = int(durations.sum()), int(shown[-1] - shown[0])
+        slack = SLACK_FRAMES * total / len(durations)
+        stated = self._duration(b"mdhd", 12)
+        if length > total + slack and abs(stated - length) > slack and not _delayed(decoded, shown, order):
             raise VideoError("damaged: by its header one of its frames is shown long after the others, or before")
+        return shown
 
     def _same(self, count: int, found: int, what: str) -> None:
         if found != count:
             raise VideoError(f"damaged: its header lists {count:,} frames, but {what} of {found:,}")
 
-    def _check_durations(self, count: int, ticks: int) -> None:
-        """The frames' durations must add up to the track's, and the edits to what is shown of it."""
-        stated = self._duration(b"mdhd", 12)
-        if stated not in NOT_TOLD and abs(stated - ticks) > SLACK_FRAMES * ticks / count + SLACK * ticks:
+    def _check_durations(self, durations: Int64Array, shown: Int64Array | None) -> None:
+        """The frames' durations must add up to the track's: as they are decoded, or as they are shown.
+
+        FFmpeg writes the latter, which is another where the frame rate varies, or frames are missing at the end. Phones
+        write into the first frame's duration how much later than the sound it begins, and into the track's they do not.
+        """
+        stated, ticks, usual = self._duration(b"mdhd", 12), int(durations.sum()), int(np.median(durations))
+        lengths = [ticks, ticks - max(0, int(durations[0]) - usual)]
+        if shown is not None:
+            lengths.append(int(shown[-1] - shown[0]) + usual)
+        slack = SLACK_FRAMES * ticks / len(durations) + SLACK * ticks
+        if stated not in NOT_TOLD and all(abs(stated - length) > slack for length in lengths):
             raise VideoError(f"damaged: its frames last {ticks:,} ticks, by its header {stated:,}")
+
+    def _check_edits(self, count: int, ticks: int) -> None:
+        """The edits must add up to what is shown of the track, and begin before its end."""
         if b"elst" not in self._boxes or b"tkhd" not in self._boxes:
             return
         edits = self._bytes(b"elst")
@@ -291,6 +309,20 @@ class _Track:
 
 
 _EDIT: Final = np.dtype([("length", ">u4"), ("start", ">i4"), ("rate", ">u4")])
+
+
+def _delayed(decoded: Int64Array, shown: Int64Array, order: Int64Array) -> bool:
+    """Whether frames are shown at the times at which those a few places after them are decoded.
+
+    So do encoders number them, and a pause before the last ones shows in no duration. The last ones shown are then
+    among the last decoded; order: which frame it is that is decoded, of those shown.
+    """
+    close = np.median(np.diff(decoded)) / 2
+    return any(
+        bool((order[-delay:] >= len(order) - MOST_REORDERED).all())
+        and bool((abs((shown[:-delay] - shown[0]) - (decoded[delay:] - decoded[delay])) <= close).all())
+        for delay in range(1, min(CUT_FRAMES, len(order) - 1) + 1)
+    )
 
 
 def _inside(first: NDArray[np.int64], last: NDArray[np.int64], media: list[tuple[int, int]]) -> bool:
