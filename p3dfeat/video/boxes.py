@@ -1,24 +1,21 @@
-"""MP4 and its relatives: boxes that must fill the file, and tables of frames that must agree with each other."""
+"""MP4 and its relatives are made of boxes in boxes, which must fill each other, and the file."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from p3dfeat.errors import VideoError
-from p3dfeat.types import Int64Array
 from p3dfeat.video.limits import tick
+from p3dfeat.video.trailing import only_zeros
 
 MOST_BOXES: Final = 100_000  # below one other; a file of ten hours in fragments of a second has 72,000
-MOST_FRAMES: Final = 4_000_000  # of which tables are looked at: 18 hours at 60 a second
-LARGEST_TABLE: Final = 12 * MOST_FRAMES + 16  # bytes
-SLACK_FRAMES: Final = 3.0  # by which two durations of one track may differ, beside ...
-CUT_FRAMES: Final = 4  # at both ends of a recording that was cut anywhere, some of which are missing
-MOST_REORDERED: Final = 20  # frames between two that refer to no other; x264 and x265 make 16 at most
-SLACK: Final = 0.005  # ... this part of it
-NOT_TOLD: Final = (0, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)  # durations that say nothing
+LARGEST_TABLE: Final = 48 << 20  # bytes
+# What a file is made of. Where one of these goes on beyond the file, that was cut off; what else does is no box, but
+# what a tagger, a server or a form in a browser wrote behind the last one.
+KINDS: Final = frozenset(
+    {b"ftyp", b"styp", b"pdin", b"moov", b"moof", b"mfra", b"mdat", b"imda", b"free", b"skip", b"wide", b"udta"}
+    | {b"uuid", b"meta", b"meco", b"sidx", b"ssix", b"prft", b"emsg", b"pnot", b"PICT"}
+)
 
 
 @dataclass(frozen=True)
@@ -30,45 +27,26 @@ class Box:
     end: int
 
 
-def check(file: BinaryIO, size: int) -> None:
-    """Raise VideoError where the file ends before its boxes do, or the tables of its video tracks disagree."""
-    top = list(_top_boxes(file, size))
-    if top and top[-1].end > size:
-        raise VideoError(f"cut off: {size:,} bytes of at least {top[-1].end:,} that its header announces")
-    fragments = _Fragments(file)
-    for box in top:
-        if box.kind == b"moof":
-            tick()
-            fragments.check(box)
-    media = [(box.start, box.end) for box in top if box.kind == b"mdat"]
-    for movie in (box for box in top if box.kind == b"moov"):
-        for track in _children(file, movie):
-            if track.kind == b"trak":
-                _Track(file, track).check(media)
-
-
-def _top_boxes(file: BinaryIO, size: int) -> Iterator[Box]:
-    """As far as there are any: bytes of another kind may trail. The last one may end beyond the file."""
+def top_boxes(file: BinaryIO, size: int) -> Iterator[Box]:
+    """As far as there are any: other bytes may trail. The last one may end beyond the file, if it is of KINDS."""
     place = 0
     while place + 8 <= size:
         tick()
         file.seek(place)
         length, kind = int.from_bytes(file.read(4), "big"), file.read(4)
         header = 8
-        if not kind.isalnum():
-            return
         if length == 1:
             length, header = int.from_bytes(file.read(8), "big"), 16
         if length == 0:
             length = size - place
-        if length < header:
+        if length < header or (kind not in KINDS and place + length > size):
             return
         yield Box(kind, place + header, place + length)
         place += length
 
 
-def _children(file: BinaryIO, parent: Box) -> Iterator[Box]:
-    """The boxes in a box, which must fill it but for a few bytes of zeros at its end."""
+def children(file: BinaryIO, parent: Box) -> Iterator[Box]:
+    """The boxes in a box, which must fill it but for zeros at its end."""
     place = parent.start
     for _ in range(MOST_BOXES):
         if place + 8 > parent.end:
@@ -78,259 +56,21 @@ def _children(file: BinaryIO, parent: Box) -> Iterator[Box]:
         header = 8
         if length == 1:
             length, header = int.from_bytes(file.read(8), "big"), 16
-        if length == 0 or length < header or place + length > parent.end:
-            raise VideoError(f"damaged: its box {_name(parent.kind)} holds one of {length:,} bytes, which does not fit")
+        if length == 0 and only_zeros(file, place, parent.end):
+            return
+        if length < header or place + length > parent.end:
+            raise VideoError(f"damaged: its box {name(parent.kind)} holds one of {length:,} bytes, which does not fit")
         yield Box(kind, place + header, place + length)
         place += length
-    raise VideoError(f"damaged: its box {_name(parent.kind)} holds more than {MOST_BOXES:,} others")
+    raise VideoError(f"damaged: its box {name(parent.kind)} holds more than {MOST_BOXES:,} others")
 
 
-class _Fragments:
-    """Movie fragments: numbered, each with tables of its own, each going on where the one before it ended."""
-
-    def __init__(self, file: BinaryIO):
-        self._file = file
-        self._number: int | None = None
-        self._next: dict[int, tuple[int, int]] = {}  # {track: when its next frame is decoded, ticks a frame lasts}
-
-    def check(self, fragment: Box) -> None:
-        """Raise VideoError where a fragment is missing or its tables do not hold together."""
-        boxes = list(_children(self._file, fragment))
-        header = next((self._read(box) for box in boxes if box.kind == b"mfhd"), b"")
-        tracks = [box for box in boxes if box.kind == b"traf"]
-        if len(header) < 8 or not tracks:
-            raise VideoError("damaged: a fragment of it has no number, or no frames")
-        number = int.from_bytes(header[4:8], "big")
-        if self._number is not None and number != self._number + 1:
-            raise VideoError(f"damaged: its fragment {self._number + 1} is missing")
-        self._number = number
-        for track in tracks:
-            self._check_track(track)
-
-    def _check_track(self, track: Box) -> None:
-        boxes = [(box.kind, self._read(box)) for box in _children(self._file, track)]
-        header = next((data for kind, data in boxes if kind == b"tfhd"), b"")
-        runs = [data for kind, data in boxes if kind == b"trun"]
-        if len(header) < 8 or not runs:
-            raise VideoError("damaged: a fragment of it has no frames")
-        frames = [_Run.of(run) for run in runs]
-        base = next((data for kind, data in boxes if kind == b"tfdt"), None)
-        each = _default_duration(header)
-        if base is None or (each is None and any(run.ticks is None for run in frames)):
-            return
-        id = int.from_bytes(header[4:8], "big")
-        begins = int.from_bytes(base[4:], "big")
-        count = sum(run.frames for run in frames)
-        ticks = sum(run.frames * (each or 0) if run.ticks is None else run.ticks for run in frames)
-        expected, usual = self._next.get(id, (begins, 0))
-        if abs(begins - expected) > SLACK_FRAMES * max(usual, ticks // max(1, count)):
-            raise VideoError("damaged: frames are missing between two of its fragments")
-        self._next[id] = begins + ticks, ticks // max(1, count)
-
-    def _read(self, box: Box) -> bytes:
-        self._file.seek(box.start)
-        return self._file.read(min(box.end - box.start, LARGEST_TABLE))
+def content(file: BinaryIO, box: Box) -> bytes:
+    """The bytes in a box, of which tables need no more than LARGEST_TABLE."""
+    file.seek(box.start)
+    return file.read(min(box.end - box.start, LARGEST_TABLE))
 
 
-@dataclass(frozen=True)
-class _Run:
-    """Frames of a fragment, and how long they last together, where each says so itself."""
-
-    frames: int
-    ticks: int | None
-
-    @classmethod
-    def of(cls, data: bytes) -> "_Run":
-        flags, frames = int.from_bytes(data[1:4], "big"), int.from_bytes(data[4:8], "big")
-        start = 8 + 4 * bool(flags & 1) + 4 * bool(flags & 4)
-        columns = sum(bool(flags & flag) for flag in (0x100, 0x200, 0x400, 0x800))
-        if len(data) < start + 4 * columns * frames or not frames:
-            raise VideoError(f"damaged: a fragment lists {frames:,} frames, but what is said of them is shorter")
-        if not flags & 0x100:
-            return cls(frames, None)
-        table = np.frombuffer(data, ">u4", columns * frames, offset=start).reshape(frames, columns)
-        return cls(frames, int(table[:, 0].sum(dtype=np.int64)))
-
-
-def _default_duration(header: bytes) -> int | None:
-    """How many ticks frames of a fragment last that do not say so themselves."""
-    flags = int.from_bytes(header[1:4], "big")
-    place = 8 + 8 * bool(flags & 1) + 4 * bool(flags & 2)
-    return int.from_bytes(header[place : place + 4], "big") if flags & 8 else None
-
-
-class _Track:
-    """A track's tables."""
-
-    def __init__(self, file: BinaryIO, track: Box):
-        self._file = file
-        self._boxes: dict[bytes, Box] = {}
-        self._gather(track)
-
-    def _gather(self, parent: Box) -> None:
-        for box in _children(self._file, parent):
-            if box.kind in (b"mdia", b"minf", b"stbl", b"edts"):
-                self._gather(box)
-            else:
-                self._boxes.setdefault(box.kind, box)
-
-    def check(self, media: list[tuple[int, int]]) -> None:
-        """Raise VideoError where what is said of the frames does not fit together."""
-        if missing := [kind for kind in (b"mdhd", b"hdlr", b"stsd", b"stts") if kind not in self._boxes]:
-            raise VideoError(f"damaged: one of its tracks has no box {_name(missing[0])}")
-        if self._bytes(b"hdlr")[8:12] != b"vide" or b"stsz" not in self._boxes:
-            return
-        sizes = self._bytes(b"stsz")
-        each, count = (int.from_bytes(sizes[place : place + 4], "big") for place in (4, 8))
-        if not 0 < count <= MOST_FRAMES:  # none: of a file in fragments
-            return
-        frame_bytes = np.frombuffer(sizes, ">u4", offset=12)[:count].astype(np.int64) if not each else None
-        if frame_bytes is not None and len(frame_bytes) < count:
-            raise VideoError(f"damaged: its header lists {count:,} frames, but the sizes of {len(frame_bytes):,}")
-        spans = self._table(b"stts", 2)
-        self._same(count, int(spans[:, 0].sum()), "times")
-        durations = np.repeat(spans[:, 1], spans[:, 0])
-        shown = self._shown(durations) if b"ctts" in self._boxes else None
-        if b"stss" in self._boxes:
-            keys = self._table(b"stss", 1)[:, 0]
-            if len(keys) and (keys[0] < 1 or keys[-1] > count or (np.diff(keys) <= 0).any()):
-                raise VideoError("damaged: its list of keyframes is out of order")
-        self._check_durations(durations, shown)
-        self._check_edits(count, int(durations.sum()) if shown is None else max(int(durations.sum()), int(shown[-1])))
-        self._check_chunks(count, each, frame_bytes, media)
-
-    def _shown(self, durations: Int64Array) -> Int64Array:
-        """When frames are shown, in order: within the time that they last, in whatever order they are decoded."""
-        offsets = self._table(b"ctts", 2)
-        self._same(len(durations), int(offsets[:, 0].sum()), "times of showing")
-        decoded = np.cumsum(durations) - durations
-        shown = decoded + np.repeat(offsets[:, 1].astype(np.int32).astype(np.int64), offsets[:, 0])
-        order = np.argsort(shown, kind="stable")
-        shown = shown[order]
-        usual = int(durations[0])
-        gaps = np.diff(shown)[CUT_FRAMES:-CUT_FRAMES]
-        if (durations[:-1] == usual).all() and (abs(gaps - usual) > usual / 2).any():
-            raise VideoError("damaged: by its header frames of one length are not shown one after the other")
-        total, length = int(durations.sum()), int(shown[-1] - shown[0])
-        slack = SLACK_FRAMES * total / len(durations)
-        stated = self._duration(b"mdhd", 12)
-        if length > total + slack and abs(stated - length) > slack and not _delayed(decoded, shown, order):
-            raise VideoError("damaged: by its header one of its frames is shown long after the others, or before")
-        return shown
-
-    def _same(self, count: int, found: int, what: str) -> None:
-        if found != count:
-            raise VideoError(f"damaged: its header lists {count:,} frames, but {what} of {found:,}")
-
-    def _check_durations(self, durations: Int64Array, shown: Int64Array | None) -> None:
-        """The frames' durations must add up to the track's: as they are decoded, or as they are shown.
-
-        FFmpeg writes the latter, which is another where the frame rate varies, or frames are missing at the end. Phones
-        write into the first frame's duration how much later than the sound it begins, and into the track's they do not.
-        """
-        stated, ticks, usual = self._duration(b"mdhd", 12), int(durations.sum()), int(np.median(durations))
-        lengths = [ticks, ticks - max(0, int(durations[0]) - usual)]
-        if shown is not None:
-            lengths.append(int(shown[-1] - shown[0]) + usual)
-        slack = SLACK_FRAMES * ticks / len(durations) + SLACK * ticks
-        if stated not in NOT_TOLD and all(abs(stated - length) > slack for length in lengths):
-            raise VideoError(f"damaged: its frames last {ticks:,} ticks, by its header {stated:,}")
-
-    def _check_edits(self, count: int, ticks: int) -> None:
-        """The edits must add up to what is shown of the track, and begin before its end."""
-        if b"elst" not in self._boxes or b"tkhd" not in self._boxes:
-            return
-        edits = self._bytes(b"elst")
-        wide = edits[:1] == b"\1"
-        entry = np.dtype([("length", ">u8"), ("start", ">i8"), ("rate", ">u4")]) if wide else _EDIT
-        number = int.from_bytes(edits[4:8], "big")
-        rows = np.frombuffer(edits[8 : 8 + len(edits[8:]) // entry.itemsize * entry.itemsize], entry)[:number]
-        if len(rows) < number:
-            raise VideoError(f"damaged: its header lists {number:,} edits, but holds {len(rows):,}")
-        shown, wanted = int(rows["length"].astype(np.float64).sum()), self._duration(b"tkhd", 16)
-        if wanted in NOT_TOLD or not shown:
-            return
-        slack = SLACK_FRAMES * wanted / count + SLACK * wanted
-        if abs(shown - wanted) > slack:
-            raise VideoError(f"damaged: its edits last {shown:,} ticks, by its header {wanted:,}")
-        if ticks and (rows["start"] >= ticks).any():
-            raise VideoError("damaged: its edits begin after its last frame")
-
-    def _duration(self, kind: bytes, place: int) -> int:
-        """What a header says, in ticks; place: of the duration's first byte but four, in its narrow form."""
-        header = self._bytes(kind)
-        if header[:1] == b"\1":  # two times before it are wide, and so is itself
-            return int.from_bytes(header[place + 12 : place + 20], "big")
-        return int.from_bytes(header[place + 4 : place + 8], "big")
-
-    def _check_chunks(
-        self, count: int, each: int, frame_bytes: Int64Array | None, media: list[tuple[int, int]]
-    ) -> None:
-        """Frames lie in chunks: all of them, inside the file's media, none over another."""
-        kind = b"co64" if b"co64" in self._boxes else b"stco"
-        places = self._table(kind, 1, wide=kind == b"co64")[:, 0]
-        runs = self._table(b"stsc", 3)
-        if not len(runs) or not len(places) or runs[0, 0] != 1 or (np.diff(runs[:, 0]) <= 0).any():
-            raise VideoError("damaged: its list of chunks is out of order")
-        spans = np.diff(np.append(runs[:, 0], len(places) + 1))
-        if (spans <= 0).any() or int((spans * runs[:, 1]).sum()) != count:
-            raise VideoError(f"damaged: its header lists {count:,} frames, but chunks for others")
-        if (runs[:, 2] < 1).any() or (runs[:, 2] > int.from_bytes(self._bytes(b"stsd")[4:8], "big")).any():
-            raise VideoError("damaged: its chunks are in codings that it does not describe")
-        in_chunk = np.repeat(runs[:, 1], spans)
-        if frame_bytes is None:
-            lengths = in_chunk * each
-        else:
-            ends = np.concatenate([[0], np.cumsum(frame_bytes)])
-            last = np.cumsum(in_chunk)
-            lengths = ends[last] - ends[last - in_chunk]
-        order = np.argsort(places, kind="stable")
-        first, last = places[order], (places + lengths)[order]
-        if (first[1:] < last[:-1]).any():
-            raise VideoError("damaged: two of its chunks of frames lie over each other")
-        if media and not _inside(first, last, media):
-            raise VideoError("damaged or cut off: not all of its frames are where its index says")
-
-    def _bytes(self, kind: bytes) -> bytes:
-        if kind not in self._boxes:
-            return b""
-        box = self._boxes[kind]
-        self._file.seek(box.start)
-        return self._file.read(min(box.end - box.start, LARGEST_TABLE))
-
-    def _table(self, kind: bytes, columns: int, *, wide: bool = False) -> Int64Array:
-        """(entries, columns) of a box that holds their number before them."""
-        data = self._bytes(kind)
-        number, width = int.from_bytes(data[4:8], "big"), (8 if wide else 4) * columns
-        if len(data) < 8 + number * width:
-            raise VideoError(f"damaged: its table {_name(kind)} lists {number:,} entries, but is shorter")
-        values = np.frombuffer(data, ">u8" if wide else ">u4", number * columns, offset=8)
-        return values.astype(np.int64).reshape(-1, columns)
-
-
-_EDIT: Final = np.dtype([("length", ">u4"), ("start", ">i4"), ("rate", ">u4")])
-
-
-def _delayed(decoded: Int64Array, shown: Int64Array, order: Int64Array) -> bool:
-    """Whether frames are shown at the times at which those a few places after them are decoded.
-
-    So do encoders number them, and a pause before the last ones shows in no duration. The last ones shown are then
-    among the last decoded; order: which frame it is that is decoded, of those shown.
-    """
-    close = np.median(np.diff(decoded)) / 2
-    return any(
-        bool((order[-delay:] >= len(order) - MOST_REORDERED).all())
-        and bool((abs((shown[:-delay] - shown[0]) - (decoded[delay:] - decoded[delay])) <= close).all())
-        for delay in range(1, min(CUT_FRAMES, len(order) - 1) + 1)
-    )
-
-
-def _inside(first: NDArray[np.int64], last: NDArray[np.int64], media: list[tuple[int, int]]) -> bool:
-    """Whether each stretch, from its first byte to its last, lies in one of those of ``media``, which rise."""
-    starts, ends = np.array(media).T
-    place = np.searchsorted(starts, first, side="right") - 1
-    return bool((place >= 0).all() and (last <= ends[place]).all())
-
-
-def _name(kind: bytes) -> str:
+def name(kind: bytes) -> str:
+    """A kind of box as it is written."""
     return kind.decode("latin-1") if kind.isalnum() else kind.hex()

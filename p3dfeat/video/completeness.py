@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from p3dfeat.errors import VideoError
-from p3dfeat.video import asf, boxes, matroska, pages, riff, small
+from p3dfeat.video import asf, matroska, mp4, pages, riff, small
 
 # By what FFmpeg takes a file for: who knows what must be in it.
 CHECKS: Final[Mapping[str, Callable[[BinaryIO, int], None]]] = {
     "matroska,webm": matroska.check,
     "avi": riff.check,
-    "mov,mp4,m4a,3gp,3g2,mj2": boxes.check,
+    "mov,mp4,m4a,3gp,3g2,mj2": mp4.check,
     "ogg": pages.check,
     "flv": small.check_flv,
     "asf": asf.check,

@@ -86,11 +86,21 @@ def test_a_fragment_that_is_missing_is_found_out(tmp_path, whole):
     first = data.index(b"moof") - 4
     second = data.index(b"moof", first + 8) - 4
     third = data.index(b"moof", second + 8) - 4
-    assert refused(tmp_path / "v.mp4", data[:second] + data[third:]) == "damaged: its fragment 2 is missing"
+    between = "damaged: frames are missing between two of its fragments"
+    assert refused(tmp_path / "v.mp4", data[:second] + data[third:]) == between
     number = data.index(b"mfhd", third) + 8
     renumbered = with_number(bytearray(data), number, 2)
-    between = "damaged: frames are missing between two of its fragments"
     assert refused(tmp_path / "v.mp4", renumbered[:second] + renumbered[third:]) == between
+    timeless = data.replace(b"tfdt", b"free")
+    assert refused(tmp_path / "v.mp4", timeless[:second] + timeless[third:]) == "damaged: a fragment of it is missing"
+
+
+@pytest.mark.parametrize("box", [b"traf", b"trun", b"tfhd", b"mfhd"])
+def test_a_box_of_the_last_fragment_under_another_name_is_found_out(tmp_path, whole, box):
+    data = whole("h264-fragmented.mp4")
+    place = data.rindex(box)
+    data[place : place + 4] = b"tra?"
+    assert "damaged" in refused(tmp_path / "v.mp4", data)
 
 
 def test_a_block_of_matroska_under_another_name_is_found_out(tmp_path, whole):
@@ -113,6 +123,13 @@ def test_an_avi_whose_index_is_gone_is_found_out(tmp_path, whole):
     place = data.index(b"idx1")
     data[place : place + 4] = b"JUNK"
     assert refused(tmp_path / "v.avi", data) == "damaged or cut off: its index is missing"
+
+
+def test_an_mp4_that_ends_early_without_its_media_box_is_found_out(tmp_path, whole):
+    data = whole("h264-faststart.mp4")
+    place = data.index(b"mdat")
+    data[place : place + 4] = b"text"
+    assert "damaged or cut off" in refused(tmp_path / "v.mp4", data[:-2000])
 
 
 def test_a_page_of_ogg_that_is_missing_is_found_out(tmp_path, whole):

@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from p3dfeat.config import InputSpec, Sampling
@@ -15,15 +16,16 @@ from tests.videos import Coding, numbered_frames, write_video
 
 EVERY_FRAME = Sampling(clips=None, stride=1, length=1)
 BOXES = (b"moov", b"trak", b"mdia", b"minf", b"stbl")  # in each other, above the tables of an MP4
+ABOVE = {b"mdhd": 3, b"elst": 2}  # how many of them are above others
 
 
-def with_table(data: bytes, kind: bytes, content: bytes) -> bytes:
+def with_table(data: bytes, kind: bytes, content: bytes, *parents: bytes) -> bytes:
     """An MP4 whose index comes last, of one track, with other content of a table; the boxes around it grow."""
     changed = bytearray(data)
     at = data.rindex(kind) - 4
     old = int.from_bytes(data[at : at + 4], "big")
     changed[at : at + old] = struct.pack(">I4s", 8 + len(content), kind) + content
-    for parent in BOXES[: BOXES.index(kind) if kind in BOXES else None]:
+    for parent in (*BOXES[: BOXES.index(kind) if kind in BOXES else ABOVE.get(kind)], *parents):
         place = data.rindex(parent, 0, at) - 4
         size = int.from_bytes(data[place : place + 4], "big")
         changed[place : place + 4] = (size + 8 + len(content) - old).to_bytes(4, "big")
@@ -95,3 +97,119 @@ def test_pictures_that_begin_later_than_the_sound_are_no_damage(tmp_path):
     early = struct.pack(">6I", 0, 2, 59, 512, 1, 512 + 6400)
     with pytest.raises(VideoError, match="its frames last"):
         read_as_whole(tmp_path / "v.mp4", with_table(data, b"stts", early))
+
+
+@pytest.fixture(scope="module")
+def mp4(tmp_path_factory) -> bytes:
+    """60 frames, and an index at the end."""
+    options = {"preset": "veryfast", "bf": "0", "x264-params": "log-level=none"}
+    path = tmp_path_factory.mktemp("whole") / "v.mp4"
+    return write_video(path, numbered_frames(60), coding=Coding(options=options)).read_bytes()
+
+
+TRAILERS = {
+    "zeros": bytes(64),
+    "a tag of ID3": b"TAGVacation2020" + bytes(113),
+    "a tag of APE": b"APETAGEX\xd0\x07\0\0" + bytes(20),
+    "lyrics": b"LYRICSBEGIN",
+    "a text": b"uploadedByServer01",
+    "a form's end": b"\r\n--boundary--\r\n",
+    "a line's end": b"\r\n",
+    "bytes of 255": b"\xff" * 32,
+}
+
+
+@pytest.mark.parametrize("trailer", TRAILERS.values(), ids=TRAILERS)
+def test_what_follows_the_last_box_is_ignored(tmp_path, mp4, trailer):
+    assert read_as_whole(tmp_path / "v.mp4", mp4 + trailer) == 60
+
+
+@pytest.mark.parametrize(
+    "kind", [b"stsz", b"stts", b"stsc", b"stco", b"elst", b"mdhd", b"stbl", b"minf", b"mdia", b"trak"]
+)
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 7, 8, 12])
+def test_boxes_may_end_in_zeros(tmp_path, mp4, kind, length):
+    parents = (b"edts",) if kind == b"elst" else ()
+    assert read_as_whole(tmp_path / "v.mp4", with_table(mp4, kind, table_of(mp4, kind) + bytes(length), *parents)) == 60
+
+
+def test_an_index_may_end_in_zeros(tmp_path, mp4):
+    place = mp4.rindex(b"moov") - 4
+    assert read_as_whole(tmp_path / "v.mp4", number_at(mp4, place, len(mp4) - place + 12) + bytes(12)) == 60
+
+
+@pytest.fixture(scope="module")
+def fragmented(tmp_path_factory) -> bytes:
+    """60 frames of pictures, and sound, in fragments of a second."""
+    path = tmp_path_factory.mktemp("whole") / "v.mp4"
+    with av.open(str(path), "w", options={"movflags": "frag_keyframe+empty_moov+default_base_moof"}) as container:
+        stream = container.add_stream("libx264", rate=25, options={"g": "12", "x264-params": "log-level=none"})
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        sound = container.add_stream("aac", rate=44100, layout="mono")
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 44100 * 60 // 25), np.float32), format="fltp", layout="mono")
+        silence.rate, silence.pts = 44100, 0
+        packets = [*sound.encode(silence), *sound.encode()]
+        for number, pixels in enumerate(numbered_frames(60)):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            packets += stream.encode(frame)
+        packets += stream.encode()
+        for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
+            container.mux(packet)
+    return path.read_bytes()
+
+
+def fragments_of(data: bytes) -> list[int]:
+    """Where its fragments begin."""
+    return [place - 4 for place in range(len(data)) if data[place : place + 4] == b"moof"]
+
+
+def boxed(kind: bytes, *contents: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + sum(map(len, contents)), kind) + b"".join(contents)
+
+
+def test_numbers_of_fragments_may_jump(tmp_path, fragmented):
+    """As where others were put between them."""
+    data = fragmented
+    for place in fragments_of(data)[2:]:
+        number = place + 20
+        data = number_at(data, number, int.from_bytes(data[number : number + 4], "big") + 1000)
+    assert read_as_whole(tmp_path / "v.mp4", data) == 60
+
+
+EMPTY_RUN = boxed(b"trun", bytes(4), struct.pack(">I", 0))
+EMPTY_FRAGMENTS = {
+    "of no tracks": boxed(b"moof", boxed(b"mfhd", bytes(4), struct.pack(">I", 2))),
+    "of a track that pauses": boxed(
+        b"moof",
+        boxed(b"mfhd", bytes(4), struct.pack(">I", 2)),
+        boxed(b"traf", boxed(b"tfhd", struct.pack(">III", 0x10008, 1, 512))),
+    ),
+    "of a track without a run": boxed(
+        b"moof",
+        boxed(b"mfhd", bytes(4), struct.pack(">I", 2)),
+        boxed(b"traf", boxed(b"tfhd", struct.pack(">II", 0, 1))),
+    ),
+    "of a run without frames": boxed(
+        b"moof",
+        boxed(b"mfhd", bytes(4), struct.pack(">I", 2)),
+        boxed(b"traf", boxed(b"tfhd", struct.pack(">II", 0, 1)), EMPTY_RUN),
+    ),
+}
+
+
+@pytest.mark.parametrize("fragment", EMPTY_FRAGMENTS.values(), ids=EMPTY_FRAGMENTS)
+def test_fragments_may_be_empty(tmp_path, fragmented, fragment):
+    place = fragments_of(fragmented)[2]
+    assert read_as_whole(tmp_path / "v.mp4", fragmented[:place] + fragment + fragmented[place:]) == 60
+
+
+def test_sound_may_be_sparse(tmp_path, fragmented):
+    """Fragments of tracks that are no pictures go on where they like."""
+    data, place = fragmented, fragments_of(fragmented)[2]
+    while (place := data.find(b"tfhd", place + 1)) > 0:
+        if data[place + 8 : place + 12] == struct.pack(">I", 2):
+            time = data.index(b"tfdt", place) + 12
+            data = number_at(data, time, int.from_bytes(data[time : time + 4], "big") + 441_000)
+    assert data != fragmented
+    assert read_as_whole(tmp_path / "v.mp4", data) == 60
