@@ -1,5 +1,6 @@
 """ASF, which WMV files are: packets of one size, in which pieces of numbered frames follow each other."""
 
+import os
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
@@ -26,20 +27,13 @@ class _Object:
 
 def check(file: BinaryIO, size: int) -> None:
     """Raise VideoError where the file is shorter than it says, or pieces of frames are missing."""
-    header = _object(file, 0)
-    if header is None or header[1] > min(size, LARGEST_HEADER):
-        raise VideoError("damaged or cut off: its header is longer than itself")
-    content = file.read(header[1])
-    place = content.find(FILE_PROPERTIES)
-    if place < 0 or len(content) < place + 100:
-        raise VideoError("damaged: its header has no file properties")
+    header_end, properties = _properties(file, size)
     stated, count, flags, length = (
-        int.from_bytes(content[place + start : place + end], "little")
-        for start, end in ((40, 48), (56, 64), (88, 92), (96, 100))
+        int.from_bytes(properties[start:end], "little") for start, end in ((40, 48), (56, 64), (88, 92), (96, 100))
     )
     if not flags & BROADCAST and stated > size:
         raise VideoError(f"cut off: {size:,} bytes of {stated:,} that its header announces")
-    data = _data(file, header[1], size)
+    data = _data(file, header_end, size)
     if data is None or not 0 < length <= LARGEST_PACKET:
         raise VideoError("damaged: its packets are not where its header says")
     end = size if flags & BROADCAST else min(size, data + count * length)
@@ -51,6 +45,25 @@ def check(file: BinaryIO, size: int) -> None:
             _Packet(file.read(length), objects).check()
         except (IndexError, ValueError):
             raise VideoError(f"damaged: packet {number:,} of its {count:,} is none, or lacks a piece") from None
+
+
+def is_live(path: str) -> bool:
+    """Whether a file says that its length was not known when its header was written, as in one written to a pipe."""
+    with open(path, "rb") as file:
+        _, properties = _properties(file, os.path.getsize(path))
+        return bool(properties[88] & BROADCAST)
+
+
+def _properties(file: BinaryIO, size: int) -> tuple[int, bytes]:
+    """Where the header ends, and what it says of the file, which is at least 100 bytes."""
+    header = _object(file, 0)
+    if header is None or header[1] > min(size, LARGEST_HEADER):
+        raise VideoError("damaged or cut off: its header is longer than itself")
+    content = file.read(header[1])
+    place = content.find(FILE_PROPERTIES)
+    if place < 0 or len(content) < place + 100:
+        raise VideoError("damaged: its header has no file properties")
+    return header[1], content[place:]
 
 
 def _object(file: BinaryIO, place: int) -> tuple[bytes, int] | None:

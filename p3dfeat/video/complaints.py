@@ -17,7 +17,8 @@ import av
 HARMLESS: Final = re.compile(
     "mmco: unref short|number of reference frames|overread (vui|vps|sps)|sps_id|^sei type|low_delay flag|vui"
     "|first frame is no keyframe|ext header|^truncating packet|chapter track|cover type|single-track mode"
-    "|mvhd time scale|could not find corresponding track|icc profile|exif|app fields|unable to decode app|timecode",
+    "|mvhd time scale|could not find corresponding track|icc profile|exif|app fields|unable to decode app|timecode"
+    "|^packet mismatch 0 11 ",  # zeros after the last tag of FLV
     re.IGNORECASE,
 )
 MOST_LINES: Final = 50  # of one video that are kept

@@ -1,10 +1,12 @@
 """Ogg: pages that are numbered, follow each other without a gap, and of which one is marked as a stream's last."""
 
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from p3dfeat.errors import VideoError
 from p3dfeat.video.limits import tick
+from p3dfeat.video.trailing import holds
 
+MARK: Final = b"OggS"
 CONTINUES, FIRST, LAST = 1, 2, 4
 
 
@@ -17,7 +19,9 @@ def check(file: BinaryIO, size: int) -> None:
         tick()
         file.seek(place)
         header = file.read(27)
-        if len(header) < 27 or header[:4] != b"OggS":
+        if len(header) < 27 or header[:4] != MARK:
+            if numbers and not open_streams and not holds(file, place, MARK):
+                return  # all streams have come to their ends, and what follows is none
             raise VideoError(f"damaged or cut off: no page at byte {place:,}")
         sizes = file.read(header[26])
         flags, stream, number = header[5], header[14:18], int.from_bytes(header[18:22], "little")

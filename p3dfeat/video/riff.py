@@ -1,5 +1,6 @@
 """AVI: chunks that must fill the file, and the index that lists them."""
 
+import os
 import re
 from dataclasses import dataclass
 from typing import BinaryIO, Final
@@ -13,8 +14,9 @@ UNKNOWN_LENGTHS: Final = (0, 0xFFFFFFFF)  # in an AVI written to a pipe
 LARGEST_INDEX: Final = 1 << 28  # bytes: 16 million frames and pieces of sound
 HAS_INDEX: Final = 0x10  # a flag of its header
 MOST_CHUNKS: Final = 100_000  # of which two or three are usual: frames are all in one of them
-KINDS: Final = (b"dc", b"db")  # of chunks that hold a frame
-_NAMES: Final = re.compile(rb"(?:\d\d[a-zA-Z]{2}|ix\d\d|rec |LIST|JUNK|7Fxx)*")  # of chunks in an index
+NO_FRAMES: Final = (b"wb", b"tx", b"pc", b"ix")  # kinds of chunks: sound, text, colours, an index; others hold a frame
+_NAMES: Final = re.compile(rb"(?:\d\d[a-zA-Z_]{2}|ix\d\d|rec |LIST|JUNK|7Fxx)*")  # of chunks in an index
+HEADER: Final = 8  # bytes of a chunk's; some programs count the file's own into its length
 
 
 @dataclass(frozen=True)
@@ -30,14 +32,14 @@ def check(file: BinaryIO, size: int) -> None:
     length = _length(file)
     if length is None:
         return
-    if length + 8 > size:
-        raise VideoError(f"cut off: {size:,} bytes of at least {length + 8:,} that its header announces")
-    seen = {kind for kind, _, _ in _chunks(file, 12, length + 8)}
+    if length > size:
+        raise VideoError(f"cut off: {size:,} bytes of at least {length:,} that its header announces")
+    seen = {kind for kind, _, _ in _chunks(file, 12, min(length + HEADER, size))}
     if b"movi" not in seen:
         raise VideoError("damaged: its frames are not where its header says (no movi list)")
     file.seek(24)
     header = file.read(24)
-    if header[:4] == b"avih" and header[20] & HAS_INDEX and b"idx1" not in seen:
+    if len(header) == 24 and header[:4] == b"avih" and header[20] & HAS_INDEX and b"idx1" not in seen:
         raise VideoError("damaged or cut off: its index is missing")
 
 
@@ -47,7 +49,7 @@ def listed_frames(path: str, number: int) -> Listed | None:
         length = _length(file)
         if length is None:
             return None
-        end = length + 8
+        end = min(length + HEADER, os.path.getsize(path))
         file.seek(end)
         if file.read(4) == b"RIFF":  # what goes on beyond a gigabyte has another index
             return None
@@ -56,6 +58,12 @@ def listed_frames(path: str, number: int) -> Listed | None:
                 file.seek(place)
                 return _listed(file.read(min(length, LARGEST_INDEX)), number)
     return None
+
+
+def is_open(path: str) -> bool:
+    """Whether an AVI's length was left open, as in one written to a pipe; then its count of frames was, too."""
+    with open(path, "rb") as file:
+        return _length(file) is None
 
 
 def _length(file: BinaryIO) -> int | None:
@@ -70,7 +78,8 @@ def _listed(index: bytes, number: int) -> Listed:
     names = np.ascontiguousarray(entries[:, :4]).view("S4").reshape(-1)
     if not _NAMES.fullmatch(names.tobytes()):
         raise VideoError("damaged: its index lists what is no chunk")
-    of_stream = np.isin(names, [b"%02d" % number + kind for kind in KINDS]) & (sizes > 0)
+    of_stream = (entries[:, :2] == np.frombuffer(b"%02d" % number, np.uint8)).all(axis=1) & (sizes > 0)
+    of_stream &= ~np.isin(names, [b"%02d" % number + kind for kind in NO_FRAMES])
     return Listed(int(of_stream.sum()), int(sizes[of_stream].sum(dtype=np.int64)))
 
 

@@ -12,7 +12,7 @@ from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import VideoError
 from p3dfeat.types import Clip, Video
 from p3dfeat.video import read_clips
-from tests.videos import Coding, numbered_frames, write_video
+from tests.videos import CODINGS, Coding, numbered_frames, write_video
 
 EVERY_FRAME = Sampling(clips=None, stride=1, length=1)
 BOXES = (b"moov", b"trak", b"mdia", b"minf", b"stbl")  # in each other, above the tables of an MP4
@@ -213,3 +213,118 @@ def test_sound_may_be_sparse(tmp_path, fragmented):
             data = number_at(data, time, int.from_bytes(data[time : time + 4], "big") + 441_000)
     assert data != fragmented
     assert read_as_whole(tmp_path / "v.mp4", data) == 60
+
+
+class Pipe:
+    """What cannot be gone back in: headers stay as they were written."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def write(self, data: bytes) -> int:
+        self.data += bytes(data)
+        return len(data)
+
+
+def encoded(format: str, codec: str, *, pixel_format: str = "yuv420p", count: int = 60) -> bytes:
+    """A video as it comes out of a pipe, of more bits than it says, from which FFmpeg may estimate how long it is."""
+    pipe = Pipe()
+    with av.open(pipe, "w", format=format) as container:
+        stream = container.add_stream(codec, rate=25, options={"qmin": "1", "qmax": "2"})
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 128, 96, pixel_format, 10_000
+        stream.metadata["language"] = "eng"  # beside which ASF says how many bits
+        for number, pixels in enumerate(numbered_frames(count)):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return pipe.data
+
+
+@pytest.mark.parametrize(
+    ("format", "codec"),
+    [("avi", "mpeg4"), ("avi", "libx264"), ("asf", "wmv2"), ("flv", "flv"), ("matroska", "mpeg4"), ("ogg", "libvpx")],
+)
+def test_what_was_written_to_a_pipe_is_whole(tmp_path, format, codec):
+    assert read_as_whole(tmp_path / "v", encoded(format, codec)) == 60
+
+
+@pytest.fixture(scope="module")
+def avi(tmp_path_factory) -> bytes:
+    """12 frames of Motion JPEG."""
+    path = tmp_path_factory.mktemp("whole") / "v.avi"
+    return write_video(path, numbered_frames(12), coding=CODINGS["mjpeg"]).read_bytes()
+
+
+@pytest.mark.parametrize("kind", [b"00iv", b"00__", b"00AM", b"00Db"])
+def test_frames_of_an_avi_have_many_names(tmp_path, avi, kind):
+    assert read_as_whole(tmp_path / "v.avi", avi.replace(b"00dc", kind)) == 12
+
+
+@pytest.mark.parametrize("stated", [0, 4, 8])
+def test_an_avi_may_count_its_own_header(tmp_path, avi, stated):
+    size = (len(avi) - 8 + stated).to_bytes(4, "little")
+    assert read_as_whole(tmp_path / "v.avi", avi[:4] + size + avi[8:]) == 12
+    with pytest.raises(VideoError, match="cut off"):
+        read_as_whole(tmp_path / "v.avi", avi[:4] + size + avi[8:-9])
+
+
+def test_digital_video_with_its_sound_inside_is_read_of_avi(tmp_path):
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return kind + struct.pack("<I", len(content)) + content
+
+    path = tmp_path / "v.dv"
+    coding = Coding("dvvideo", ".dv", "yuv420p", {})
+    data = write_video(path, numbered_frames(6, height=576, width=720), coding=coding).read_bytes()
+    frames = [data[place : place + 144_000] for place in range(0, len(data), 144_000)]
+    main = struct.pack("<14I", 40_000, 3_600_000, 0, 0x10, 6, 0, 1, 144_000, 720, 576, 0, 0, 0, 0)
+    numbers = (0, 0, 0, 0, 1, 25, 0, 6, 144_000, 0xFFFFFFFF, 0, 0, 0, 720, 576)
+    stream = b"iavsdvsd" + struct.pack("<IHHIIIIIIIIHHHH", *numbers)
+    about = chunk(b"LIST", b"strl" + chunk(b"strh", stream) + chunk(b"strf", bytes(32)))
+    index = b"".join(b"00__" + struct.pack("<III", 0x10, 4 + 144_008 * n, 144_000) for n in range(6))
+    movi = b"".join(chunk(b"00__", frame) for frame in frames)
+    parts = (b"hdrl" + chunk(b"avih", main) + about, b"movi" + movi)
+    body = b"AVI " + b"".join(chunk(b"LIST", part) for part in parts) + chunk(b"idx1", index)
+    assert read_as_whole(tmp_path / "v.avi", chunk(b"RIFF", body)) == 6
+
+
+@pytest.mark.parametrize("trailer", [b"\n", b"\r\n", b"<!-- made by hand -->", bytes(300)], ids=repr)
+def test_what_follows_a_gifs_last_block_is_ignored(tmp_path, trailer):
+    data = encoded("gif", "gif", pixel_format="rgb8", count=12)
+    assert read_as_whole(tmp_path / "v.gif", data + trailer) == 12
+
+
+def test_a_gifs_last_block_in_its_middle_is_not_its_last(tmp_path):
+    data = encoded("gif", "gif", pixel_format="rgb8", count=12)
+    places = [place for place in range(len(data)) if data[place : place + 3] == b"!\xf9\x04"]
+    for place in (places[5], places[-1], data.index(b",", places[-1] + 8)):
+        with pytest.raises(VideoError, match="its last block ends"):
+            read_as_whole(tmp_path / "v.gif", data[:place] + b";" + data[place + 1 :])
+
+
+@pytest.mark.parametrize("counted", [0, 10, 11])
+def test_the_lengths_behind_tags_of_flv_count_their_headers_or_not(tmp_path, counted):
+    data = bytearray(encoded("flv", "flv"))
+    place = 13
+    while place < len(data):
+        length = int.from_bytes(data[place + 1 : place + 4], "big")
+        place += 11 + length
+        data[place : place + 4] = (length + counted).to_bytes(4, "big")
+        place += 4
+    assert read_as_whole(tmp_path / "v.flv", bytes(data)) == 60
+
+
+def test_zeros_and_a_missing_last_length_are_no_damage_of_flv(tmp_path):
+    data = encoded("flv", "flv")
+    assert read_as_whole(tmp_path / "v.flv", data + bytes(64)) == 60
+    assert read_as_whole(tmp_path / "v.flv", data[:-4]) == 60
+
+
+@pytest.mark.parametrize("trailer", [bytes(64), bytes(1000), b"a text"], ids=["64 zeros", "1000 zeros", "a text"])
+def test_what_follows_oggs_last_page_is_ignored(tmp_path, trailer):
+    assert read_as_whole(tmp_path / "v.ogv", encoded("ogg", "libvpx") + trailer) == 60
+
+
+@pytest.mark.parametrize("length", [1, 64, 1000])
+def test_zeros_after_the_last_packet_of_a_transport_stream_are_ignored(tmp_path, length):
+    assert read_as_whole(tmp_path / "v.ts", encoded("mpegts", "mpeg2video") + bytes(length)) == 60
