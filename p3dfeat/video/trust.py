@@ -17,6 +17,7 @@ from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 
 from p3dfeat.errors import VideoError
+from p3dfeat.video.boxes import top_boxes
 
 # What FFmpeg calls the containers of videos, then bare streams of one coding. Left out are playlists and scripts (hls,
 # dash, concat, sdp ...), pictures and rows of them, sound, subtitles, games' formats, devices, and what looks for
@@ -45,6 +46,8 @@ BEGINNINGS: Final = (
     (b"\x1f\x8b", "a gzip file"),
     (b"%pdf", "a PDF"),
 )
+# What pictures that are made of MP4's boxes say that they are, and how they are called.
+STILLS: Final = {b"avif": "avif", **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"mif1", b"mif2"), "heif")}
 
 
 @contextmanager
@@ -75,6 +78,8 @@ def open_container(path: str, *, decoder: str = "cpu") -> InputContainer:
     decoder: "cpu", or "cuda": on a GPU where there is one that can, or else on the CPU.
     """
     with regular_file(path) as file:
+        if (still := _still(file)) is not None:
+            raise VideoError(_no_video(f"a picture ({still})"))
         try:
             return _opened(file, decoder)
         except (av.FFmpegError, OSError, ValueError) as error:
@@ -121,7 +126,26 @@ def what_else(file: int) -> str | None:
         named = f"a picture ({format.removesuffix('_pipe')})" if picture else f"something in FFmpeg's format {format}"
     if named is None and _is_text(head):
         named = "a text"
-    return None if named is None else f"not a video but {named}; only what holds a video itself is read"
+    return None if named is None else _no_video(named)
+
+
+def _no_video(named: str) -> str:
+    return f"not a video but {named}; only what holds a video itself is read"
+
+
+def _still(file: int) -> str | None:
+    """Which picture a file is that FFmpeg would take for a video of one frame, since it is made of MP4's boxes."""
+    head = os.pread(file, HEAD_BYTES, 0)
+    if head[4:8] != b"ftyp":
+        return None
+    brands = [head[place : place + 4] for place in range(8, min(len(head), int.from_bytes(head[:4], "big")), 4)]
+    named = next((STILLS[brand] for brand in brands if brand in STILLS), None)
+    if named is None:
+        return None
+    with open(file, "rb", closefd=False) as boxes:
+        moves = any(box.kind == b"moov" for box in top_boxes(boxes, os.fstat(file).st_size))
+    os.lseek(file, 0, os.SEEK_SET)  # FFmpeg's copy of an open file shares its place
+    return None if moves else named
 
 
 def _refused_format(file: int) -> str | None:

@@ -128,6 +128,21 @@ def test_a_picture_is_no_video_and_its_number_does_not_lead_to_others(tmp_path):
     assert refusal(tmp_path / "shot%d.png") == "no such file"
 
 
+def test_a_picture_in_the_boxes_of_an_mp4_is_no_video_unless_it_moves(tmp_path):
+    frame = av.VideoFrame(64, 64, "yuv420p")
+    for count in (1, 20):
+        with av.open(str(tmp_path / "v.avif"), "w", format="avif") as container:
+            stream = container.add_stream("libsvtav1", rate=25, options={"preset": "10"})
+            stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+            container.mux([*(packet for _ in range(count) for packet in stream.encode(frame)), *stream.encode()])
+        path = (tmp_path / "v.avif").rename(tmp_path / f"{count}.mp4")
+    assert len(index_video(str(path)))
+    data = (tmp_path / "1.mp4").read_bytes()
+    assert refusal(tmp_path / "1.mp4") == "not a video but a picture (avif); only what holds a video itself is read"
+    path.write_bytes(data.replace(b"avif", b"heic"))
+    assert refusal(path) == "not a video but a picture (heif); only what holds a video itself is read"
+
+
 def boxed(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I4s", 8 + len(content), kind) + content
 
