@@ -62,6 +62,11 @@ class Files:
             if data != self._whole[place]:
                 return SEEDS[place], data, damage
 
+    def edited(self, number: int) -> bool:
+        """Whether file ``number`` was damaged in what says which of its frames are shown."""
+        seed, data, _ = self.make(number)
+        return judging.edits(data) != judging.edits(self._whole[SEEDS.index(seed)])
+
     def write(self, number: int) -> Path:
         seed, data, _ = self.make(number)
         path = self._folder / f"{number}-{seed.name}"
@@ -86,7 +91,7 @@ def fuzz(
                 number = int(path.name.split("-")[0])
                 made_of, _, damage = files.make(number)
                 whole = files.outcomes[made_of.name]
-                verdict = judging.verdict(outcome, whole, made_of)
+                verdict = judging.verdict(outcome, whole, made_of, edited=files.edited(number))
                 difference = judging.difference(outcome, whole) if outcome.kind == "read" else ""
                 yield Finding(number, made_of, damage, outcome, verdict, difference)
 

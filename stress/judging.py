@@ -26,7 +26,7 @@ CRASHED: Final = "reader process crashed"
 HUNG: Final = "HUNG"
 EXPLAINED: Final = (OTHER_PIXELS, OTHER_CLOCK, OTHER_TIMES, LATER, EDITED, MISLAID, REDESCRIBED, UNCOUNTED)
 VERDICTS: Final = (REFUSED, SAME, *EXPLAINED, CRASHED, UNEXPLAINED, BUG, HUNG)
-FAULTS: Final = (UNEXPLAINED, BUG, HUNG)
+FAULTS: Final = (CRASHED, UNEXPLAINED, BUG, HUNG)
 
 CHECKSUMMED: Final = frozenset({"ffv1", "png", "apng"})  # codings
 # Containers, or bare streams, that neither count frames nor say how long they last.
@@ -40,10 +40,13 @@ TIMED_ONCE: Final = frozenset(
 MP4: Final = frozenset({"mp4", "mov", "3gp"})
 MOVED_IN_MP4: Final = 3  # frames: their durations must add up to what the header says, so only few can have moved
 CLOSE_SECONDS: Final = 1e-6
+# Boxes of MP4 that say which frames are shown, and in which clocks, and how many of their bytes are looked at.
+EDITS: Final = (b"edts", b"elst", b"mvhd", b"mdhd")
+EDIT_BYTES: Final = 36
 
 
-def verdict(outcome: Outcome, whole: Outcome, seed: Seed) -> str:
-    """One of VERDICTS. whole: what comes of the undamaged file."""
+def verdict(outcome: Outcome, whole: Outcome, seed: Seed, *, edited: bool = False) -> str:
+    """One of VERDICTS. whole: what comes of the undamaged file; edited: whether the damage is in what EDITS say."""
     plain = {"refused": REFUSED, "bug": BUG, "crashed": CRASHED, "hung": HUNG}
     if outcome.kind in plain:
         return plain[outcome.kind]
@@ -56,17 +59,32 @@ def verdict(outcome: Outcome, whole: Outcome, seed: Seed) -> str:
             return OTHER_PIXELS
         if _another_clock(outcome, whole):
             return OTHER_CLOCK
-        if seed.container in TIMED_ONCE or (seed.container in MP4 and _moved(outcome, whole) <= MOVED_IN_MP4):
+        moved = _moved(outcome, whole)
+        mostly_alike = 2 * max(_known(outcome, whole), len(outcome.frames) - moved) > len(outcome.frames)
+        if (seed.container in TIMED_ONCE and mostly_alike) or (seed.container in MP4 and moved <= MOVED_IN_MP4):
             return OTHER_TIMES
-    if seed.container in NOT_COUNTING:
+    if seed.container in NOT_COUNTING and _known(outcome, whole) >= len(outcome.frames) / 3:
         return UNCOUNTED
     if _is_end_of(outcome, whole):
         return LATER
-    if seed.container in MP4 and _is_stretch_of(outcome, whole):
+    if edited and seed.container in MP4 and _is_stretch_of(outcome, whole):
         return EDITED
     if seed.container in ("matroska", "webm", "flv") and _is_less_one(outcome, whole):
         return MISLAID
     return UNEXPLAINED
+
+
+def edits(data: bytes) -> list[bytes]:
+    """What the boxes of an MP4 say that decide which of its frames are shown."""
+    places = [place for kind in EDITS for place in _places(data, kind)]
+    return [data[max(0, place - 4) : place + EDIT_BYTES] for place in places]
+
+
+def _places(data: bytes, mark: bytes) -> list[int]:
+    found = [data.find(mark)]
+    while found[-1] >= 0:
+        found.append(data.find(mark, found[-1] + 1))
+    return found[:-1]
 
 
 def difference(outcome: Outcome, whole: Outcome) -> str:
@@ -101,12 +119,14 @@ def _is_end_of(outcome: Outcome, whole: Outcome) -> bool:
 
 
 def _is_stretch_of(outcome: Outcome, whole: Outcome) -> bool:
-    """Whether the frames follow each other in the whole file, by their pixels, less those with pixels of no frame."""
-    ours, theirs = ([checksum for _, _, checksum in frames] for frames in (outcome.frames, whole.frames))
-    known = set(theirs)
-    return any(
-        all(a == b or a not in known for a, b in zip(ours, theirs[first:], strict=False))
-        for first in range(len(theirs) - len(ours) + 1)
+    """Whether the frames follow each other in the whole file: by their times, or, most of them, by their pixels."""
+    ours, theirs = outcome.frames, whole.frames
+    known = {checksum for _, _, checksum in theirs}
+    stretches = [theirs[first : first + len(ours)] for first in range(len(theirs) - len(ours) + 1)]
+    if any(all(abs(a[0] - b[0]) < CLOSE_SECONDS for a, b in zip(ours, part, strict=True)) for part in stretches):
+        return True
+    return _known(outcome, whole) > len(ours) / 2 and any(
+        all(a[2] == b[2] or a[2] not in known for a, b in zip(ours, part, strict=True)) for part in stretches
     )
 
 
@@ -119,6 +139,11 @@ def _is_less_one(outcome: Outcome, whole: Outcome) -> bool:
 def _moved(outcome: Outcome, whole: Outcome) -> int:
     """How many frames are shown at another time."""
     return int((abs(_times(outcome) - _times(whole))[:, 0] > CLOSE_SECONDS).sum())
+
+
+def _known(outcome: Outcome, whole: Outcome) -> int:
+    """How many frames have the pixels of one of the whole file."""
+    return len(outcome.frames) - _other_pixels(outcome, whole)
 
 
 def _other_pixels(outcome: Outcome, whole: Outcome) -> int:

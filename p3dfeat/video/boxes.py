@@ -37,7 +37,7 @@ def top_boxes(file: BinaryIO, size: int) -> Iterator[Box]:
         header = 8
         if length == 1:
             length, header = int.from_bytes(file.read(8), "big"), 16
-        if length == 0:
+        if length == 0 and kind in KINDS:
             length = size - place
         if length < header or (kind not in KINDS and place + length > size):
             return

@@ -10,12 +10,14 @@ from p3dfeat.types import Int64Array
 from p3dfeat.video.boxes import LARGEST_TABLE, Box, children, content, name, top_boxes
 from p3dfeat.video.fragments import Fragments
 from p3dfeat.video.limits import tick
+from p3dfeat.video.trailing import holds
 
 MOST_FRAMES: Final = (LARGEST_TABLE - 16) // 12  # of which tables are looked at: 18 hours at 60 a second
 SLACK_FRAMES: Final = 3.0  # by which two durations of one track may differ, beside ...
 CUT_FRAMES: Final = 4  # at both ends of a recording that was cut anywhere, some of which are missing
 MOST_REORDERED: Final = 20  # frames between two that refer to no other; x264 and x265 make 16 at most
 SLACK: Final = 0.005  # ... this part of it
+NOT_BEHIND: Final = (b"mdat", b"mfhd", b"trun")  # boxes of pictures, and of fragments: what players ignore has none
 NOT_TOLD: Final = (0, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)  # durations that say nothing
 
 
@@ -24,8 +26,10 @@ def check(file: BinaryIO, size: int) -> None:
     top = list(top_boxes(file, size))
     if top and top[-1].end > size:
         raise VideoError(f"cut off: {size:,} bytes of at least {top[-1].end:,} that its header announces")
+    if holds(file, top[-1].end if top else 0, *NOT_BEHIND):
+        raise VideoError("damaged: what follows its last box is no box, but has pictures in it")
     movies = [list(children(file, box)) for box in top if box.kind == b"moov"]
-    tracks = [_Track(file, box) for movie in movies for box in movie if box.kind == b"trak"]
+    tracks = [_Track(file, box, _scale(file, movie)) for movie in movies for box in movie if box.kind == b"trak"]
     media = [(box.start, box.end) for box in top if box.kind == b"mdat"] or [(0, size)]
     for track in tracks:
         track.check(media)
@@ -37,6 +41,16 @@ def check(file: BinaryIO, size: int) -> None:
             fragments.check(file, box)
 
 
+def _scale(file: BinaryIO, movie: list[Box]) -> int:
+    """Ticks a second of the clock that edits are timed by."""
+    return _ticks_a_second(next((content(file, box) for box in movie if box.kind == b"mvhd"), b""))
+
+
+def _ticks_a_second(header: bytes) -> int:
+    """What a movie's or a track's header says of its clock: after two times, which may be wide."""
+    return int.from_bytes(header[20:24] if header[:1] == b"\1" else header[12:16], "big")
+
+
 def _usual_durations(file: BinaryIO, extensions: list[Box]) -> dict[int, int]:
     """{track: ticks that its frames last, where its fragments do not say so}."""
     rows = [content(file, box)[4:16] for parent in extensions for box in children(file, parent) if box.kind == b"trex"]
@@ -46,8 +60,8 @@ def _usual_durations(file: BinaryIO, extensions: list[Box]) -> dict[int, int]:
 class _Track:
     """A track's tables."""
 
-    def __init__(self, file: BinaryIO, track: Box):
-        self._file = file
+    def __init__(self, file: BinaryIO, track: Box, scale: int):
+        self._file, self._scale = file, scale
         self._boxes: dict[bytes, Box] = {}
         self._gather(track)
 
@@ -66,8 +80,7 @@ class _Track:
     @property
     def number(self) -> int:
         """By which its fragments name it."""
-        header = self._bytes(b"tkhd")
-        return int.from_bytes(header[20:24] if header[:1] == b"\1" else header[12:16], "big")
+        return _ticks_a_second(self._bytes(b"tkhd"))  # which stands in the same place
 
     def check(self, media: list[tuple[int, int]]) -> None:
         """Raise VideoError where what is said of the frames does not fit together."""
@@ -109,7 +122,8 @@ class _Track:
         total, length = int(durations.sum()), int(shown[-1] - shown[0])
         slack = SLACK_FRAMES * total / len(durations)
         stated = self._duration(b"mdhd", 12)
-        if length > total + slack and abs(stated - length) > slack and not _delayed(decoded, shown, order):
+        delayed = _delayed(decoded, shown, order) and self._is_in_edits(length - slack)
+        if length > total + slack and abs(stated - length) > slack and not delayed:
             raise VideoError("damaged: by its header one of its frames is shown long after the others, or before")
         return shown
 
@@ -135,13 +149,7 @@ class _Track:
         """The edits must add up to what is shown of the track, and begin before its end."""
         if b"elst" not in self._boxes or b"tkhd" not in self._boxes:
             return
-        edits = self._bytes(b"elst")
-        wide = edits[:1] == b"\1"
-        entry = np.dtype([("length", ">u8"), ("start", ">i8"), ("rate", ">u4")]) if wide else _EDIT
-        number = int.from_bytes(edits[4:8], "big")
-        if (held := len(edits[8:]) // entry.itemsize) < number:
-            raise VideoError(f"damaged: its header lists {number:,} edits, but holds {held:,}")
-        rows = np.frombuffer(edits, entry, number, offset=8)
+        rows = self._edits()
         shown, wanted = int(rows["length"].astype(np.float64).sum()), self._duration(b"tkhd", 16)
         if wanted in NOT_TOLD or not shown:
             return
@@ -150,6 +158,24 @@ class _Track:
             raise VideoError(f"damaged: its edits last {shown:,} ticks, by its header {wanted:,}")
         if ticks and (rows["start"] >= ticks).any():
             raise VideoError("damaged: its edits begin after its last frame")
+
+    def _is_in_edits(self, ticks: float) -> bool:
+        """Whether as much is shown by the edits, if there are any."""
+        if b"elst" not in self._boxes or not self._scale:
+            return True
+        rows = self._edits()
+        shown = float(rows["length"][rows["start"] >= 0].astype(np.float64).sum())
+        return not shown or shown / self._scale * _ticks_a_second(self._bytes(b"mdhd")) >= ticks
+
+    def _edits(self) -> np.ndarray:
+        """Rows of how long, from when, and at which rate."""
+        edits = self._bytes(b"elst")
+        wide = edits[:1] == b"\1"
+        entry = np.dtype([("length", ">u8"), ("start", ">i8"), ("rate", ">u4")]) if wide else _EDIT
+        number = int.from_bytes(edits[4:8], "big")
+        if (held := len(edits[8:]) // entry.itemsize) < number:
+            raise VideoError(f"damaged: its header lists {number:,} edits, but holds {held:,}")
+        return np.frombuffer(edits, entry, number, offset=8) if number else np.zeros(0, entry)
 
     def _duration(self, kind: bytes, place: int) -> int:
         """What a header says, in ticks; place: of the duration's first byte but four, in its narrow form."""

@@ -19,13 +19,13 @@ def only_zeros(file: BinaryIO, start: int, end: int) -> bool:
     return True
 
 
-def holds(file: BinaryIO, start: int, mark: bytes) -> bool:
-    """Whether ``mark`` stands anywhere from ``start`` on."""
+def holds(file: BinaryIO, start: int, *marks: bytes) -> bool:
+    """Whether one of ``marks`` stands anywhere from ``start`` on."""
     file.seek(start)
     before = b""
     while piece := file.read(PIECE):
         tick()
-        if mark in before + piece:
+        if any(mark in before + piece for mark in marks):
             return True
-        before = piece[-len(mark) + 1 :]
+        before = piece[1 - max(map(len, marks)) :]
     return False

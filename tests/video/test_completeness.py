@@ -81,6 +81,15 @@ def test_tables_of_an_mp4_that_disagree_are_found_out(tmp_path, whole, box, plac
     assert any(words in message for words in said.split("|")), message
 
 
+@pytest.mark.parametrize("name", ["h264.mp4", "h264.3gp", "hevc.mp4"])
+def test_a_last_frame_that_is_shown_when_the_video_has_ended_is_found_out(tmp_path, whole, name):
+    data = whole(name)
+    table = data.rindex(b"ctts") - 4
+    end = table + int.from_bytes(data[table : table + 4], "big")
+    last = [place for place in range(table + 16, end, 8) if data[place : place + 4] == (1).to_bytes(4, "big")][-1]
+    assert "shown long after the others" in refused(tmp_path / name, with_number(data, last + 4, 1 << 20))
+
+
 def test_a_fragment_that_is_missing_is_found_out(tmp_path, whole):
     data = whole("h264-fragmented.mp4")
     first = data.index(b"moof") - 4
@@ -101,6 +110,16 @@ def test_a_box_of_the_last_fragment_under_another_name_is_found_out(tmp_path, wh
     place = data.rindex(box)
     data[place : place + 4] = b"tra?"
     assert "damaged" in refused(tmp_path / "v.mp4", data)
+
+
+def test_fragments_behind_a_byte_too_few_are_found_out(tmp_path, whole):
+    """What stands where the next box should is none, and players stop there."""
+    data = whole("h264-fragmented.mp4")
+    second = data.index(b"moof", data.index(b"moof") + 4) - 4
+    for gone in (1, 4, 7):
+        del data[second - 1 : second - 1 + gone]
+        assert "damaged" in refused(tmp_path / "v.mp4", data)
+        data = whole("h264-fragmented.mp4")
 
 
 def test_a_block_of_matroska_under_another_name_is_found_out(tmp_path, whole):
@@ -148,6 +167,7 @@ def test_a_packet_of_asf_that_is_missing_is_found_out(tmp_path, whole):
 def test_a_bare_stream_under_the_name_of_a_container_has_lost_its_beginning(tmp_path, whole):
     said = "damaged: named .mp4, but only a bare h264 stream is found; its beginning is lost"
     assert refused(tmp_path / "v.mp4", whole("h264.h264")) == said
+    assert refused(tmp_path / "v.gif", whole("h264.h264")) == said.replace(".mp4", ".gif")
 
 
 def test_checksums_are_computed_where_there_are_any(tmp_path, whole):
