@@ -71,7 +71,8 @@ def _check_avi(path: str, stream: VideoStream, found: Delivered) -> None:
     counted, listed = found.last_decoding_time + 1, stream.frames
     if riff.is_open(path):
         return
-    slack = 0 if index is None else max(2, listed // 100)
+    slots_a_frame = -(-counted // max(1, found.packets))  # those of the last one are not seen
+    slack = 0 if index is None else max(2, listed // 100, slots_a_frame)
     if counted < listed - slack:
         raise VideoError(f"damaged or cut off: its header lists {listed} frames, only {counted} can be found")
 

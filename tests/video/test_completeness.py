@@ -1,6 +1,7 @@
 """Files are held to what their containers say of themselves."""
 
 from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from p3dfeat.types import Video
 from p3dfeat.video import index_video, limits, read_clips
 from p3dfeat.video.completeness import CHECKS
 from stress.seeds import SEEDS, write_seed
+from tests.videos import Coding, numbered_frames, write_video
 
 BY_NAME = {seed.name: seed for seed in SEEDS}
 COUNTING = (
@@ -198,3 +200,13 @@ def test_walks_give_signs_of_life_and_end(tmp_path, monkeypatch):
         with open(path, "rb") as file, suppress(VideoError):
             CHECKS[format](file, len(data))
         assert ticks, format
+
+
+def test_an_avi_whose_clock_is_finer_than_its_frames_is_whole(tmp_path):
+    """Its header counts the ticks of the last frame, too; the file says of none how long it lasts."""
+    path = tmp_path / "v.avi"
+    ticks = [10 * number for number in range(20)]
+    coding = Coding("mpeg4", ".avi", options={})
+    write_video(path, numbered_frames(20), coding=coding, ticks=ticks, time_base=Fraction(1, 250))
+    assert index_video(str(path)).info.num_frames == 20
+    assert index_video(str(path)).info.duration_seconds == pytest.approx(0.8)
