@@ -17,7 +17,8 @@ SLACK_FRAMES: Final = 3.0  # by which two durations of one track may differ, bes
 CUT_FRAMES: Final = 4  # at both ends of a recording that was cut anywhere, some of which are missing
 MOST_REORDERED: Final = 20  # frames between two that refer to no other; x264 and x265 make 16 at most
 SLACK: Final = 0.005  # ... this part of it
-NOT_BEHIND: Final = (b"mdat", b"mfhd", b"trun")  # boxes of pictures, and of fragments: what players ignore has none
+NOT_BEHIND: Final = (b"mdat", b"mfhd", b"trun", b"mfra", b"mfro")  # boxes that are not in what players ignore
+INSIDE: Final = frozenset({b"mfhd", b"traf", b"tfhd", b"trun", b"trak", b"mvhd"})  # boxes that are in others
 NOT_TOLD: Final = (0, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)  # durations that say nothing
 
 
@@ -26,8 +27,8 @@ def check(file: BinaryIO, size: int) -> None:
     top = list(top_boxes(file, size))
     if top and top[-1].end > size:
         raise VideoError(f"cut off: {size:,} bytes of at least {top[-1].end:,} that its header announces")
-    if holds(file, top[-1].end if top else 0, *NOT_BEHIND):
-        raise VideoError("damaged: what follows its last box is no box, but has pictures in it")
+    if holds(file, top[-1].end if top else 0, *NOT_BEHIND) or not INSIDE.isdisjoint(box.kind for box in top):
+        raise VideoError("damaged: one of its boxes does not begin where the one before it ends")
     movies = [list(children(file, box)) for box in top if box.kind == b"moov"]
     tracks = [_Track(file, box, _scale(file, movie)) for movie in movies for box in movie if box.kind == b"trak"]
     media = [(box.start, box.end) for box in top if box.kind == b"mdat"] or [(0, size)]
@@ -135,10 +136,13 @@ class _Track:
         """The frames' durations must add up to the track's: as they are decoded, or as they are shown.
 
         FFmpeg writes the latter, which is another where the frame rate varies, or frames are missing at the end. Phones
-        write into the first frame's duration how much later than the sound it begins, and into the track's they do not.
+        write into the first frame's duration how much later than the sound it begins, and into the track's they do not,
+        where others write an edit.
         """
         stated, ticks, usual = self._duration(b"mdhd", 12), int(durations.sum()), int(np.median(durations))
-        lengths = [ticks, ticks - max(0, int(durations[0]) - usual)]
+        lengths = [ticks]
+        if b"elst" not in self._boxes:
+            lengths.append(ticks - max(0, int(durations[0]) - usual))
         if shown is not None:
             lengths.append(int(shown[-1] - shown[0]) + usual)
         slack = SLACK_FRAMES * ticks / len(durations) + SLACK * ticks

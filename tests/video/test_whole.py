@@ -95,8 +95,10 @@ def test_pictures_that_begin_later_than_the_sound_are_no_damage(tmp_path):
     late = struct.pack(">6I", 0, 2, 1, 512 + 6400, 59, 512)
     assert read_as_whole(tmp_path / "v.mp4", with_table(data, b"stts", late)) == 60
     early = struct.pack(">6I", 0, 2, 59, 512, 1, 512 + 6400)
-    with pytest.raises(VideoError, match="its frames last"):
-        read_as_whole(tmp_path / "v.mp4", with_table(data, b"stts", early))
+    edited = with_table(data.replace(b"free", b"edts"), b"stts", late)
+    for damaged in (with_table(data, b"stts", early), edited):
+        with pytest.raises(VideoError, match="its frames last"):
+            read_as_whole(tmp_path / "v.mp4", damaged)
 
 
 @pytest.fixture(scope="module")
