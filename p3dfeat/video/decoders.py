@@ -13,7 +13,7 @@ from p3dfeat.video.process import DecoderProcess, Read, Reading
 from p3dfeat.video.task import Job, Task, check_decoding, gpu_present, usable_cores
 
 PAUSES: Final = (0.2, 0.4)  # seconds between attempts at a process before giving up, where none has ever started
-LATER_PAUSES: Final = (0.2, 1.0, 5.0, 15.0, 30.0)  # where some have: memory may be short for a while
+LATER_PAUSES: Final = (0.2, 1.0, 5.0, 15.0, 30.0)  # where some have, or it was killed: memory may be short for a while
 MOST_WORKERS: Final = 4  # beside a net on the same cores; more would only hold memory
 POLL_SECONDS: Final = 0.25  # between looks at whether decoders still work
 
@@ -125,7 +125,8 @@ class Decoders:
         if process.started:
             self._failed_starts = 0
         else:
-            self._pause(DecoderError(f"decoder process: ends as it starts ({ending}); it may say why above"))
+            error = DecoderError(f"decoder process: ends as it starts ({ending}); it may say why above")
+            self._pause(error, killed=ending == "SIGKILL" and not process.given_up)
         if process.readings:
             successor = self._add(task)
             for reading in process.readings:
@@ -142,10 +143,13 @@ class Decoders:
                 self._processes[-1].prepare(task)
                 return self._processes[-1]
 
-    def _pause(self, error: DecoderError) -> None:
-        """After a process that did not start: wait until the next attempt. Raises ``error`` after the last."""
-        pauses = LATER_PAUSES if self._ever_started else PAUSES
-        if self._failed_starts == len(pauses):
+    def _pause(self, error: DecoderError, *, killed: bool = False) -> None:
+        """After a process that did not start: wait until the next attempt. Raises ``error`` after the last.
+
+        killed: from outside, as the system does when memory runs out.
+        """
+        pauses = LATER_PAUSES if self._ever_started or killed else PAUSES
+        if self._failed_starts >= len(pauses):
             raise error
         time.sleep(pauses[self._failed_starts])
         self._failed_starts += 1

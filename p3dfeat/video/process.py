@@ -235,6 +235,11 @@ class DecoderProcess:
             return out_of_time(timeout)
         return None
 
+    @property
+    def given_up(self) -> bool:
+        """Whether it was ended from here, for what it did or did not do."""
+        return self._fate is not None
+
     def bury(self) -> str:
         """End what is of no more use, and settle the video that it was at; ``readings`` are then those still to read.
 

@@ -297,6 +297,28 @@ def test_decoders_killed_as_they_start_do_not_end_a_run_that_others_do(videos, m
     assert len(made) == 6
 
 
+def test_decoders_killed_as_they_start_do_not_end_a_run_that_has_only_begun(videos, monkeypatch):
+    """Memory may be short for a while; what does not work here ends by itself."""
+    made = []
+
+    def unlucky():
+        made.append(process_module.DecoderProcess())
+        if len(made) < 6:
+            made[-1]._process.kill()
+        return made[-1]
+
+    monkeypatch.setattr(decoders_module, "DecoderProcess", unlucky)
+    monkeypatch.setattr(decoders_module, "LATER_PAUSES", (0.01,) * 5)
+    with Decoders(1) as decoders:
+        assert taken(decoders.read(videos, SPEC, SAMPLING)) == taken(here(videos))
+    assert len(made) == 6
+    made.clear()
+    monkeypatch.setattr(decoders_module, "LATER_PAUSES", (0.01,) * 3)
+    with Decoders(1) as decoders, pytest.raises(DecoderError, match=r"ends as it starts \(SIGKILL\)"):
+        list(decoders.read(videos, SPEC, SAMPLING))
+    assert len(made) == 4
+
+
 def test_a_bug_in_a_decoder_costs_its_video_and_says_where_it_is(videos, monkeypatch):
     code = (
         "import p3dfeat.video.worker as w; read = w.read_clips; "
