@@ -45,8 +45,8 @@ class Fragments:
     def _check_track(self, boxes: list[tuple[bytes, bytes]], *, follows: bool) -> None:
         """follows: whether the fragment's number does, to which it is held where it has no times."""
         header = next((data for kind, data in boxes if kind == b"tfhd"), b"")
-        if len(header) < 8:
-            raise VideoError("damaged: a fragment of it does not say of which track it is")
+        if len(header) < max(8, _length(header)):
+            raise VideoError("damaged: a fragment of it does not say all of its track that it should")
         id = int.from_bytes(header[4:8], "big")
         if id not in self._videos:
             return
@@ -64,9 +64,12 @@ class Fragments:
         begins = int.from_bytes(base[4:12] if base[:1] == b"\1" else base[4:8], "big")
         ticks = sum(run.frames * (each or 0) if run.ticks is None else run.ticks for run in frames)
         expected, usual = self._next.get(id, (begins, 0))
-        if abs(begins - expected) > SLACK_FRAMES * max(usual, ticks // count):
+        slack = SLACK_FRAMES * max(usual, ticks // count)
+        if slack and abs(begins - expected) > slack:
             raise VideoError("damaged: frames are missing between two of its fragments")
-        self._next[id] = begins + ticks, ticks // count
+        # FFmpeg says 0 of a frame that is a fragment of its own: it lasts until the next.
+        usual = ticks // count or usual
+        self._next[id] = begins + (ticks or usual * count), usual
 
     def _check_pause(self, id: int, header: bytes, boxes: list[tuple[bytes, bytes]]) -> None:
         if int.from_bytes(header[1:4], "big") & NO_FRAMES:
@@ -95,6 +98,12 @@ class _Run:
             return cls(frames, None)
         table = np.frombuffer(data, ">u4", columns * frames, offset=start).reshape(frames, columns)
         return cls(frames, int(table[:, 0].sum(dtype=np.int64)))
+
+
+def _length(header: bytes) -> int:
+    """How many bytes the header of a track's part takes, by its flags."""
+    flags = int.from_bytes(header[1:4], "big")
+    return 8 + 8 * bool(flags & 1) + 4 * sum(bool(flags & flag) for flag in (0x2, 0x8, 0x10, 0x20))
 
 
 def _usual_duration(header: bytes, default: int | None) -> int | None:

@@ -117,8 +117,9 @@ class _Track:
         order = np.argsort(shown, kind="stable")
         shown = shown[order]
         usual = int(durations[0])
-        gaps = np.diff(shown)[CUT_FRAMES:-CUT_FRAMES]
-        if (durations[:-1] == usual).all() and (abs(gaps - usual) > usual / 2).any():
+        longer = np.diff(shown) - usual
+        uneven = (longer[CUT_FRAMES:-CUT_FRAMES] > usual / 2).any() or (longer < -usual / 2).any()
+        if (durations[:-1] == usual).all() and uneven:
             raise VideoError("damaged: by its header frames of one length are not shown one after the other")
         total, length = int(durations.sum()), int(shown[-1] - shown[0])
         slack = SLACK_FRAMES * total / len(durations)

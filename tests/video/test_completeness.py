@@ -69,6 +69,7 @@ def with_number(data: bytearray, place: int, value: int) -> bytearray:
         (b"stts", 16, 5120, "damaged: its frames last 153,600 ticks, by its header 15,"),
         (b"stsz", 12, 29, "but the sizes|but times of 30"),
         (b"ctts", 16, 1 << 20, "damaged: by its header"),
+        (b"ctts", 24, 1024, "damaged: by its header frames of one length are not shown one after the other"),
         (b"stsc", 16, 29, "damaged: its header lists 30 frames, but chunks for others"),
         (b"stsc", 20, 17, "damaged: its chunks are in codings that it does not describe"),
         (b"stco", 12, 1 << 20, "damaged or cut off: not all of its frames are where its index says"),
@@ -112,6 +113,12 @@ def test_a_box_of_the_last_fragment_under_another_name_is_found_out(tmp_path, wh
     place = data.rindex(box)
     data[place : place + 4] = b"tra?"
     assert "damaged" in refused(tmp_path / "v.mp4", data)
+
+
+def test_a_fragment_that_says_less_than_it_should_is_found_out(tmp_path, whole):
+    data = whole("h264-fragmented.mp4")
+    said = "damaged: a fragment of it does not say all of its track that it should"
+    assert refused(tmp_path / "v.mp4", with_number(data, data.rindex(b"tfhd") + 4, 0x3B)) == said
 
 
 def test_fragments_behind_a_byte_too_few_are_found_out(tmp_path, whole):

@@ -140,6 +140,26 @@ def test_an_index_may_end_in_zeros(tmp_path, mp4):
     assert read_as_whole(tmp_path / "v.mp4", number_at(mp4, place, len(mp4) - place + 12) + bytes(12)) == 60
 
 
+def test_each_frame_may_be_a_fragment(tmp_path):
+    """FFmpeg does not always know how long it lasts, and says 0."""
+    path, options = tmp_path / "v.mp4", {"movflags": "frag_every_frame+empty_moov+default_base_moof"}
+    with av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        for number, pixels in enumerate(numbered_frames(30)):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    data = path.read_bytes()
+    for number, place in enumerate(fragments_of(data)):
+        header = data.index(b"tfhd", place)
+        assert data[header + 12 : header + 16] == struct.pack(">I", 512)
+        if number % 3:
+            data = number_at(data, header + 12, 0)
+    assert read_as_whole(path, data) == 30
+
+
 @pytest.fixture(scope="module")
 def fragmented(tmp_path_factory) -> bytes:
     """60 frames of pictures, and sound, in fragments of a second."""
