@@ -18,7 +18,7 @@ OTHER_TIMES: Final = "read, some frames moved in time: each time is written down
 LATER: Final = "read, but for the beginning, as a recording that was cut before a keyframe"
 UNCOUNTED: Final = "read, other frames in a format that neither counts nor lists them"
 EDITED: Final = "read, a stretch of it: which frames an edit list shows is written down once"
-MISLAID: Final = "read, less one frame: of which track a packet is, is written down once"
+MISLAID: Final = "read, less one frame: of which track a packet is, or whether it is shown, is written down once"
 REDESCRIBED: Final = "read, all pixels other: their size or layout stands in a header, which has no checksum"
 UNEXPLAINED: Final = "read as whole, UNEXPLAINED"
 BUG: Final = "BUG: an error that is no VideoError"
@@ -69,7 +69,8 @@ def verdict(outcome: Outcome, whole: Outcome, seed: Seed, *, edited: bool = Fals
         return LATER
     if edited and seed.container in MP4 and _is_stretch_of(outcome, whole):
         return EDITED
-    if seed.container in ("matroska", "webm", "flv") and _is_less_one(outcome, whole):
+    mislays = seed.container in ("matroska", "webm", "flv") or seed.codec == "libvpx"
+    if mislays and _is_less_one(outcome, whole):
         return MISLAID
     return UNEXPLAINED
 
