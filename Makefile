@@ -50,7 +50,7 @@ bench-gpu: setup  ## clips a second on a CUDA GPU, and end to end with CLIPS=fol
 fuzz: setup  ## damaged files by the thousand, COUNT=5000 of SEED=1; WRITE=1 puts the counts into docs/reliability.md
 	@$(BIN)/python -m stress.fuzz --seed $(or $(SEED),1) --count $(or $(COUNT),5000) $(if $(WRITE),--write)
 
-soak: setup  ## VIDEOS=20000 while runs are killed 50 times, under an hour; KILLS=, SEED=; WRITE=1 as for fuzz
+soak: setup  ## VIDEOS=20000 while runs are killed 50 times, a quarter of an hour; KILLS=, SEED=; WRITE=1 as for fuzz
 	@$(BIN)/python -m stress.soak --videos $(or $(VIDEOS),20000) --kills $(or $(KILLS),50) --seed $(or $(SEED),1) $(if $(WRITE),--write)
 
 memory: setup  ## peak memory of 10 hours, 4K and COUNT=100000 videos, each beside little; WRITE=1 as for fuzz
