@@ -45,8 +45,8 @@ class Lock:
         path = self.parts / "lock"
         try:
             self.parts.mkdir(exist_ok=True)
-        except FileExistsError:  # of a file, or, for a moment, of a folder that is being removed
-            if self.parts.exists():
+        except FileExistsError:  # as a file; or, for a moment, as a folder that another run is removing
+            if os.path.lexists(self.parts) and not self.parts.is_dir():
                 raise
             return False
         try:

@@ -107,6 +107,17 @@ def test_a_folder_that_is_removed_just_as_it_is_made_is_made_again(output, monke
     assert raised
 
 
+@pytest.mark.parametrize("kind", ["a file", "a link to nowhere"])
+def test_what_is_in_the_place_of_the_folder_is_told(output, kind):
+    place = output.with_name("feats.h5.parts")
+    if kind == "a file":
+        place.touch()
+    else:
+        place.symlink_to("nowhere")
+    with pytest.raises(OutputError, match="File exists"):
+        Lock(output).__enter__()
+
+
 def test_a_lock_outlives_no_run_that_fails(output):
     with pytest.raises(ZeroDivisionError), Lock(output):
         raise ZeroDivisionError

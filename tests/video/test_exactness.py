@@ -12,6 +12,16 @@ from tests.videos import CODINGS, number_of, numbered_video
 
 COUNT = 200
 SPEC = InputSpec(channels="luma", resize=(96, 128))
+SAMPLINGS = [
+    Sampling(clips=20),
+    Sampling(clips=3),
+    Sampling(clips=3, length=2),
+    Sampling(clips=1, length=4),
+    Sampling(clips=4, step=3),
+    Sampling(clips=None, stride=16),
+    Sampling(clips=None, stride=50, length=8),
+    Sampling(clips=None, stride=5, step=2, length=8),
+]
 
 
 @pytest.fixture(scope="module", params=CODINGS)
@@ -21,25 +31,14 @@ def coded(request, tmp_path_factory):
     return str(numbered_video(path, COUNT, coding=coding))
 
 
-def numbers_read(path: str, sampling: Sampling) -> tuple[list[list[int]], VideoEnd]:
-    _, *clips, end = read_clips(Video("v", path, path), SPEC, sampling)
+def numbers_read(path: str, sampling: Sampling, *, partial: bool = False) -> tuple[list[list[int]], VideoEnd]:
+    """The numbers of each clip's frames, and how reading ended."""
+    _, *clips, end = read_clips(Video("v", path, path), SPEC, sampling, partial=partial)
     assert all(isinstance(clip, Clip) for clip in clips)
     return [[number_of(frame) for frame in clip.frames] for clip in clips], end
 
 
-@pytest.mark.parametrize(
-    "sampling",
-    [
-        Sampling(clips=20),
-        Sampling(clips=3),
-        Sampling(clips=1, length=4),
-        Sampling(clips=4, step=3),
-        Sampling(clips=None, stride=16),
-        Sampling(clips=None, stride=50, length=8),
-        Sampling(clips=None, stride=5, step=2, length=8),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("sampling", SAMPLINGS, ids=str)
 def test_clips_hold_exactly_the_frames_planned(coded, sampling):
     index = index_video(coded)
     assert len(index) == COUNT

@@ -8,18 +8,17 @@ import numpy as np
 import pytest
 from av.packet import Packet
 
-from p3dfeat.config import InputSpec, Sampling
+from p3dfeat.config import Sampling
 from p3dfeat.errors import VideoError
-from p3dfeat.types import Clip, Video, VideoEnd
-from p3dfeat.video import index_video, plan, read_clips
+from p3dfeat.types import Video
+from p3dfeat.video import index_video, plan
 from p3dfeat.video.decode import FrameReader
 from p3dfeat.video.index import open_video
+from tests.video.test_exactness import COUNT, SAMPLINGS, numbers_read
 from tests.videos import number_of, numbered_frames
 
-COUNT = 200
 KEYS = 40  # frames from one keyframe to the next
 SIDE = 64  # pixels
-SPEC = InputSpec(channels="luma", resize=(96, 128))
 CLOCK = Fraction(1, 50)  # a field
 SUFFIXES = (".ts", ".mp4", ".mkv", ".h264", ".avi")
 WHOLE = 7  # each so many frames one that is coded whole
@@ -152,12 +151,6 @@ def made(request, tmp_path_factory):
     return written(tmp_path_factory.mktemp("fields") / f"video{request.param}")
 
 
-def numbers_read(path: str, sampling: Sampling, *, partial: bool = False) -> tuple[list[list[int]], VideoEnd]:
-    _, *clips, end = read_clips(Video("v", path, path), SPEC, sampling, partial=partial)
-    assert all(isinstance(clip, Clip) for clip in clips)
-    return [[number_of(frame) for frame in clip.frames] for clip in clips], end
-
-
 def test_two_fields_are_one_frame(made):
     index = index_video(made)
     assert len(index) == index.info.num_frames == COUNT
@@ -166,19 +159,7 @@ def test_two_fields_are_one_frame(made):
 
 
 @pytest.mark.parametrize("partial", [False, True])
-@pytest.mark.parametrize(
-    "sampling",
-    [
-        Sampling(clips=20),
-        Sampling(clips=3, length=2),
-        Sampling(clips=1, length=4),
-        Sampling(clips=4, step=3),
-        Sampling(clips=None, stride=16),
-        Sampling(clips=None, stride=50, length=8),
-        Sampling(clips=None, stride=5, step=2, length=8),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("sampling", SAMPLINGS, ids=str)
 def test_clips_hold_exactly_the_frames_planned(made, sampling, partial):
     planned = [p.frames.tolist() for p in plan(index_video(made), Video("v", made, made), sampling)]
     found, end = numbers_read(made, sampling, partial=partial)

@@ -9,17 +9,16 @@ import numpy as np
 import pytest
 from av.packet import Packet
 
-from p3dfeat.config import InputSpec, Sampling
+from p3dfeat.config import Sampling
 from p3dfeat.errors import VideoError
-from p3dfeat.types import Clip, Video, VideoEnd
-from p3dfeat.video import index_video, plan, read_clips
+from p3dfeat.types import Video
+from p3dfeat.video import index_video, plan
 from p3dfeat.video.decode import FrameReader
 from p3dfeat.video.index import open_video
+from tests.video.test_exactness import COUNT, SAMPLINGS, numbers_read
 from tests.videos import Coding, number_of, numbered_frames, write_video
 
-COUNT = 200
 TICK = Fraction(1, 100)  # frames are shown every fourth
-SPEC = InputSpec(channels="luma", resize=(96, 128))
 VP8 = Coding("libvpx", ".webm", options={"deadline": "realtime", "cpu-used": "8", "b": "900k", "g": "40"})
 MPEG4 = Coding("mpeg4", ".avi", options={"qmin": "2", "qmax": "5", "g": "40", "bf": "0"})
 NOTHING = "000001b6"  # MPEG-4: a picture
@@ -99,12 +98,6 @@ def made(request, tmp_path_factory):
     return make(tmp_path_factory.mktemp("hidden") / f"video{Path(request.param).suffix}"), times
 
 
-def numbers_read(path: str, sampling: Sampling, *, partial: bool = False) -> tuple[list[list[int]], VideoEnd]:
-    _, *clips, end = read_clips(Video("v", path, path), SPEC, sampling, partial=partial)
-    assert all(isinstance(clip, Clip) for clip in clips)
-    return [[number_of(frame) for frame in clip.frames] for clip in clips], end
-
-
 def test_what_shows_nothing_is_no_frame(made):
     path, times = made
     index = index_video(path)
@@ -120,18 +113,7 @@ def test_what_stays_stays_to_its_end(kind, tmp_path):
 
 
 @pytest.mark.parametrize("partial", [False, True])
-@pytest.mark.parametrize(
-    "sampling",
-    [
-        Sampling(clips=20),
-        Sampling(clips=3, length=2),
-        Sampling(clips=4, step=3),
-        Sampling(clips=None, stride=16),
-        Sampling(clips=None, stride=50, length=8),
-        Sampling(clips=None, stride=5, step=2, length=8),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("sampling", SAMPLINGS, ids=str)
 def test_clips_hold_exactly_the_frames_planned(made, sampling, partial):
     path, _ = made
     planned = [p.frames.tolist() for p in plan(index_video(path), Video("v", path, path), sampling)]
