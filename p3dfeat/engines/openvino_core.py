@@ -6,14 +6,17 @@ signals on that stack, so the next one would end the process with SIGSEGV. Signa
 that has no more to do than to load plugins hears of none, and its stack is nobody's once it has ended.
 """
 
+import ctypes
 import functools
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from p3dfeat.engines.telemetry import no_telemetry
 from p3dfeat.errors import UsageError
+
+ENDING_SECONDS: Final = 1.0  # for a thread that is interrupted
 
 Found = TypeVar("Found")
 
@@ -51,7 +54,7 @@ def openvino_core() -> Any:
 def apart(work: Callable[[], Found]) -> Found:
     """What ``work`` returns or raises, in a thread of its own.
 
-    Interrupted, this ends at once; the thread comes to its end by itself, or with the process.
+    Interrupted, this interrupts the thread, too, and waits a moment for its end; it may be in C for longer.
     """
     outcome: Future[Found] = Future()
 
@@ -61,5 +64,12 @@ def apart(work: Callable[[], Found]) -> Found:
         except BaseException as error:
             outcome.set_exception(error)
 
-    threading.Thread(target=run, name="openvino", daemon=True).start()
-    return outcome.result()
+    thread = threading.Thread(target=run, name="openvino", daemon=True)
+    thread.start()
+    try:
+        return outcome.result()
+    finally:
+        if not outcome.done():
+            interrupted = ctypes.c_ulong(thread.ident or 0), ctypes.py_object(KeyboardInterrupt)
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(*interrupted)
+            thread.join(ENDING_SECONDS)

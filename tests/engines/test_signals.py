@@ -1,10 +1,15 @@
 """Signals are heard whatever OpenVINO does: a process that is asked to end must not die of SIGSEGV instead."""
 
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
+
+from p3dfeat.engines.openvino_core import apart
 
 # Python runs its handlers on the stack that a thread has for signals, if it has one, and OpenVINO gives it one.
 HEARING = """
@@ -52,3 +57,26 @@ def test_signals_are_heard_during_and_after(name, tmp_path):
     root = Path(__file__).parents[2]
     ended = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=200)
     assert (ended.returncode, ended.stdout) == (0, "heard True 1\n"), ended.stderr
+
+
+def test_an_interrupt_ends_what_is_done_in_a_thread_of_its_own():
+    ended = []
+
+    def work() -> None:
+        try:
+            time.sleep(0.3)
+            signal.raise_signal(signal.SIGINT)  # which the main thread hears
+            for _ in range(6000):
+                time.sleep(0.01)
+        finally:
+            ended.append(threading.current_thread() is not threading.main_thread())
+
+    with pytest.raises(KeyboardInterrupt):
+        apart(work)
+    assert ended == [True]
+
+
+def test_what_is_raised_in_a_thread_of_its_own_is_raised_here():
+    assert apart(lambda: 3) == 3
+    with pytest.raises(ZeroDivisionError):
+        apart(lambda: 1 / 0)
