@@ -28,23 +28,8 @@ BARE: Final = frozenset(
     {"h264", "hevc", "m4v", "mpegvideo", "mjpeg", "obu", "vc1", "h263", "h261", "dirac", "cavsvideo"}
 )
 CONTAINED: Final = frozenset(
-    {
-        ".mp4",
-        ".mov",
-        ".m4a",
-        ".3gp",
-        ".mkv",
-        ".webm",
-        ".avi",
-        ".flv",
-        ".wmv",
-        ".asf",
-        ".ogv",
-        ".mxf",
-        ".gif",
-        ".ivf",
-        ".nut",
-    }
+    {".mp4", ".mov", ".m4a", ".3gp", ".mkv", ".webm", ".avi", ".flv", ".wmv", ".asf", ".ogv", ".mxf"}
+    | {".gif", ".ivf", ".nut"}
 )
 
 

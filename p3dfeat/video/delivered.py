@@ -67,10 +67,10 @@ def _check_avi(path: str, stream: VideoStream, found: Delivered) -> None:
     if index is not None and (index.frames, index.size_bytes) != (found.packets, found.size_bytes):
         text = f"{index.frames} frames of {index.size_bytes:,} bytes"
         raise VideoError(f"damaged: its index lists {text}, found are {found.packets} of {found.size_bytes:,}")
-    # AVI counts its dropped frames, which are no packets, in its time stamps.
-    counted, listed = found.last_decoding_time + 1, stream.frames
     if riff.is_open(path):
         return
+    # AVI counts its dropped frames, which are no packets, in its time stamps.
+    counted, listed = found.last_decoding_time + 1, stream.frames
     slots_a_frame = -(-counted // max(1, found.packets))  # those of the last one are not seen
     slack = 0 if index is None else max(2, listed // 100, slots_a_frame)
     if counted < listed - slack:
