@@ -5,7 +5,7 @@ from typing import Final
 
 from p3dfeat.engines import Calibration, CalibrationClips
 from p3dfeat.errors import UsageError, VideoError
-from p3dfeat.types import Calibrated, Calibrating, Clip, UInt8Array, Video
+from p3dfeat.types import Calibrated, Calibrating, Clip, UInt8Array, Video, VideoStart
 from p3dfeat.video import Decoders
 from p3dfeat.zoo import Model
 from p3dfeat.zoo.cache import cache_folder
@@ -67,10 +67,12 @@ def spread(videos: Sequence[Video], count: int) -> Iterator[Video]:
 
 def _clips_of(video: Video, model: Model, count: int, decoders: Decoders) -> list[UInt8Array]:
     """Uniformly spaced ones; of a video that cannot be read none, as the run itself will say."""
-    clips = []
+    clips: list[UInt8Array] = []
     for _, item in decoders.read([video], model.card.input, model.sampling(clips=count)):
         if isinstance(item, Clip):
             clips.append(item.frames.copy())
+        elif isinstance(item, VideoStart):
+            clips.clear()
         elif isinstance(item, VideoError):
             return []
     return clips

@@ -123,6 +123,8 @@ def classify_videos(
         for event in events:
             if isinstance(event, pipeline.Described):
                 open_videos.setdefault(event.video.id, _Tally()).add(event.features)
+            elif isinstance(event, pipeline.Started):  # once more, where it has been begun before
+                open_videos.pop(event.video.id, None)
             elif isinstance(event, pipeline.Finished):
                 yield open_videos.pop(event.video.id).classification(event.video, model.card.labels, top_k)
             elif isinstance(event, pipeline.Failed):

@@ -1,7 +1,7 @@
 """How two models differ on a video: two readings of one file, or a conversion and its original."""
 
 from collections.abc import Generator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from p3dfeat import pipeline
 from p3dfeat.engines import Engine, make_engine
 from p3dfeat.errors import WeightsError
 from p3dfeat.types import FloatArray, Prediction, Video, best_predictions
+from p3dfeat.video import Decoders
 from p3dfeat.zoo import Model
 
 TINY: Final = float(np.finfo(np.float64).tiny)  # in place of a norm of zero
@@ -89,27 +90,35 @@ def compare(
     Raises VideoError for a video that cannot be read, WeightsError for a model whose numbers are not finite.
     """
     common = tuple(name for name in _landmarks(a) if name in _landmarks(b))
-    sides = []
+    runners = []
     for model in (a, b):
         model.check_sees_pictures()
-        runner = make_engine(
-            model.net,
-            model.card.input,
-            layers=common,
-            engine=engine,
-            device=device,
-            precision=precision,
-            batch_size=batch_size,
+        runners.append(
+            make_engine(
+                model.net,
+                model.card.input,
+                layers=common,
+                engine=engine,
+                device=device,
+                precision=precision,
+                batch_size=batch_size,
+            )
         )
-        sides.append(_described(model, runner, video, clips))
-    tallies = {name: _Tally(name) for name in common}
+    tallies: dict[str, _Tally] = {}
     probabilities: tuple[list[FloatArray], list[FloatArray]] = ([], [])
-    with closing(sides[0]), closing(sides[1]):
-        for first, second in zip(*sides, strict=True):  # batch by batch, so that memory does not grow with the clips
-            for name, tally in tallies.items():
-                tally.add(first[name], second[name])
-            for rows, found in zip(probabilities, (first, second), strict=True):
-                rows.append(found["prob"])
+    for distrust in (False, True):
+        tallies, probabilities = {name: _Tally(name) for name in common}, ([], [])
+        sides = [
+            _described(model, runner, video, clips, distrust=distrust)
+            for model, runner in zip((a, b), runners, strict=True)
+        ]
+        with closing(sides[0]), closing(sides[1]), suppress(_BegunAgainError):
+            for first, second in zip(*sides, strict=True):  # batch by batch: memory does not grow with the clips
+                for name, tally in tallies.items():
+                    tally.add(first[name], second[name])
+                for rows, found in zip(probabilities, (first, second), strict=True):
+                    rows.append(found["prob"])
+            break
     prob_a, prob_b = (np.concatenate(rows) for rows in probabilities)
     same_best = np.mean(prob_a.argmax(axis=1) == prob_b.argmax(axis=1))
     return Comparison(
@@ -131,17 +140,27 @@ def _landmarks(model: Model) -> list[str]:
     return ["pool1", *last, "pool5", "logits", "prob"]
 
 
-def _described(model: Model, runner: Engine, path: str, clips: int) -> Generator[Mapping[str, FloatArray], None, None]:
-    """{layer: (n, ...)} of the video's clips, a batch at a time."""
+class _BegunAgainError(Exception):
+    """What came of a video's clips so far is to be forgotten."""
+
+
+def _described(
+    model: Model, runner: Engine, path: str, clips: int, *, distrust: bool
+) -> Generator[Mapping[str, FloatArray], None, None]:
+    """{layer: (n, ...)} of the video's clips, a batch at a time. Raises _BegunAgainError unless ``distrust``."""
     video = Video(id="-", path=path, source=path)
+    decoders = Decoders(1, distrust=distrust)
     events = pipeline.describe(
         [video],
         engine=runner,
         spec=model.card.input,
         sampling=model.sampling(clips=clips),
+        decoders=decoders,
     )
-    with closing(events):
+    with decoders, closing(events):
         for event in events:
+            if isinstance(event, pipeline.Started) and event.again:
+                raise _BegunAgainError
             if isinstance(event, pipeline.Failed):
                 raise type(event.failure.error)(f"{path}: {event.failure.error}")
             if isinstance(event, pipeline.Described):

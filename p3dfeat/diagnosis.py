@@ -14,7 +14,7 @@ from p3dfeat.config import EMBEDDED_MODEL, default_model
 from p3dfeat.engines.choice import made_clip
 from p3dfeat.engines.normalize import normalize
 from p3dfeat.errors import WeightsError
-from p3dfeat.video.codecs import available_decoders, ffmpeg_version
+from p3dfeat.video.reading.codecs import available_decoders, ffmpeg_version
 from p3dfeat.zoo import Model, card_names, find_card, load_located, load_model, weights_folder, weights_here
 from p3dfeat.zoo.cache import cache_folder
 from p3dfeat.zoo.hub import cache_folder as hub_cache_folder

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 from p3dfeat import pipeline
 from p3dfeat.config import DECODER_MEMORY
@@ -30,6 +30,7 @@ class VideoDone:
     """A video is dealt with: "stored", "skipped" (it was stored before) or "failed".
 
     damage: what is wrong with one that is stored less some clips, or less its end.
+    remarks: what does not add up in one that is stored whole.
     """
 
     id: str
@@ -39,12 +40,13 @@ class VideoDone:
     error: str | None = None
     damage: str | None = None
     clips_left_out: int = 0
+    remarks: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         fields = dataclasses.asdict(self)
         if self.damage is None:
             del fields["damage"], fields["clips_left_out"]
-        return {"event": "video", **fields}
+        return {"event": "video", **fields, "remarks": list(self.remarks)}
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class ExtractSummary:
     output: str
     failures: tuple[Failure, ...] = field(default=(), repr=False)
     partial: int = 0  # of those stored, damaged ones of which only parts are
+    with_remarks: int = 0  # of those stored, ones in which something does not add up
     stopped: bool = False  # by the first failure, with on_error "stop"
 
     @property
@@ -66,7 +69,7 @@ class ExtractSummary:
         return self.clips / self.elapsed_seconds if self.elapsed_seconds > 0 else 0.0
 
     def as_json(self) -> dict[str, Any]:
-        counts = {name: getattr(self, name) for name in ("stored", "partial", "skipped", "failed", "clips")}
+        counts = {name: getattr(self, name) for name in COUNTS}
         return {
             "event": "summary",
             **counts,
@@ -75,6 +78,7 @@ class ExtractSummary:
         }
 
 
+COUNTS: Final = ("stored", "partial", "with_remarks", "skipped", "failed", "clips")
 ExtractEvent = MakingReady | ToDo | Touched | VideoDone | pipeline.Started | pipeline.Described
 
 
@@ -100,6 +104,7 @@ def extract(
     limit: int | None = None,
     overwrite: bool = False,
     on_error: str = "skip",
+    strict: bool = False,
     stdin: TextIO | None = None,
     on_event: Callable[[ExtractEvent], None] = lambda event: None,
 ) -> ExtractSummary:
@@ -122,6 +127,7 @@ def extract(
     limit: store at most so many videos.
     on_error: what a video that cannot be read, or is damaged, means: "skip" it; "partial": of a damaged one store what
     is left, marked by its attributes damage and clips_left_out; "stop" the run.
+    strict: a video in which something does not add up has failed, instead of being stored with remarks.
     A video that cannot be read is listed in the summary and in ``<output>.failed.jsonl``; the others are stored.
     Raises UsageError, WeightsError, FeatureFileError or OutputError where nothing can be done at all.
     """
@@ -144,6 +150,7 @@ def extract(
         limit=limit,
         overwrite=overwrite,
         on_error=on_error,
+        strict=strict,
     )
     return run_extraction(inputs, output, settings, stdin=stdin, on_event=on_event)
 
@@ -208,7 +215,7 @@ class _Run:
         """stops: the first failure ends it."""
         self.ledger = Ledger(output)
         self._output, self._on_event, self._stops = output, on_event, stops
-        self._partial = 0
+        self._partial = self._with_remarks = 0
         self._counts = dict.fromkeys(("stored", "skipped", "failed"), 0)
         self._clips: dict[str, int] = {}
         self._stored_clips = 0
@@ -240,6 +247,9 @@ class _Run:
 
     def handle(self, event: pipeline.Event, writer: FeatureWriter) -> None:
         if isinstance(event, pipeline.Started):
+            if event.again:
+                writer.abandon(event.video)
+                self._clips.pop(event.video.id, None)
             self._on_event(event)
         elif isinstance(event, pipeline.Described):
             writer.add(event.video, event.features)
@@ -251,8 +261,15 @@ class _Run:
             clips = self._clips.pop(video.id, 0)
             self._stored_clips += clips
             self._partial += info.damage is not None
-            left_out = info.clips_left_out
-            self._done(VideoDone(video.id, video.source, "stored", clips, damage=info.damage, clips_left_out=left_out))
+            self._with_remarks += bool(info.remarks)
+            self._done(
+                VideoDone(
+                    *(video.id, video.source, "stored", clips),
+                    damage=info.damage,
+                    clips_left_out=info.clips_left_out,
+                    remarks=info.remarks,
+                )
+            )
         else:
             writer.abandon(event.video)
             self._clips.pop(event.video.id, None)
@@ -277,5 +294,6 @@ class _Run:
             output=str(self._output),
             failures=tuple(self._failures),
             partial=self._partial,
+            with_remarks=self._with_remarks,
             stopped=self.stopped,
         )

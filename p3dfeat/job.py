@@ -42,6 +42,7 @@ class ExtractSettings:
     limit: int | None = None
     overwrite: bool = False
     on_error: str = "skip"
+    strict: bool = False
 
     def __post_init__(self) -> None:
         if self.on_error not in ON_ERROR:
@@ -58,6 +59,7 @@ class ExtractSettings:
             timeout=self.timeout,
             memory=self.decoder_memory,
             partial=self.on_error == "partial",
+            strict=self.strict,
         )
 
 

@@ -21,7 +21,7 @@ from p3dfeat.engines.batching import work_through
 from p3dfeat.errors import NothingReadError, UsageError, VideoError
 from p3dfeat.nets import P3D, Architecture
 from p3dfeat.sources import as_texts, find_videos
-from p3dfeat.types import Batch, Calibrated, Calibrating, Clip, Video
+from p3dfeat.types import Batch, Calibrated, Calibrating, Video, VideoStart
 from p3dfeat.video import Decoders
 from p3dfeat.zoo import Model, load_model
 from p3dfeat.zoo.cache import cache_folder_if_any
@@ -150,7 +150,7 @@ def _readable(inputs: Sequence[str], spec: InputSpec, sampling: Sampling, limit:
                 failed += 1
             else:
                 videos.append(video)
-                clips += sum(isinstance(item, Clip) for item in items)
+                clips += next(item.num_clips for item in reversed(items) if isinstance(item, VideoStart))
     if inputs and not videos:
         raise NothingReadError(f"no video could be read, {failed} failed" if failed else "no videos given")
     return videos, clips, failed

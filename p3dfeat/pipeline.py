@@ -42,10 +42,14 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Started:
-    """A video was opened and its clips are planned."""
+    """A video was opened and its clips are planned.
+
+    again: whether what was described of it so far is to be thrown away.
+    """
 
     video: Video
     num_clips: int
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,7 +150,8 @@ class _Group:
             self._happened.append((video, _Row((item.start_seconds, item.end_seconds), item.padded_frames)))
             self.num_clips += 1
             return
-        if isinstance(item, VideoError):  # its clips here, which are the last ones, need not be run any more
+        if isinstance(item, VideoError) or (isinstance(item, VideoStart) and item.again):
+            # Its clips here, which are the last ones, need not be run any more.
             while self._happened and self._happened[-1][0] == video and isinstance(self._happened[-1][1], _Row):
                 self._happened.pop()
                 self.num_clips -= 1
@@ -179,7 +184,7 @@ def _described(video: Video, clips: Sequence[_Row], rows: Mapping[str, FloatArra
 
 def _event(video: Video, item: _Happening) -> Event:
     if isinstance(item, VideoStart):
-        return Started(video, item.num_clips)
+        return Started(video, item.num_clips, item.again)
     if isinstance(item, VideoEnd):
         return Finished(video, item.info)
     assert isinstance(item, VideoError)

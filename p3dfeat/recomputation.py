@@ -95,6 +95,8 @@ class Recomputation:
             with closing(events):
                 for event in events:
                     video = event.video
+                    if isinstance(event, pipeline.Started):  # once more, where it has been begun before
+                        open_videos.pop(video.id, None)
                     comparison = open_videos.setdefault(video.id, _Comparison(features[video.id], job.engine))
                     if isinstance(event, pipeline.Started | pipeline.Described):
                         if isinstance(event, pipeline.Described):

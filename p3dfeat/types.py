@@ -74,6 +74,7 @@ class VideoInfo:
     modified: str  # ISO 8601, UTC
     damage: str | None = None  # what is wrong with a video of which parts are used all the same
     clips_left_out: int = 0  # of it, for that reason
+    remarks: tuple[str, ...] = ()  # what does not add up in a video of which every wanted frame decoded
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,13 @@ class Clip:
 
 @dataclass(frozen=True)
 class VideoStart:
-    """Comes before a video's first clip, as soon as its clips are planned."""
+    """Comes before a video's first clip, as soon as its clips are planned.
+
+    again: whether all that was said of the video before is to be forgotten.
+    """
 
     num_clips: int
+    again: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ from stress.readers import Outcome
 from stress.seeds import Seed
 
 REFUSED: Final = "refused in one line"
+REFUSED_WHOLE: Final = "REFUSED, though all its frames decode to the bit"
 SAME: Final = "read, the same to the bit"
+REMARKED: Final = "read, with a remark"
 OTHER_PIXELS: Final = "read, other pixels in frames of a coding without checksums"
 OTHER_CLOCK: Final = "read, all times scaled or moved alike: the clock is written down once"
 OTHER_TIMES: Final = "read, some frames moved in time: each time is written down once"
@@ -20,13 +22,13 @@ UNCOUNTED: Final = "read, other frames in a format that neither counts nor lists
 EDITED: Final = "read, a stretch of it: which frames an edit list shows is written down once"
 MISLAID: Final = "read, less one frame: of which track a packet is, or whether it is shown, is written down once"
 REDESCRIBED: Final = "read, all pixels other: their size or layout stands in a header, which has no checksum"
-UNEXPLAINED: Final = "read as whole, UNEXPLAINED"
+UNEXPLAINED: Final = "read as whole without a remark, UNEXPLAINED"
 BUG: Final = "BUG: an error that is no VideoError"
 CRASHED: Final = "reader process crashed"
 HUNG: Final = "HUNG"
 EXPLAINED: Final = (OTHER_PIXELS, OTHER_CLOCK, OTHER_TIMES, LATER, EDITED, MISLAID, REDESCRIBED, UNCOUNTED)
-VERDICTS: Final = (REFUSED, SAME, *EXPLAINED, CRASHED, UNEXPLAINED, BUG, HUNG)
-FAULTS: Final = (CRASHED, UNEXPLAINED, BUG, HUNG)
+VERDICTS: Final = (REFUSED, SAME, REMARKED, *EXPLAINED, CRASHED, REFUSED_WHOLE, UNEXPLAINED, BUG, HUNG)
+FAULTS: Final = (CRASHED, REFUSED_WHOLE, UNEXPLAINED, BUG, HUNG)
 
 CHECKSUMMED: Final = frozenset({"ffv1", "png", "apng"})  # codings
 # Containers, or bare streams, that neither count frames nor say how long they last.
@@ -48,10 +50,14 @@ EDIT_BYTES: Final = 36
 def verdict(outcome: Outcome, whole: Outcome, seed: Seed, *, edited: bool = False) -> str:
     """One of VERDICTS. whole: what comes of the undamaged file; edited: whether the damage is in what EDITS say."""
     plain = {"refused": REFUSED, "bug": BUG, "crashed": CRASHED, "hung": HUNG}
+    if outcome.kind == "refused" and outcome.shown == tuple(checksum for _, _, checksum in whole.frames):
+        return REFUSED_WHOLE
     if outcome.kind in plain:
         return plain[outcome.kind]
     if outcome.frames == whole.frames:
         return SAME
+    if outcome.remarks:
+        return REMARKED
     if seed.codec in CHECKSUMMED and (others := _other_pixels(outcome, whole)):
         return REDESCRIBED if others == len(outcome.frames) == len(whole.frames) else UNEXPLAINED
     if len(outcome.frames) == len(whole.frames):

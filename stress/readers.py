@@ -10,15 +10,21 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import connection
 from pathlib import Path
 from typing import Final, Self
 
+import av
+import numpy as np
+
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import VideoError
-from p3dfeat.types import Clip, Video
-from p3dfeat.video.clips import read_clips
+from p3dfeat.types import Video, VideoEnd, VideoStart
+from p3dfeat.video.reading.clips import read_clips
+from p3dfeat.video.reading.index import open_video
+from p3dfeat.video.reading.picture import PictureMaker
 from stress.seeds import HEIGHT, WIDTH
 
 DIES, WAITS = ":dies", ":waits"  # what a reader does that is asked for these: tests see what becomes of it
@@ -32,30 +38,51 @@ class Outcome:
     """What came of reading one file. kind: "read", "refused", "bug", "crashed" or "hung".
 
     text: why, unless it was read. frames: (start_seconds, end_seconds, checksum of its pixels) of each frame.
+    remarks: what did not add up. shown: of a refused file, checksums of what a player shows all the same.
     """
 
     kind: str
     text: str = ""
     frames: tuple[tuple[float, float, str], ...] = ()
     elapsed_seconds: float = 0.0
+    remarks: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
 
 
 def read(path: str) -> Outcome:
     """Read a video to its end, in this process, every frame of it."""
     frames: list[tuple[float, float, str]] = []
+    remarks: tuple[str, ...] = ()
     try:
         for item in read_clips(Video("v", path, path), SPEC, EVERY_FRAME, threads=1):
-            if isinstance(item, Clip):
-                checksum = hashlib.blake2b(item.frames.transpose(0, 3, 1, 2).tobytes(), digest_size=8).hexdigest()
-                frames.append((item.start_seconds, item.end_seconds, checksum))
+            if isinstance(item, VideoStart):  # a second one takes back what came before
+                frames.clear()
+            elif isinstance(item, VideoEnd):
+                remarks = item.info.remarks
+            else:
+                frames.append((item.start_seconds, item.end_seconds, _checksum(item.frames.transpose(0, 3, 1, 2))))
     except VideoError as error:
         text = str(error)
-        return Outcome("refused" if text and "\n" not in text and path not in text else "bug", text or "no reason")
+        plain = text and "\n" not in text and path not in text
+        return Outcome("refused" if plain else "bug", text or "no reason", shown=tuple(_shown(path)))
     except MemoryError:
         return Outcome("refused", "needs more memory than there is")
     except Exception:
         return Outcome("bug", traceback.format_exc())
-    return Outcome("read", frames=tuple(frames))
+    return Outcome("read", frames=tuple(frames), remarks=remarks)
+
+
+def _shown(path: str) -> Iterator[str]:
+    """Checksums of the pictures that decoding in one pass gives, up to the first error."""
+    make, picture = PictureMaker(SPEC), np.empty((SPEC.num_channels, *SPEC.size), np.uint8)
+    with suppress(VideoError, av.FFmpegError, OSError, ValueError, IndexError), open_video(path) as (container, stream):
+        for frame in container.decode(stream):
+            make(frame, picture)
+            yield _checksum(picture)
+
+
+def _checksum(pixels: np.ndarray) -> str:
+    return hashlib.blake2b(pixels.tobytes(), digest_size=8).hexdigest()
 
 
 def serve(connection_file: int) -> None:
@@ -72,7 +99,9 @@ def serve(connection_file: int) -> None:
             if path == WAITS:
                 time.sleep(600)
             outcome = read(path)
-            asking.send_bytes(json.dumps([outcome.kind, outcome.text, outcome.frames]).encode())
+            asking.send_bytes(
+                json.dumps([outcome.kind, outcome.text, outcome.frames, outcome.remarks, outcome.shown]).encode()
+            )
 
 
 class Readers:
@@ -157,9 +186,9 @@ class _Reader:
         waited = time.monotonic() - self._asked
         try:
             if self.connection.poll(0):
-                kind, text, frames = json.loads(self.connection.recv_bytes())
+                kind, text, frames, remarks, shown = json.loads(self.connection.recv_bytes())
                 self._ready = True
-                return Outcome(kind, text, tuple((start, end, sum) for start, end, sum in frames), waited)
+                return Outcome(kind, text, tuple(map(tuple, frames)), waited, tuple(remarks), tuple(shown))
         except (EOFError, OSError):
             return Outcome("crashed", self._ending(), elapsed_seconds=waited)
         # The first one also waits for Python to start.

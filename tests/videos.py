@@ -5,9 +5,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
+
+from p3dfeat.types import VideoStart
 
 os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder would tell its life to stderr
 
@@ -136,3 +139,13 @@ def write_audio(path: str | Path) -> Path:
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return Path(path)
+
+
+def settled(items: Iterable[object]) -> list[Any]:
+    """What was read of a video in the end: from the last VideoStart on, which takes back what came before."""
+    found: list[Any] = []
+    for item in items:
+        if isinstance(item, VideoStart):
+            found.clear()
+        found.append(item)
+    return found

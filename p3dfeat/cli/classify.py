@@ -51,7 +51,7 @@ def classify(
     ffmpeg ... -f matroska - | p3dfeat classify - reads the video itself from stdin.
     """
     size = options.batch_size(batch_size)
-    from p3dfeat.video.decoders import Decoders
+    from p3dfeat.video.workers.decoders import Decoders
 
     # The first process starts while this one imports torch.
     with Decoders(workers, decoder=decoder, timeout=timeout, memory=decoder_memory) as decoders:

@@ -28,6 +28,7 @@ OnError = Annotated[
     str,
     typer.Option(metavar="skip|partial|stop", help="Videos that fail: go on; store what is left of damaged ones; end."),
 ]
+Strict = Annotated[bool, typer.Option("--strict", help="Count a video with remarks as failed.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")]
 
 
@@ -52,6 +53,7 @@ def extract(
     limit: Limit = None,
     overwrite: Overwrite = False,
     on_error: OnError = "skip",
+    strict: Strict = False,
     dry_run: DryRun = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -89,6 +91,7 @@ def extract(
             limit=limit,
             overwrite=overwrite,
             on_error=on_error,
+            strict=strict,
         )
         if dry_run:
             from p3dfeat.planning import plan_extraction
@@ -119,12 +122,16 @@ def _report(event: "ExtractEvent", show: "Callable[[ExtractEvent], None]", json:
             out.say(f"failed: {event.source}: {event.error}")
         elif event.damage is not None:
             out.say(f"partial: {event.source}: {event.damage}; {event.clips_left_out} clips left out")
+        for remark in event.remarks:
+            out.say(f"remark: {event.source}: {remark}")
 
 
 def _print_summary(summary: "ExtractSummary", json: bool) -> None:
     if json:
         out.json(summary.as_json())
-    partial = f" ({summary.partial} in part)" if summary.partial else ""
+    kinds = {"in part": summary.partial, "with remarks": summary.with_remarks}
+    partial = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
+    partial = f" ({partial})" if partial else ""
     text = (
         f"{summary.output}: {summary.stored} stored{partial}, {summary.skipped} skipped, {summary.failed} failed; "
         f"{summary.clips} clips in {summary.elapsed_seconds:.1f} s ({summary.clips_per_second:.1f} clips/s)"

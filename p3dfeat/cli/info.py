@@ -50,7 +50,7 @@ def _print_tables(features: "FeatureFile", shown: int | None) -> None:
     ledger = Ledger(features.path)
     if len(ledger):
         made.add_row("failed", f"{len(ledger)} videos, reasons in {one_line(str(ledger.path))}")
-    videos = Table("id", "duration", "frames", "size", "arrays", "padded", box=None, pad_edge=False)
+    videos = Table("id", "duration", "frames", "size", "arrays", "padded", "remarks", box=None, pad_edge=False)
     for number, (id, video) in enumerate(features.items()):
         if number == shown:
             break
@@ -69,6 +69,7 @@ def _row(video: "VideoFeatures") -> tuple[str, ...]:
         f"{about['width']}x{about['height']}",
         arrays,
         str(about["padded_frames"]) if about["padded_frames"] else "",
+        str(about.get("damage") or about.get("remarks", "")),
     )
 
 

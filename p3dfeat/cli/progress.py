@@ -142,6 +142,7 @@ class _RunBar:
     def __init__(self, progress: "Progress"):
         self._progress = progress
         self._task = self._progress.add_task("", total=None, videos="opening", clips="", rate="", failures="")
+        self._latest = 0, 0  # clips planned and described of the video begun last
         self._num_videos = self._done = self._failed = self._opened = self._planned = self._clips = 0
 
     def __call__(self, event: "ExtractEvent") -> None:
@@ -151,10 +152,16 @@ class _RunBar:
         if isinstance(event, ToDo):  # what failed or was skipped before is not part of the bar
             self._num_videos, self._done = event.num_videos, 0
         elif isinstance(event, Started):
-            self._opened += 1
+            if event.again:
+                planned, described = self._latest
+                self._planned -= planned
+                self._clips -= described
+            self._opened += not event.again
             self._planned += event.num_clips
+            self._latest = event.num_clips, 0
         elif isinstance(event, Described):
             self._clips += len(event.features)
+            self._latest = self._latest[0], self._latest[1] + len(event.features)
         elif isinstance(event, VideoDone) and event.status != "skipped":
             self._done += 1
             self._failed += event.status == "failed"

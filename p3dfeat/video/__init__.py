@@ -5,22 +5,22 @@ from typing import TYPE_CHECKING, Final
 from p3dfeat._lazy import lazy
 
 if TYPE_CHECKING:
-    from p3dfeat.video.clips import plan, read_clips
-    from p3dfeat.video.decoders import Decoders
-    from p3dfeat.video.index import VideoIndex, index_video
-    from p3dfeat.video.process import Read
-    from p3dfeat.video.sampling import clip_starts
-    from p3dfeat.video.task import check_decoding
+    from p3dfeat.video.reading.clips import plan, read_clips
+    from p3dfeat.video.reading.index import VideoIndex, index_video
+    from p3dfeat.video.reading.sampling import clip_starts
+    from p3dfeat.video.workers.decoders import Decoders
+    from p3dfeat.video.workers.process import Read
+    from p3dfeat.video.workers.task import check_decoding
 
 _HOMES: Final = {
-    "Decoders": "decoders",
-    "Read": "process",
-    "VideoIndex": "index",
-    "check_decoding": "task",
-    "clip_starts": "sampling",
-    "index_video": "index",
-    "plan": "clips",
-    "read_clips": "clips",
+    "Decoders": "workers.decoders",
+    "Read": "workers.process",
+    "VideoIndex": "reading.index",
+    "check_decoding": "workers.task",
+    "clip_starts": "reading.sampling",
+    "index_video": "reading.index",
+    "plan": "reading.clips",
+    "read_clips": "reading.clips",
 }
 __getattr__ = lazy(__name__, _HOMES)
 

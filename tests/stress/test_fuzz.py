@@ -83,4 +83,16 @@ def test_a_stretch_of_an_mp4_needs_a_change_of_what_its_edit_list_says(tmp_path)
 
 
 def test_a_reader_that_crashes_is_a_fault():
-    assert {judging.CRASHED, judging.HUNG, judging.BUG, judging.UNEXPLAINED} == set(judging.FAULTS)
+    faults = {judging.CRASHED, judging.HUNG, judging.BUG, judging.UNEXPLAINED, judging.REFUSED_WHOLE}
+    assert faults == set(judging.FAULTS)
+
+
+def test_a_remark_explains_missing_frames_and_whole_frames_must_not_be_refused():
+    frames = tuple((n / 25, (n + 1) / 25, str(n)) for n in range(30))
+    whole = Outcome("read", frames=frames)
+    mp4 = next(seed for seed in SEEDS if seed.container == "mp4")
+    assert judging.verdict(Outcome("read", frames=frames[:20], remarks=("a remark",)), whole, mp4) == judging.REMARKED
+    assert judging.verdict(Outcome("read", frames=frames, remarks=("a remark",)), whole, mp4) == judging.SAME
+    shown = tuple(checksum for _, _, checksum in frames)
+    assert judging.verdict(Outcome("refused", "why", shown=shown), whole, mp4) == judging.REFUSED_WHOLE
+    assert judging.verdict(Outcome("refused", "why", shown=shown[:-1]), whole, mp4) == judging.REFUSED

@@ -13,11 +13,11 @@ from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import DecoderError, UsageError, VideoError
 from p3dfeat.job import ExtractSettings
 from p3dfeat.types import Clip, Video, VideoEnd, VideoStart
-from p3dfeat.video import decoders as decoders_module
-from p3dfeat.video import process as process_module
 from p3dfeat.video import read_clips
-from p3dfeat.video.decoders import Decoders
-from p3dfeat.video.task import CLIPS_AHEAD, Task
+from p3dfeat.video.workers import decoders as decoders_module
+from p3dfeat.video.workers import process as process_module
+from p3dfeat.video.workers.decoders import Decoders
+from p3dfeat.video.workers.task import CLIPS_AHEAD, Task
 from tests.videos import numbered_video
 
 SPEC = InputSpec(resize=(48, 64), crop=(40, 40))
@@ -131,7 +131,7 @@ def test_a_process_that_is_killed_from_outside_costs_nothing(tmp_path, videos):
 
 def test_a_video_whose_processes_are_killed_time_and_again_fails(videos, monkeypatch):
     code = (
-        "import os, p3dfeat.video.worker as w; read = w.read_clips; "
+        "import os, p3dfeat.video.workers.worker as w; read = w.read_clips; "
         "w.read_clips = lambda v, *a, **k: os.kill(os.getpid(), 9) if v.id == 'v1' else read(v, *a, **k);"
     )
     monkeypatch.setattr(process_module, "START", process_module.START.replace("from p3dfeat", code + "from p3dfeat"))
@@ -186,7 +186,7 @@ def test_a_process_that_dies_when_it_has_said_all_costs_nothing(videos):
 
 def test_a_video_that_kills_every_process_fails_alone(videos, monkeypatch):
     code = (
-        "import os, p3dfeat.video.worker as w; read = w.read_clips; "
+        "import os, p3dfeat.video.workers.worker as w; read = w.read_clips; "
         "w.read_clips = lambda v, *a, **k: os.abort() if v.id == 'v1' else read(v, *a, **k);"
     )
     start = process_module.START.replace("from p3dfeat", code + "from p3dfeat")
@@ -249,7 +249,7 @@ def test_processes_end_when_their_parent_is_killed(tmp_path, videos):
     script = f"""
 import time
 from itertools import chain
-from p3dfeat.video.decoders import Decoders
+from p3dfeat.video.workers.decoders import Decoders
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.types import Video
 decoders = Decoders(1)
@@ -321,7 +321,7 @@ def test_decoders_killed_as_they_start_do_not_end_a_run_that_has_only_begun(vide
 
 def test_a_bug_in_a_decoder_costs_its_video_and_says_where_it_is(videos, monkeypatch):
     code = (
-        "import p3dfeat.video.worker as w; read = w.read_clips; "
+        "import p3dfeat.video.workers.worker as w; read = w.read_clips; "
         "w.read_clips = lambda v, *a, **k: 1 / 0 if v.id == 'v1' else read(v, *a, **k);"
     )
     monkeypatch.setattr(process_module, "START", process_module.START.replace("from p3dfeat", code + "from p3dfeat"))

@@ -6,9 +6,9 @@ import pytest
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.types import Clip, Video, VideoEnd
 from p3dfeat.video import index_video, plan, read_clips
-from p3dfeat.video.decode import FrameReader
-from p3dfeat.video.index import open_video
-from tests.videos import CODINGS, number_of, numbered_video
+from p3dfeat.video.reading.decode import FrameReader
+from p3dfeat.video.reading.index import open_video
+from tests.videos import CODINGS, number_of, numbered_video, settled
 
 COUNT = 200
 SPEC = InputSpec(channels="luma", resize=(96, 128))
@@ -33,7 +33,7 @@ def coded(request, tmp_path_factory):
 
 def numbers_read(path: str, sampling: Sampling, *, partial: bool = False) -> tuple[list[list[int]], VideoEnd]:
     """The numbers of each clip's frames, and how reading ended."""
-    _, *clips, end = read_clips(Video("v", path, path), SPEC, sampling, partial=partial)
+    _, *clips, end = settled(read_clips(Video("v", path, path), SPEC, sampling, partial=partial))
     assert all(isinstance(clip, Clip) for clip in clips)
     return [[number_of(frame) for frame in clip.frames] for clip in clips], end
 

@@ -2,17 +2,20 @@
 
 import time
 
+import av
 import numpy as np
 import pytest
 
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import UsageError, VideoError
 from p3dfeat.types import Clip, Video
-from p3dfeat.video import clips as clips_module
-from p3dfeat.video import hardware, read_clips, task
-from p3dfeat.video.decode import FrameReader
-from p3dfeat.video.decoders import Decoders
-from tests.videos import CODINGS, numbered_video
+from p3dfeat.video import read_clips
+from p3dfeat.video.reading import clips as clips_module
+from p3dfeat.video.reading import hardware
+from p3dfeat.video.reading.decode import FrameReader
+from p3dfeat.video.workers import task
+from p3dfeat.video.workers.decoders import Decoders
+from tests.videos import CODINGS, numbered_video, settled
 
 SPEC, SAMPLING = InputSpec(resize=(48, 64)), Sampling(clips=2)
 no_gpu = pytest.mark.skipif(task.gpu_present(), reason="has a CUDA GPU")
@@ -88,13 +91,12 @@ def test_codings_that_one_video_says_nothing_of_stay_on_the_cpu(tmp_path, monkey
 
 def test_what_a_gpu_fails_at_is_read_on_by_the_cpu(video, monkeypatch):
     expected = clips(read_clips(video, SPEC, Sampling(stride=2, clips=None)))
-    decode = FrameReader._decode
+    number = FrameReader._number
 
-    def failing(self, keyframe):
-        for number, frame in decode(self, keyframe):
-            if number > 20 and decoders_tried == ["cuda"]:
-                raise VideoError("damaged: CUDA_ERROR_OUT_OF_MEMORY")
-            yield number, frame
+    def failing(self, frame):
+        if self._next > 20 and decoders_tried == ["cuda"]:
+            raise av.ExternalError(1, "CUDA_ERROR_OUT_OF_MEMORY")
+        return number(self, frame)
 
     decoders_tried = []
     opened = clips_module.open_video
@@ -103,9 +105,9 @@ def test_what_a_gpu_fails_at_is_read_on_by_the_cpu(video, monkeypatch):
         decoders_tried.append(decoder)
         return opened(path)
 
-    monkeypatch.setattr(FrameReader, "_decode", failing)
+    monkeypatch.setattr(FrameReader, "_number", failing)
     monkeypatch.setattr(clips_module, "open_video", noting)
-    found = clips(read_clips(video, SPEC, Sampling(stride=2, clips=None), decoder="cuda"))
+    found = clips(settled(read_clips(video, SPEC, Sampling(stride=2, clips=None), decoder="cuda")))
     assert decoders_tried == ["cuda", "cpu"]
     assert np.array_equal(found, expected)
 

@@ -13,8 +13,8 @@ from p3dfeat.config import Sampling
 from p3dfeat.errors import VideoError
 from p3dfeat.types import Video
 from p3dfeat.video import index_video, plan
-from p3dfeat.video.decode import FrameReader
-from p3dfeat.video.index import open_video
+from p3dfeat.video.reading.decode import FrameReader
+from p3dfeat.video.reading.index import open_video
 from tests.video.test_exactness import COUNT, SAMPLINGS, numbers_read
 from tests.videos import Coding, number_of, numbered_frames, write_video
 
@@ -166,8 +166,12 @@ def test_packed_pictures_come_of_the_packets_after_theirs(tmp_path):
 
 
 def test_packed_pictures_that_ffmpeg_leaves_out_are_missed(tmp_path):
-    with pytest.raises(VideoError, match="could not be decoded"):
-        numbers_read(packed(tmp_path / "v.avi", told=False), Sampling(clips=20))
+    """FFmpeg then shows fewer than there are packets, as every player does."""
+    found, end = numbers_read(packed(tmp_path / "v.avi", told=False), Sampling(clips=None, stride=1, length=1))
+    shown = [clip[0] for clip in found]
+    assert shown == sorted(set(shown))
+    assert len(shown) == end.info.num_frames < 61
+    assert f"frames by its packets, {len(shown)} by its decoder" in end.info.remarks[-1]
 
 
 @pytest.mark.parametrize("suffix", [".webm", ".mkv", ".avi"])
@@ -176,5 +180,5 @@ def test_frames_that_do_not_come_are_damage_still(tmp_path, suffix):
     plain = write_video(tmp_path / f"plain{suffix}", numbered_frames(40), coding=VP8)
     told = [(data, 4 * number, key) for number, (data, key) in enumerate(packets_of(plain))]
     told[20] = (told[20][0][:2], *told[20][1:])
-    with pytest.raises(VideoError, match="damaged"):
+    with pytest.raises(VideoError, match=r"damaged: frame 2[01] .* does not decode"):
         numbers_read(written(tmp_path / f"v{suffix}", plain, told), Sampling(clips=20))

@@ -17,11 +17,12 @@ import pytest
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import DecoderError, OutOfMemoryError, OutOfTimeError, UsageError, VideoError
 from p3dfeat.types import Clip, Video, VideoEnd, VideoStart
-from p3dfeat.video import decoders as decoders_module
-from p3dfeat.video import process as process_module
-from p3dfeat.video.decoders import Decoders
-from p3dfeat.video.limits import CLOCK_BYTES, Clock, tick
-from p3dfeat.video.task import Task
+from p3dfeat.video.heartbeat import tick
+from p3dfeat.video.workers import decoders as decoders_module
+from p3dfeat.video.workers import process as process_module
+from p3dfeat.video.workers.decoders import Decoders
+from p3dfeat.video.workers.limits import CLOCK_BYTES, Clock
+from p3dfeat.video.workers.task import Task
 from tests.videos import Coding, numbered_video, write_video
 
 SPEC = InputSpec(resize=(48, 64), crop=(40, 40))
@@ -31,7 +32,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds a 
 # What a file could make a decoder do, under the name of the video that does it.
 MISBEHAVIOUR = """
 import ctypes, os, signal, time
-import p3dfeat.video.worker as worker
+import p3dfeat.video.workers.worker as worker
 from p3dfeat.types import VideoStart
 
 def crash(): ctypes.string_at(0)
@@ -42,7 +43,7 @@ def bomb(): held = []; [held.append(bytearray(1 << 24)) for _ in range(1 << 20)]
 def leave(): os._exit(0)
 def grow(): worker.kept = b"x" * (600 << 20)
 def loop():
-    from p3dfeat.video.limits import tick
+    from p3dfeat.video.heartbeat import tick
     while True: tick(); time.sleep(0.001)
 
 read = worker.read_clips
@@ -207,7 +208,7 @@ def test_a_run_tells_why_each_video_failed_and_stores_the_others(tmp_path):
     instead = f"exec({code!r}); from p3dfeat"
     script = f"""
 import sys
-from p3dfeat.video import process
+from p3dfeat.video.workers import process
 process.START = process.START.replace("from p3dfeat", {instead!r}, 1)
 from p3dfeat.cli.app import run
 sys.exit(run(sys.argv[1:]))
@@ -303,9 +304,9 @@ def test_decoders_that_hang_end_with_their_parent(tmp_path, what):
     code = f"NAMED = ({what!r},)\n{MISBEHAVIOUR}"
     script = f"""
 import time
-from p3dfeat.video import process
+from p3dfeat.video.workers import process
 process.START = process.START.replace("from p3dfeat", {f"exec({code!r}); from p3dfeat"!r}, 1)
-from p3dfeat.video.decoders import Decoders
+from p3dfeat.video.workers.decoders import Decoders
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.types import Video
 decoders = Decoders(1)

@@ -9,9 +9,9 @@ import pytest
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import OutOfMemoryError, VideoError
 from p3dfeat.types import Video, VideoEnd, VideoInfo, VideoStart
-from p3dfeat.video import process as process_module
-from p3dfeat.video.decoders import Decoders
-from p3dfeat.video.messages import ClipAt, Ended, NonsenseError, Ready, decoded, encoded
+from p3dfeat.video.workers import process as process_module
+from p3dfeat.video.workers.decoders import Decoders
+from p3dfeat.video.workers.messages import ClipAt, Ended, NonsenseError, Ready, decoded, encoded
 from tests.videos import numbered_video
 
 INFO = VideoInfo(1.5, 25.0, 37, 64, 48, 0, "1:1", "h264", "yuv420p", 1234, "0" * 16, "2026-01-01T00:00:00+00:00")
@@ -101,7 +101,7 @@ LIES_IN_PYTHON = {
 def liar(said):
     """Code that makes a decoder say this, then wait, as if it had said all."""
     return (
-        "import os, time, p3dfeat.video.worker as w; read = w.read_clips; files = [];\n"
+        "import os, time, p3dfeat.video.workers.worker as w; read = w.read_clips; files = [];\n"
         "def lie(v, *a, **k):\n"
         "    items = read(v, *a, **k)\n"
         "    if v.id != 'liar': yield from items; return\n"

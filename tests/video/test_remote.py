@@ -14,8 +14,9 @@ import pytest
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import VideoError
 from p3dfeat.types import Clip, Video, VideoEnd
-from p3dfeat.video import Decoders, remote
-from p3dfeat.video.remote import Limits, at_hand, download
+from p3dfeat.video import Decoders
+from p3dfeat.video.reading import remote
+from p3dfeat.video.reading.remote import Limits, at_hand, download
 from tests.videos import numbered_video
 from tests.web import Answer, Fault, Request, Web, serving, unused_address
 

@@ -5,7 +5,7 @@ import pytest
 
 from p3dfeat.config import Sampling
 from p3dfeat.errors import UsageError, VideoError
-from p3dfeat.video.sampling import clip_starts, plan_clips, resample
+from p3dfeat.video.reading.sampling import clip_starts, plan_clips, resample
 
 
 def starts(num_frames: int, **settings) -> list[int]:
@@ -83,11 +83,19 @@ def test_a_segment_takes_only_frames_shown_in_it():
     assert [(p.frames[0], p.frames[-1]) for p in plans] == [(25, 40), (41, 56)]
 
 
-@pytest.mark.parametrize(("start", "stop"), [(4.0, 5.0), (9.0, None), (1.001, 1.002)])
+@pytest.mark.parametrize(("start", "stop"), [(4.0, 5.0), (9.0, None)])
 def test_a_segment_without_frames_is_an_error(start, stop):
     seconds, end = steady(100)
     with pytest.raises(VideoError, match=r"no frame from .* the video runs from 0 to"):
         plan_clips(seconds, end, Sampling(), start_seconds=start, stop_seconds=stop)
+
+
+@pytest.mark.parametrize(("start", "stop", "frame"), [(1.001, 1.002, 25), (1.039, 1.0395, 25), (3.99, 3.995, 99)])
+def test_a_segment_shorter_than_a_frame_takes_the_frame_on_screen(start, stop, frame):
+    seconds, end = steady(100)
+    for sampling in (Sampling(clips=1, length=2), Sampling(clips=None, stride=1, length=2), Sampling(clips=1, fps=25)):
+        plans = plan_clips(seconds, end, sampling, start_seconds=start, stop_seconds=stop)
+        assert [set(plan.frames.tolist()) for plan in plans] == [{frame}]
 
 
 def test_resampling_to_the_same_rate_changes_nothing_even_with_rounded_timestamps():

@@ -11,7 +11,7 @@ import pytest
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import VideoError
 from p3dfeat.types import Clip, Video
-from p3dfeat.video import read_clips
+from p3dfeat.video import index_video, read_clips
 from tests.videos import CODINGS, Coding, numbered_frames, write_video
 
 EVERY_FRAME = Sampling(clips=None, stride=1, length=1)
@@ -94,11 +94,6 @@ def test_pictures_that_begin_later_than_the_sound_are_no_damage(tmp_path):
     assert table_of(data, b"stts")[4:] == struct.pack(">3I", 1, 60, 512)
     late = struct.pack(">6I", 0, 2, 1, 512 + 6400, 59, 512)
     assert read_as_whole(tmp_path / "v.mp4", with_table(data, b"stts", late)) == 60
-    early = struct.pack(">6I", 0, 2, 59, 512, 1, 512 + 6400)
-    edited = with_table(data.replace(b"free", b"edts"), b"stts", late)
-    for damaged in (with_table(data, b"stts", early), edited):
-        with pytest.raises(VideoError, match="its frames last"):
-            read_as_whole(tmp_path / "v.mp4", damaged)
 
 
 @pytest.fixture(scope="module")
@@ -287,8 +282,9 @@ def test_frames_of_an_avi_have_many_names(tmp_path, avi, kind):
 def test_an_avi_may_count_its_own_header(tmp_path, avi, stated):
     size = (len(avi) - 8 + stated).to_bytes(4, "little")
     assert read_as_whole(tmp_path / "v.avi", avi[:4] + size + avi[8:]) == 12
+    assert read_as_whole(tmp_path / "v.avi", avi[:4] + size + avi[8:-9]) == 12  # of its index alone something is lost
     with pytest.raises(VideoError, match="cut off"):
-        read_as_whole(tmp_path / "v.avi", avi[:4] + size + avi[8:-9])
+        read_as_whole(tmp_path / "v.avi", avi[:4] + size + avi[8 : len(avi) * 2 // 3])
 
 
 def test_digital_video_with_its_sound_inside_is_read_of_avi(tmp_path):
@@ -319,9 +315,9 @@ def test_what_follows_a_gifs_last_block_is_ignored(tmp_path, trailer):
 def test_a_gifs_last_block_in_its_middle_is_not_its_last(tmp_path):
     data = encoded("gif", "gif", pixel_format="rgb8", count=12)
     places = [place for place in range(len(data)) if data[place : place + 3] == b"!\xf9\x04"]
-    for place in (places[5], places[-1], data.index(b",", places[-1] + 8)):
-        with pytest.raises(VideoError, match="its last block ends"):
-            read_as_whole(tmp_path / "v.gif", data[:place] + b";" + data[place + 1 :])
+    path = tmp_path / "v.gif"
+    assert read_as_whole(path, data[: places[5]] + b";" + data[places[5] + 1 :]) == 5
+    assert "goes on behind its end mark" in index_video(str(path)).info.remarks[0]
 
 
 @pytest.mark.parametrize("counted", [0, 10, 11])

@@ -1,0 +1,34 @@
+"""What is known of each container that video may come in: one record each, in a module of its own where it has a check.
+
+To add a container, write its record in a module here and list it below.
+"""
+
+from typing import Final
+
+from p3dfeat.video.containers.asf import ASF
+from p3dfeat.video.containers.avi import AVI
+from p3dfeat.video.containers.counted import APNG, MXF
+from p3dfeat.video.containers.ended import GIF, OGG, Y4M
+from p3dfeat.video.containers.matroska import MATROSKA
+from p3dfeat.video.containers.mp4 import MP4
+from p3dfeat.video.containers.mpegts import MPEGTS
+from p3dfeat.video.containers.record import Container, Delivered
+
+BARE: Final = ("h264", "hevc", "vvc", "m4v", "mpegvideo", "mjpeg", "obu", "vc1", "h263", "h261", "dirac", "cavsvideo")
+
+_RECORDS: Final = (
+    *(MP4, MATROSKA, AVI, ASF, OGG, GIF, Y4M, MPEGTS, APNG, MXF),
+    Container("nut", stores_dts=False),
+    # Program streams time some frames only; after a seek FFmpeg guesses the others from another place.
+    Container("mpeg", seekable=False, is_recording=True),
+    *(Container(name, shown="made up", stores_dts=False, is_recording=True) for name in BARE),
+)
+_BY_NAME: Final = {record.name: record for record in _RECORDS}
+
+
+def container_of(name: str) -> Container:
+    """The record of what FFmpeg calls ``name``; of one that nothing is known of, a record that trusts it."""
+    return _BY_NAME.get(name) or Container(name)
+
+
+__all__ = ["Container", "Delivered", "container_of"]

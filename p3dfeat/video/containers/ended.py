@@ -1,0 +1,46 @@
+"""Containers that say nothing of their length, and mark their end."""
+
+from typing import BinaryIO, Final
+
+from p3dfeat.video.containers.record import Container, Delivered, cut_off, read_at
+from p3dfeat.video.findings import Findings
+
+TAIL: Final = 1 << 12  # bytes in which an end mark is looked for: others may trail it
+GIF_END: Final = b"\0;"  # of the last picture or extension, and of the file (GIF89a, 27)
+GIF_PICTURE: Final = b"!\xf9\x04"  # how a picture of a moving GIF begins
+MOST_BEHIND: Final = 1 << 20  # bytes behind the last picture that are looked at
+Y4M_FRAME: Final = b"FRAME"  # how the line before a frame begins
+LONGEST_LINE: Final = 256  # of YUV4MPEG2, of which FFmpeg reads no longer ones
+PAGE: Final = b"OggS"
+LONGEST_PAGE: Final = 27 + 255 + 255 * 255  # bytes (RFC 3533, 6)
+LAST: Final = 4  # a page's flag
+
+
+def check_ogg(file: BinaryIO, found: Delivered, findings: Findings) -> None:
+    """The last page must be whole, and marked as the last of its stream."""
+    tail = read_at(file, -LONGEST_PAGE, LONGEST_PAGE)
+    page = tail[tail.rfind(PAGE) :]
+    segments = page[27 : 27 + page[26]] if len(page) > 27 else b""
+    if len(page) < 27 + len(segments) + sum(segments) or len(page) < 28 or not page[5] & LAST:
+        findings.remark("its last page is incomplete, or not marked as the last: it may be cut off")
+
+
+def check_gif(file: BinaryIO, found: Delivered, findings: Findings) -> None:
+    """The end mark must be there, and behind the last picture: FFmpeg takes what follows into its last packet."""
+    if GIF_END not in read_at(file, -TAIL, TAIL):
+        findings.remark("its end is not marked: it may be cut off")
+    elif read_at(file, found.last_byte - found.last_bytes, MOST_BEHIND).count(GIF_PICTURE) > 1:
+        findings.remark("it goes on behind its end mark")
+
+
+def check_y4m(file: BinaryIO, found: Delivered, findings: Findings) -> None:
+    """Nothing must follow the last frame that begins as another."""
+    behind = read_at(file, found.last_byte, LONGEST_LINE)
+    if behind and Y4M_FRAME.startswith(behind[: len(Y4M_FRAME)]):
+        line = behind.find(b"\n") + 1
+        findings.failed(cut_off(found.size_bytes, found.last_byte + line + found.packet_bytes // found.packets))
+
+
+OGG: Final = Container("ogg", check=check_ogg)
+GIF: Final = Container("gif", check=check_gif)
+Y4M: Final = Container("yuv4mpegpipe", check=check_y4m)

@@ -1,0 +1,125 @@
+"""MP4, MOV and 3GP: boxes in boxes (ISO/IEC 14496-12)."""
+
+import os
+from typing import BinaryIO, Final
+
+import numpy as np
+
+from p3dfeat.errors import VideoError
+from p3dfeat.video.containers.boxes import Box, children, content, top_boxes
+from p3dfeat.video.containers.record import SLACK, SLACK_FRAMES, Container, Delivered, cut_off, read_at
+from p3dfeat.video.findings import Findings
+
+ENCRYPTED: Final = "encrypted"  # what the coding "encv" says (ISO/IEC 14496-12, 8.12)
+MOST_BEHIND: Final = 1 << 20  # bytes behind the last box that are looked at
+WAY_TO_TABLES: Final = (b"mdia", b"minf", b"stbl")  # from a track
+WAY_TO_EDITS: Final = (b"edts", b"elst")
+NOTHING_SHOWN: Final = -1  # an edit's media time (8.6.6): for as long, nothing is on screen
+NARROW: Final = np.dtype([("length", ">u4"), ("start", ">i4"), ("rate", ">i4")])
+WIDE: Final = np.dtype([("length", ">u8"), ("start", ">i8"), ("rate", ">i4")])
+
+
+def check(file: BinaryIO, found: Delivered, findings: Findings) -> None:
+    """All frames of the index must have come; FFmpeg plays edit lists that pause or hold a frame as if they did not."""
+    if found.packets < found.index_entries:
+        count = f"its index lists {found.index_entries:,} frames, only {found.packets:,} can be read"
+        findings.failed(VideoError(f"damaged or cut off: {count}"))
+    if found.index_begins_with_key and not found.begins_with_key:
+        findings.remark("its first frame is no keyframe, as its index says it is")
+    if found.gap_seconds > SLACK_FRAMES * found.frame_seconds:
+        findings.remark(f"{found.gap_seconds:.2f} s are missing between two of its fragments")
+    _compare_durations(found, findings)
+    boxes = list(top_boxes(file, found.size_bytes))
+    moving = [box for box in boxes if box.kind == b"moof"]
+    if boxes and boxes[-1].end > found.size_bytes:
+        if moving or b"moov" not in {box.kind for box in boxes}:
+            findings.failed(cut_off(found.size_bytes, boxes[-1].end))
+        findings.remark(f"cut off behind its last frame: {found.size_bytes:,} bytes of {boxes[-1].end:,}")
+    if boxes and b"moof" in read_at(file, boxes[-1].end, MOST_BEHIND):
+        findings.remark(f"a fragment lies behind byte {boxes[-1].end:,}, where no box begins")
+    for movie in (box for box in boxes if box.kind == b"moov"):
+        if any(_pauses(content(file, edits)) for edits in _of_track(file, movie, found.stream_id, WAY_TO_EDITS)):
+            reason = "its edit list pauses in the middle, or holds a frame, which is not supported"
+            findings.failed(VideoError(f"{reason}; remux it with ffmpeg -ignore_editlist 1 -c copy"))
+        for tables in _of_track(file, movie, found.stream_id, WAY_TO_TABLES):
+            _compare_tables({box.kind: content(file, box) for box in children(file, tables)}, findings)
+    listed = sum(_frames_in(file, fragment, found.stream_id) for fragment in moving)
+    if any(not _below(file, fragment, (b"traf",)) for fragment in moving):
+        findings.remark("one of its fragments holds no frames")
+    if listed > found.packets:
+        findings.remark(f"its fragments list {listed:,} frames, {found.packets:,} are found")
+
+
+def coding_of(path: str, track: int) -> str:
+    """The four letters by which a track names its coding (8.5.2), with a space before them; "" where there are none."""
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+        for movie in (box for box in top_boxes(file, size) if box.kind == b"moov"):
+            for described in _of_track(file, movie, track, (*WAY_TO_TABLES, b"stsd")):
+                name = read_at(file, described.start, 16)[12:].decode("latin-1")
+                return f" ({ENCRYPTED if name == 'encv' else name})" if name.isprintable() else ""
+    return ""
+
+
+def _of_track(file: BinaryIO, movie: Box, track: int, way: tuple[bytes, ...]) -> list[Box]:
+    """The boxes that ``way`` leads to in the track of this number, which stands in its header (8.3.2)."""
+    found = []
+    for box in _below(file, movie, (b"trak",)):
+        headers = [read_at(file, header.start, 24) for header in _below(file, box, (b"tkhd",))]
+        place = 20 if headers and headers[0][:1] == b"\1" else 12
+        if headers and int.from_bytes(headers[0][place : place + 4], "big") == track:
+            found += _below(file, box, way)
+    return found
+
+
+def _compare_tables(tables: dict[bytes, bytes], findings: Findings) -> None:
+    """The tables of times (8.6.1) must be as long as that of sizes (8.7.3)."""
+    count = int.from_bytes(tables.get(b"stsz", b"")[8:12], "big")
+    for kind in (b"stts", b"ctts"):
+        table = tables.get(kind, b"")
+        rows = np.frombuffer(table, ">u4", len(table) // 4)[2:]
+        number = min(int.from_bytes(table[4:8], "big"), len(rows) // 2)
+        if count and number and (timed := int(rows[: 2 * number : 2].sum(dtype=np.int64))) != count:
+            findings.remark(f"its header lists {count:,} frames, and times of {timed:,}")
+
+
+def _frames_in(file: BinaryIO, fragment: Box, track: int) -> int:
+    """How many frames a fragment lists for a track (8.8.7 and 8.8.8)."""
+    frames = 0
+    for part in _below(file, fragment, (b"traf",)):
+        boxes = [(box.kind, read_at(file, box.start, 8)) for box in children(file, part)]
+        if any(kind == b"tfhd" and int.from_bytes(head[4:], "big") == track for kind, head in boxes):
+            frames += sum(int.from_bytes(head[4:], "big") for kind, head in boxes if kind == b"trun")
+    return frames
+
+
+def _compare_durations(found: Delivered, findings: Findings) -> None:
+    announced = found.listed_seconds
+    if announced is None:
+        return
+    shown = found.end_seconds - found.first_seconds
+    if shown > announced + max(SLACK_FRAMES * found.frame_seconds, SLACK * announced):
+        findings.remark(f"{announced:.2f} s by its header, {shown:.2f} s found")
+    # Of a clip that was trimmed, more is in the file than is shown.
+    if found.cut_away and found.total_seconds < announced + found.frame_seconds / 2:
+        findings.remark(f"its edit list leaves out {found.cut_away} of its frames, and is as long as all of them")
+
+
+def _below(file: BinaryIO, parent: Box, way: tuple[bytes, ...]) -> list[Box]:
+    found = [box for box in children(file, parent) if box.kind == way[0]]
+    return found if len(way) == 1 else [box for inner in found for box in _below(file, inner, way[1:])]
+
+
+def _pauses(edits: bytes) -> bool:
+    """Whether between two edits nothing is shown, or one holds a frame: a "dwell", of rate 0."""
+    entry = WIDE if edits[:1] == b"\1" else NARROW
+    count = min(int.from_bytes(edits[4:8], "big"), len(edits[8:]) // entry.itemsize)
+    rows = np.frombuffer(edits, entry, count, offset=8) if count else np.zeros(0, entry)
+    shows = np.flatnonzero(rows["start"] != NOTHING_SHOWN)
+    if not len(shows):
+        return False
+    between = rows[shows[0] : shows[-1] + 1]
+    return bool(((between["length"] > 0) & ((between["start"] == NOTHING_SHOWN) | (between["rate"] == 0))).any())
+
+
+MP4: Final = Container("mov,mp4,m4a,3gp,3g2,mj2", check=check)

@@ -1,0 +1,213 @@
+"""A video as a stream of clips: indexed, planned, decoded once, and cut, with one window of frames in memory."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+import av
+import numpy as np
+
+from p3dfeat.config import InputSpec, Sampling
+from p3dfeat.errors import VideoError
+from p3dfeat.types import Clip, UInt8Array, Video, VideoEnd, VideoStart
+from p3dfeat.video.findings import Findings
+from p3dfeat.video.reading.decode import DoubtError, FrameReader
+from p3dfeat.video.reading.index import VideoIndex, index_video, open_video
+from p3dfeat.video.reading.picture import PictureMaker
+from p3dfeat.video.reading.recount import CountedReader, recounted
+from p3dfeat.video.reading.sampling import ClipPlan, ClipPlans, plan_clips
+
+
+class LastIndex:
+    """The index of the file read last, for segments of it that follow: listing an hour of video takes a while."""
+
+    def __init__(self) -> None:
+        self._key: object = None
+        self._kept: tuple[VideoIndex, Findings] | None = None
+
+    def of(self, video: Video, findings: Findings) -> tuple[VideoIndex, Findings]:
+        """The index of a file, and what was found out about it. Raises VideoError."""
+        key = self._key_of(video, findings)
+        if self._kept is None or key is None or key != self._key:
+            self.keep(video, index_video(video.path, findings), findings)
+        assert self._kept is not None
+        index, found = self._kept
+        return index, found.copy()
+
+    def keep(self, video: Video, index: VideoIndex, findings: Findings) -> None:
+        """Take ``index`` for the video from now on."""
+        self._key, self._kept = self._key_of(video, findings), (index, findings.copy())
+
+    @staticmethod
+    def _key_of(video: Video, findings: Findings) -> object:
+        try:
+            status = os.stat(video.path)
+        except (OSError, ValueError):
+            return None
+        return (video.path, status.st_ino, status.st_size, status.st_mtime_ns, findings.strict, findings.partial)
+
+
+def read_clips(
+    video: Video,
+    spec: InputSpec,
+    sampling: Sampling,
+    *,
+    threads: int | None = None,
+    decoder: str = "cpu",
+    room: Callable[[], UInt8Array] | None = None,
+    partial: bool = False,
+    strict: bool = False,
+    distrust: bool = False,
+    indexes: LastIndex | None = None,
+) -> Iterator[VideoStart | Clip | VideoEnd]:
+    """Yield a VideoStart, the clips of ``video`` in time order, and a VideoEnd. Raises VideoError.
+
+    Where decoding shows that the frames are not what the file says, all begins again with another VideoStart, and what
+    came before is to be forgotten.
+
+    threads: of the decoder; None: one per core. decoder: "cpu" or "cuda", as for ``open_video``.
+    room: called for each clip, gives the (T, C, H, W) uint8 array that its pixels go to; None: a new one each.
+    partial: of a damaged video, use what is left, which its VideoEnd tells: no clip that needs a frame that does not
+    decode, or that comes between such a frame and the next keyframe.
+    strict: what does not add up counts as damage.
+    distrust: list the frames by decoding them, so that nothing ever begins again; takes twice as long.
+    indexes: keeps the file's index for the next segment of it.
+    Memory holds the frames of one clip and of those that overlap it, however long the video is.
+    """
+    indexes = indexes or LastIndex()
+    index, findings = indexes.of(video, Findings(partial=partial, strict=strict))
+    again = False
+    picky = partial and strict and bool(index.packets.broken.any())
+    if (distrust or picky) and not index.recounted:
+        index = recounted(video.path, index, findings)
+    while True:
+        plans = plan(index, video, sampling)
+        yield VideoStart(len(plans), again)
+        reading = _Reading(video.path, index, plans, findings.copy(), spec, threads or 0, decoder)
+        try:
+            yield from reading.items(room or (lambda: _new_clip(spec, sampling)))
+            return
+        except DoubtError:
+            again = True
+        if decoder == "cpu":  # whose word is final: a GPU may be short of memory, or not know the coding
+            index = recounted(video.path, index, findings)
+            indexes.keep(video, index, findings)
+        decoder = "cpu"
+
+
+def read_plan(
+    video: Video, sampling: Sampling, *, partial: bool = False, strict: bool = False, indexes: LastIndex | None = None
+) -> Iterator[VideoStart | VideoEnd]:
+    """What ``read_clips`` yields but the clips, from the packets alone. Raises VideoError."""
+    index, findings = (indexes or LastIndex()).of(video, Findings(partial=partial, strict=strict))
+    yield VideoStart(len(plan(index, video, sampling)))
+    yield VideoEnd(replace(index.info, remarks=findings.remarks, damage=findings.damage), 0)
+
+
+def plan(index: VideoIndex, video: Video, sampling: Sampling) -> ClipPlans:
+    """The clips ``sampling`` takes from an indexed video. Raises VideoError for a segment outside it."""
+    return plan_clips(
+        index.seconds,
+        index.end_seconds,
+        sampling,
+        start_seconds=video.start_seconds,
+        stop_seconds=video.end_seconds,
+        tick_seconds=index.tick_seconds,
+    )
+
+
+def _new_clip(spec: InputSpec, sampling: Sampling) -> UInt8Array:
+    return np.empty((sampling.length, spec.num_channels, *spec.size), np.uint8)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """One way through a video."""
+
+    path: str
+    index: VideoIndex
+    plans: ClipPlans
+    findings: Findings
+    spec: InputSpec
+    threads: int
+    decoder: str
+
+    def items(self, room: Callable[[], UInt8Array]) -> Iterator[Clip | VideoEnd]:
+        index, given = self.index, 0
+        plans = self.plans.less(index.unusable) if self.findings.partial else self.plans
+        left_out = len(self.plans) - len(plans)
+        if left_out:
+            number = min(index.unusable)
+            where = f"frame {number} at {index.seconds[number]:.2f} s"
+            self.findings.failed(VideoError(f"damaged: {where} does not decode"))
+        if not len(plans):
+            raise VideoError(f"{self.findings.damage}; none of its clips can be used")
+        with open_video(self.path, decoder=self.decoder) as (container, stream):
+            wanted = plans.frames()
+            reader: FrameReader | CountedReader
+            if index.recounted:
+                reader = CountedReader(container, stream, index, self.findings, wanted, threads=self.threads)
+            else:
+                listens = self.decoder == "cpu"
+                reader = FrameReader(
+                    container, stream, index, wanted, self.findings, threads=self.threads, listens=listens
+                )
+            with closing(reader):
+                pictures = _Pictures(reader, PictureMaker(self.spec))
+                for place, clip in enumerate(plans):
+                    following = int(plans[place + 1].frames[0]) if place + 1 < len(plans) else len(index)
+                    pixels = room()
+                    pictures.fill(pixels, clip, kept_from=following)
+                    given += 1
+                    yield _clip(pixels, clip, index)
+                reader.finish()
+        found = self.findings
+        info = replace(index.info, remarks=found.remarks, damage=found.damage, clips_left_out=left_out)
+        yield VideoEnd(replace(info, **pictures.shown), reader.decoded)
+
+
+class _Pictures:
+    """Pictures of a video's frames, each made once; those that later clips need too are kept.
+
+    shown: the size and rotation that the frames turn out to have, once there is one.
+    """
+
+    def __init__(self, frames: Iterable[tuple[int, av.VideoFrame]], make: PictureMaker):
+        self._frames, self._make = iter(frames), make
+        self._kept: dict[int, UInt8Array] = {}
+        self.shown: dict[str, Any] = {}
+
+    def fill(self, pixels: UInt8Array, clip: ClipPlan, *, kept_from: int) -> None:
+        """Put a clip's pictures into (T, C, H, W) ``pixels``; kept_from: the first frame that later clips need."""
+        for place, number in enumerate(map(int, clip.frames)):
+            if place and number == clip.frames[place - 1]:
+                pixels[place] = pixels[place - 1]
+            elif number in self._kept:
+                pixels[place] = self._kept[number]
+            else:
+                self._read_to(number, pixels[place])
+                if number >= kept_from:
+                    self._kept[number] = pixels[place].copy()
+        for number in [number for number in self._kept if number < kept_from]:
+            del self._kept[number]
+
+    def _read_to(self, wanted: int, room: UInt8Array) -> None:
+        """Make the picture of frame ``wanted``; keep those on the way, which later clips ask for."""
+        for number, frame in self._frames:
+            picture = room if number == wanted else np.empty_like(room)
+            try:
+                self._make(frame, picture)
+            except (av.FFmpegError, ValueError, MemoryError) as error:
+                raise VideoError(f"frame {number} cannot be resized ({error})") from None
+            self.shown = self.shown or self._make.as_shown(frame)
+            if number == wanted:
+                return
+            self._kept[number] = picture
+
+
+def _clip(pixels: UInt8Array, clip: ClipPlan, index: VideoIndex) -> Clip:
+    first, last = int(clip.frames[0]), int(clip.frames[-1])
+    seconds = float(index.seconds[first]), index.frame_ends(last)
+    return Clip(pixels.transpose(0, 2, 3, 1), *seconds, clip.padded_frames)

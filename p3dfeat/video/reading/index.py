@@ -1,0 +1,346 @@
+"""Opening a video and listing its frames from its packets, without decoding any."""
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial as with_arguments
+from itertools import pairwise
+from typing import Final
+
+import av
+import numpy as np
+from av.codec import codecs_available
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from p3dfeat.errors import VideoError
+from p3dfeat.fingerprint import fingerprint, modified
+from p3dfeat.types import Int64Array, SecondsArray, VideoInfo
+from p3dfeat.video.containers import Container, Delivered, container_of
+from p3dfeat.video.containers.mp4 import MP4, coding_of
+from p3dfeat.video.findings import Findings
+from p3dfeat.video.heartbeat import tick
+from p3dfeat.video.reading.complaints import Complaints
+from p3dfeat.video.reading.listing import NO_TIME, Packets, list_packets
+from p3dfeat.video.reading.trust import MAX_PIXELS, open_container, reason
+
+# What else is listed among the video streams: cover art, and pictures to jump about by.
+NO_VIDEO: Final = Disposition.attached_pic | Disposition.timed_thumbnails
+PICTURES: Final = frozenset({"bmp", "gif", "mjpeg", "png", "webp"})  # codings that cover art has
+MOST_READ: Final = 16  # bytes of packets for each byte of a file: an index may list the same ones any number of times
+EVEN, NEARLY_ALL = 0.3, 0.8  # part of their usual length by which frames may differ; part of all frames
+LONGEST_SECONDS: Final = 1e10  # 300 years: clocks that began in 1970 are well below
+
+
+@dataclass(frozen=True)
+class VideoIndex:
+    """Every frame of a video in the order shown, and the packets that they come of.
+
+    seconds: (F,) when each is shown; end_seconds: when the last is gone.
+    numbers: (P,) the frame that each packet gives, -1 for none; None where only decoding tells, in whose order frames
+    are then counted. Seeking is out of the question there.
+    timestamps: (F,) in units of the stream's clock, to seek by; None where frames are counted.
+    keyframes: numbers of the frames at which decoding can begin; always holds 0.
+    first: the packet with which decoding begins.
+    left_out: packets that decoders are not given: they are incomplete, or refer to what is not in the file.
+    unusable: numbers of frames that do not decode; known once all were decoded, which ``recounted`` tells.
+    """
+
+    seconds: SecondsArray
+    end_seconds: float
+    numbers: Int64Array | None
+    timestamps: Int64Array | None
+    keyframes: Int64Array
+    tick_seconds: float
+    info: VideoInfo
+    packets: Packets
+    first: int = 0
+    left_out: frozenset[int] = frozenset()
+    unusable: frozenset[int] = frozenset()
+    recounted: bool = False
+
+    def __len__(self) -> int:
+        return len(self.seconds)
+
+    def frame_ends(self, number: int) -> float:
+        """Seconds at which frame ``number`` gives way to the next."""
+        return float(self.seconds[number + 1]) if number + 1 < len(self) else self.end_seconds
+
+
+@contextmanager
+def open_video(path: str, *, decoder: str = "cpu") -> Iterator[tuple[InputContainer, VideoStream]]:
+    """The container and its first real video stream. Raises VideoError in a line without the path.
+
+    decoder: "cpu", or "cuda": on a GPU where there is one that can, or else on the CPU.
+    """
+    with open_container(path, decoder=decoder) as container:
+        stream = _first_real(container)
+        if stream.codec_context is None:
+            coding = coding_of(path, stream.id) if container.format.name == MP4.name else ""
+            raise VideoError(f"no decoder for its video stream{coding}; p3dfeat doctor lists the codecs at hand")
+        _check_size(stream)
+        yield container, stream
+
+
+def _first_real(container: InputContainer) -> VideoStream:
+    """The first stream that moves: a picture may come before it, and is not always marked as such."""
+    streams = [stream for stream in container.streams.video if not stream.disposition & NO_VIDEO]
+    if not streams:
+        raise VideoError("no video stream; is it an audio file?")
+    longest = max(stream.frames for stream in streams)
+    return next((stream for stream in streams if not _may_be_a_picture(stream, longest)), streams[0])
+
+
+def _may_be_a_picture(stream: VideoStream, longest: int) -> bool:
+    """longest: the most frames that any stream lists; of an animated AVIF, the first stream is a still one."""
+    context = stream.codec_context
+    is_picture = context is not None and context.codec.canonical_name in PICTURES
+    return stream.frames == 1 < longest or (is_picture and stream.frames <= 1)
+
+
+def _check_size(stream: VideoStream) -> None:
+    """Raise VideoError for frames that are too large to be looked at."""
+    if stream.width * stream.height > MAX_PIXELS:
+        most = f"{MAX_PIXELS / 1e6:.0f} million pixels"
+        raise VideoError(f"frames of {stream.width} x {stream.height} by its header; more than {most} are not read")
+
+
+def index_video(path: str, findings: Findings | None = None) -> VideoIndex:
+    """List the frames of a video by reading its packets once. Raises VideoError.
+
+    findings: takes what is found out about the file, and decides what ends the reading.
+    """
+    findings = findings or Findings()
+    complaints = Complaints()
+    with closing(complaints), complaints.listening(), open_video(path) as (container, stream):
+        try:
+            index = _index(container, stream, path, findings)
+        except (av.FFmpegError, OSError, IndexError) as error:  # IndexError: of a stream that FFmpeg found late
+            raise VideoError(f"unreadable ({reason(error)})") from None
+        # Decoders say a thing or two of what comes before the first keyframe: they count where they are wanted.
+        if said := complaints.worst(but_not=codecs_available - {container.format.name}):
+            findings.remark(said)
+        return replace(index, info=replace(index.info, remarks=findings.remarks, damage=findings.damage))
+
+
+def _index(container: InputContainer, stream: VideoStream, path: str, findings: Findings) -> VideoIndex:
+    record = container_of(container.format.name)
+    packets = list_packets(container, stream, findings, most_bytes=MOST_READ * os.path.getsize(path))
+    if not len(packets):
+        if listed := len(stream.index_entries):
+            raise VideoError(f"none of the {listed} frames it lists is in it; what it may refer to is not opened")
+        raise VideoError("no frames in its video stream")
+    if record.stores_dts and packets.parts[-1]:
+        findings.remark("its clock goes back, as where recordings were joined: its frames are counted")
+    left_out = _lost(path, packets)
+    if record.is_recording:
+        left_out |= _broken_ends(packets, findings)
+    if lost := int(packets.broken.sum()) - len(left_out & set(np.flatnonzero(packets.broken).tolist())):
+        findings.remark(f"{lost} of its packets are incomplete or follow one that was lost")
+    shown = packets.shown.copy()
+    shown[: packets.first] = False
+    shown[sorted(left_out)] = False
+    if not shown.any():
+        raise VideoError("no frames in its video stream")
+    if packets.first:
+        findings.remark(f"its first {packets.first} packets come before a keyframe, and are left out")
+    tick_seconds = float(stream.time_base or 0)
+    times = _presentation_times(record, stream, packets, shown)
+    if times is None:
+        seconds, keyframes = frame_times(packets, np.flatnonzero(shown), stream), np.zeros(1, np.int64)
+        numbers, timestamps, last_ticks = None, None, 0
+        if record.shown == "stored" and not record.is_recording:
+            findings.remark("its presentation times do not tell its frames apart: they are counted")
+    else:
+        numbers, timestamps = _numbers(packets, shown), times
+        seconds = np.asarray(timestamps * tick_seconds, np.float64)
+        keyframes = np.union1d([0], numbers[packets.keys & shown])
+        if not record.seekable or packets.positions[packets.first] < 0:
+            keyframes = keyframes[:1]
+        last_ticks = int(packets.durations[shown & (packets.presented == timestamps[-1])][0])
+        if packets.has_fields:  # that is a half's
+            last_ticks = 0
+        last_ticks = max(last_ticks, packets.held_until - int(timestamps[-1]))
+    usual = usual_duration(seconds, packets, stream)
+    end = float(seconds[-1]) + (last_ticks * tick_seconds or usual)
+    if not abs(end) < LONGEST_SECONDS:
+        raise VideoError(f"damaged: by its times it runs to {end:.3g} s")
+    info = _info(stream, path, num_frames=len(seconds), duration=end - float(seconds[0]))
+    record.inspect(path, _delivered(container, stream, path, packets, seconds, end, usual), findings)
+    return VideoIndex(
+        seconds, end, numbers, timestamps, keyframes, tick_seconds, info, packets, packets.first, frozenset(left_out)
+    )
+
+
+def usual_duration(seconds: SecondsArray, packets: Packets, stream: VideoStream) -> float:
+    """Seconds from one frame to the next, usually."""
+    typical = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
+    return typical or float(packets.durations[-1]) * float(stream.time_base or 0) or 1 / _rate(stream)
+
+
+def _broken_ends(packets: Packets, findings: Findings) -> set[int]:
+    """Incomplete packets at either end of a recording, which was begun and ended anywhere."""
+    shown = np.flatnonzero(packets.shown)
+    broken = {int(place) for place in shown[[0, -1]] if packets.broken[place]} if len(shown) else set()
+    if broken:
+        findings.remark("its first or last packet is incomplete, and its frame left out")
+    return broken
+
+
+def _lost(path: str, packets: Packets) -> set[int]:
+    """Packets of frames that are shown before the first keyframe and do not decode, as decoding the beginning shows.
+
+    They do where a group is closed, or where they are RADL pictures.
+    """
+    leading = packets.leading()
+    if not len(leading):
+        return set()
+    lost = set(leading.tolist())
+    with open_video(path) as (container, stream):
+        stream.thread_type = "SLICE"
+        last = int(leading[-1])
+        ahead = MOST_REORDERED
+        for number, packet in enumerate(packet for packet in container.demux(stream) if packet.size):
+            tick()
+            if number < packets.first or not ahead:
+                continue
+            ahead -= number > last
+            packet.pts, packet.dts = number, None
+            try:
+                lost -= {frame.pts for frame in stream.codec_context.decode(packet) if not frame.is_corrupt}
+            except av.FFmpegError:
+                continue
+            if not lost:
+                break
+        stream.codec_context.flush_buffers()
+    return lost
+
+
+MOST_REORDERED: Final = 20  # packets that a decoder takes in before it shows the first; x264 and x265 make 16 at most
+
+
+def _presentation_times(
+    record: Container, stream: VideoStream, packets: Packets, shown: np.ndarray
+) -> Int64Array | None:
+    """The frames' presentation times in order, or None where they do not tell the frames apart."""
+    times = packets.presented[shown]
+    if NO_TIME in times or record.shown == "made up":
+        return None
+    if record.shown == "in order" and stream.codec_context.has_b_frames:
+        return None
+    if packets.parts[-1] and (record.stores_dts or not packets.has_fields):
+        return None
+    times = np.sort(times)
+    return times if np.all(np.diff(times) > 0) else None
+
+
+def _numbers(packets: Packets, shown: np.ndarray) -> Int64Array:
+    """Which frame comes of each packet, by the order in which they are shown; the second field's is the first's."""
+    numbers = np.full(len(packets), -1, np.int64)
+    places = np.flatnonzero(shown)
+    numbers[places[np.argsort(packets.presented[places], kind="stable")]] = np.arange(len(places))
+    numbers[packets.second] = numbers[packets.second - 1]
+    return numbers
+
+
+def frame_times(packets: Packets, places: Int64Array, stream: VideoStream) -> SecondsArray:
+    """When the frames are shown that come of the packets ``places``: by what can be used of the packets' times.
+
+    Presentation times where they are stored, else decoding times, in order; else the stream's own rate. Where
+    recordings were joined, each goes on where the one before it ends.
+    """
+    record, tick_seconds = container_of(stream.container.format.name), float(stream.time_base or 0)
+    kinds = [packets.presented] if record.shown == "stored" else []
+    kinds += [packets.decoded] if record.stores_dts else []
+    parts = packets.parts[places] if record.stores_dts else np.zeros(len(places), np.int64)
+    for times in (kind[places] for kind in kinds):
+        rows = [np.sort(times[parts == part]) for part in np.unique(parts)]
+        if NO_TIME not in times and all(np.all(np.diff(row) > 0) for row in rows):
+            for before, row in pairwise(rows):
+                if row[0] <= before[-1]:
+                    row += before[-1] - row[0] + (before[-1] - before[0]) // max(1, len(before) - 1)
+            joined = np.concatenate(rows)
+            if np.all(np.diff(joined) > 0):
+                return np.asarray(joined * tick_seconds, np.float64)
+    return np.arange(len(places)) / _rate(stream)
+
+
+def _rate(stream: VideoStream) -> float:
+    """Frames per second by the stream's own header, where there is no other, or else by FFmpeg's guess."""
+    has_clock = container_of(stream.container.format.name).stores_dts
+    rates = (None if has_clock else stream.codec_context.framerate, stream.average_rate, stream.guessed_rate)
+    return float(next((rate for rate in rates if rate), 25))
+
+
+def _delivered(
+    container: InputContainer,
+    stream: VideoStream,
+    path: str,
+    packets: Packets,
+    seconds: SecondsArray,
+    end: float,
+    usual: float,
+) -> Delivered:
+    gaps = np.diff(seconds)
+    entries, record = stream.index_entries, container_of(container.format.name)
+    tick_seconds = float(stream.time_base or 0)
+    own = stream.duration * tick_seconds if stream.duration and "mp4" in container.format.name else None
+    return Delivered(
+        size_bytes=os.path.getsize(path),
+        packets=len(packets),
+        packet_bytes=int(packets.sizes.sum()),
+        begins_with_key=bool(packets.keys[0]),
+        untimed=int(((packets.presented == NO_TIME) & (packets.decoded == NO_TIME)).sum()),
+        last_byte=int(packets.positions[-1] + packets.sizes[-1]),
+        last_bytes=int(packets.sizes[-1]),
+        last_incomplete=bool(packets.broken[-1]),
+        first_seconds=float(seconds[0]),
+        end_seconds=end,
+        frame_seconds=usual,
+        longest_seconds=float(gaps.max(initial=0)),
+        even=bool(np.mean(abs(gaps - usual) < EVEN * usual) > NEARLY_ALL) if len(gaps) else False,
+        last_tick=int(packets.decoded[-1]),
+        stream_number=stream.index,
+        stream_id=stream.id,
+        listed_frames=stream.frames or (record.counts_as_duration and stream.duration) or 0,
+        listed_seconds=own or (container.duration / 1e6 if container.duration else None),
+        index_entries=len(entries),
+        index_begins_with_key=bool(len(entries)) and entries[0].is_keyframe,
+        cut_away=int(packets.cut_away.sum()),
+        total_seconds=float(packets.durations.sum()) * tick_seconds,
+        gap_seconds=packets.longest_gap * tick_seconds,
+        latest_end=with_arguments(_latest_end, container),
+    )
+
+
+def _latest_end(container: InputContainer) -> float:
+    """When the last packet of any stream ends, in seconds; sound may go on after the picture."""
+    container.seek(0)
+    end = 0.0
+    for packet in container.demux():
+        tick()
+        if packet.pts is not None:
+            end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+    return end
+
+
+def _info(stream: VideoStream, path: str, *, num_frames: int, duration: float) -> VideoInfo:
+    status = os.stat(path)
+    aspect = stream.sample_aspect_ratio
+    context = stream.codec_context
+    return VideoInfo(
+        duration_seconds=duration,
+        frame_rate=num_frames / duration if duration > 0 else float(stream.average_rate or 0),
+        num_frames=num_frames,
+        width=stream.width,
+        height=stream.height,
+        rotation=0,  # known once a frame is decoded
+        sample_aspect_ratio=f"{aspect.numerator}:{aspect.denominator}" if aspect else "1:1",
+        codec=context.codec.canonical_name,
+        pixel_format=stream.pix_fmt or "unknown",
+        size_bytes=status.st_size,
+        fingerprint=fingerprint(path),
+        modified=modified(status),
+    )

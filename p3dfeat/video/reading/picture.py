@@ -1,0 +1,138 @@
+"""From a decoded frame to the picture a net is shown: turned upright, resized and cropped, 8 bits a channel."""
+
+from collections.abc import Mapping
+from typing import Final, cast
+
+import numpy as np
+from av import VideoFrame
+from av.sidedata.sidedata import SideData
+from av.sidedata.sidedata import Type as SideDataType
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from p3dfeat.config import InputSpec
+from p3dfeat.errors import VideoError
+from p3dfeat.types import UInt8Array
+
+# A plane for each channel: swscale writes these with vector instructions, in a third of the time of packed pixels.
+PIXEL_FORMATS: Final = {"rgb": "gbrp", "bgr": "gbrp", "luma": "gray"}
+PLANES: Final = {
+    "rgb": (2, 0, 1),
+    "bgr": (1, 0, 2),
+    "luma": (0,),
+}  # of a frame in that format, in the order of channels
+ALGORITHMS: Final = {
+    "nearest": Interpolation.POINT,
+    "bilinear": Interpolation.BILINEAR,
+    "bicubic": Interpolation.BICUBIC,
+    "area": Interpolation.AREA,
+    "lanczos": Interpolation.LANCZOS,
+}
+LONGEST: Final = 100  # times the short side: a line of pixels, 256 lines high, would take gigabytes
+# Without these swscale rounds towards dark and shares colour between neighbouring columns.
+EXACT: Final = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+
+
+class Orientation:
+    """How a file asks players to turn its frames, read off the display matrix (any of the eight ways)."""
+
+    def __init__(self, frame: VideoFrame):
+        self.transposed = self.flipped_x = self.flipped_y = False
+        try:
+            side_data = cast(Mapping[SideDataType, SideData], frame.side_data)  # PyAV's stub knows of one kind only
+        except ValueError:  # PyAV 18 knows no kinds that FFmpeg 8.1 has: Exif, 3-D displays
+            self._turn(frame.rotation)
+            return
+        if SideDataType.DISPLAYMATRIX not in side_data:
+            return
+        data = side_data[SideDataType.DISPLAYMATRIX]
+        # Rows of 3: x' = a x + c y, y' = b x + d y, in 16.16 fixed point.
+        a, b, _, c, d = (int(value) for value in np.frombuffer(bytes(data), np.int32)[:5])
+        self.transposed = abs(b) + abs(c) > abs(a) + abs(d)
+        self.flipped_x = (c if self.transposed else a) < 0
+        self.flipped_y = (b if self.transposed else d) < 0
+
+    def _turn(self, counterclockwise: int) -> None:
+        """By the angle alone, which does not tell a mirrored picture."""
+        quarter = round(-counterclockwise / 90) % 4
+        self.transposed = quarter in (1, 3)
+        self.flipped_x, self.flipped_y = quarter in (1, 2), quarter in (2, 3)
+
+    @property
+    def rotation(self) -> int:
+        """Degrees clockwise; a mirrored picture counts as the rotation it also has."""
+        if self.transposed:
+            return 270 if self.flipped_y else 90
+        return 180 if self.flipped_y else 0
+
+    def upright_size(self, frame: VideoFrame) -> tuple[int, int]:
+        """(height, width) as shown."""
+        return (frame.width, frame.height) if self.transposed else (frame.height, frame.width)
+
+    def upright(self, plane: UInt8Array) -> UInt8Array:
+        """(H, W) as stored -> (H', W') as shown."""
+        if self.transposed:
+            plane = plane.T
+        if self.flipped_x:
+            plane = plane[:, ::-1]
+        return plane[::-1] if self.flipped_y else plane
+
+
+class PictureMaker:
+    """Makes frames into pictures as an InputSpec asks; keeps swscale's tables between the frames of a video.
+
+    Sizes are counted in stored pixels: like the tools that the published nets were trained with, it does not
+    stretch pixels that are not square.
+    """
+
+    def __init__(self, spec: InputSpec):
+        self.spec = spec
+        self._reformatter = VideoReformatter()
+        self._flags = ALGORITHMS[spec.interpolation] | EXACT
+        self._orientation: Orientation | None = None
+
+    def __call__(self, frame: VideoFrame, picture: UInt8Array) -> None:
+        """Put what ``frame`` shows into ``picture``, (C, H, W) uint8."""
+        # A file is turned as a whole; looking at every frame's side data would cost a tenth of the resizing.
+        orientation = self._orientation = self._orientation or Orientation(frame)
+        height, width = resized(*orientation.upright_size(frame), self.spec)
+        stored_height, stored_width = (width, height) if orientation.transposed else (height, width)
+        scaled = self._reformatter.reformat(
+            frame,
+            width=stored_width,
+            height=stored_height,
+            format=PIXEL_FORMATS[self.spec.channels],
+            interpolation=self._flags,
+            threads=1,
+        )
+        for channel, number in enumerate(PLANES[self.spec.channels]):
+            plane = scaled.planes[number]
+            pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+            picture[channel] = cropped(orientation.upright(pixels), self.spec)
+
+    def as_shown(self, frame: VideoFrame) -> dict[str, int]:
+        """Height, width and rotation of a frame of which a picture was made, as VideoInfo tells them."""
+        assert self._orientation is not None
+        height, width = self._orientation.upright_size(frame)
+        return {"height": height, "width": width, "rotation": self._orientation.rotation}
+
+
+def resized(height: int, width: int, spec: InputSpec) -> tuple[int, int]:
+    """(height, width) of an upright picture after the resize rule. Raises VideoError where one would be endless."""
+    if spec.resize is not None:
+        return spec.resize
+    assert spec.short_side is not None
+    short = min(height, width)
+    if max(height, width) > LONGEST * short:
+        raise VideoError(f"frames of {width} x {height}: too long and narrow to be resized in proportion")
+    return (
+        max(spec.short_side, round(height * spec.short_side / short)),
+        max(spec.short_side, round(width * spec.short_side / short)),
+    )
+
+
+def cropped(plane: UInt8Array, spec: InputSpec) -> UInt8Array:
+    """The centre of (H, W); where it cannot be centred exactly, the half pixel goes to the lower right."""
+    if spec.crop is None:
+        return plane
+    top, left = (plane.shape[0] - spec.crop[0]) // 2, (plane.shape[1] - spec.crop[1]) // 2
+    return plane[top : top + spec.crop[0], left : left + spec.crop[1]]

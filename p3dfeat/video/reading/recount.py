@@ -1,0 +1,161 @@
+"""The last way of reading a video: its frames are listed by decoding them all, and read in one pass.
+
+What comes then is what every player shows, whatever the file says of itself.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+
+import av
+import numpy as np
+from av import VideoFrame
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from p3dfeat.errors import VideoError
+from p3dfeat.types import Int64Array
+from p3dfeat.video.bitstreams.hidden import LONGEST_EMPTY
+from p3dfeat.video.findings import Findings
+from p3dfeat.video.heartbeat import tick
+from p3dfeat.video.reading.complaints import Complaints
+from p3dfeat.video.reading.decode import INTRA
+from p3dfeat.video.reading.index import VideoIndex, frame_times, open_video, usual_duration
+
+
+def recounted(path: str, index: VideoIndex, findings: Findings) -> VideoIndex:
+    """The index of a video whose frames are not what its packets say, by decoding them all. Raises VideoError."""
+    places: list[int] = []
+    unusable: set[int] = set()
+    waits = False  # for a keyframe, after a picture that does not decode
+    with open_video(path) as (container, stream), closing(CountedReader(container, stream, index, findings)) as reader:
+        for place, frame in reader.every_frame():
+            if frame is None or (findings.strict and (reader.complains or index.packets.broken[place])):
+                waits = True
+            elif frame.key_frame and frame.pict_type in INTRA:
+                waits = False
+            if waits or frame is None or frame.is_corrupt:
+                unusable.add(len(places))
+            places.append(place)
+        while 0 < stream.frames < len(places) and len(places) - 1 in unusable:
+            unusable.discard(len(places) - 1)
+            places.pop()  # no frame, but what a damaged index takes for one: all that the header counts have come
+        if not len(places) > len(unusable):
+            why = "; ".join(findings.remarks) or "its decoder does not say why"
+            raise VideoError(f"damaged: none of its frames decodes ({why})")
+        seconds = frame_times(index.packets, np.array(places), stream)
+        usual = usual_duration(seconds, index.packets, stream)
+        last_ticks = 0 if index.packets.has_fields else int(index.packets.durations[places[-1]])
+        end = float(seconds[-1]) + (last_ticks * index.tick_seconds or usual)
+    if len(places) != len(index):
+        findings.remark(f"{len(index):,} frames by its packets, {len(places):,} by its decoder")
+    duration = end - float(seconds[0])
+    info = replace(
+        index.info,
+        num_frames=len(places),
+        duration_seconds=duration,
+        frame_rate=len(places) / duration if duration else 0,
+    )
+    return replace(
+        index,
+        seconds=seconds,
+        end_seconds=end,
+        numbers=None,
+        timestamps=None,
+        keyframes=np.zeros(1, np.int64),
+        info=info,
+        unusable=frozenset(unusable),
+        recounted=True,
+    )
+
+
+class CountedReader:
+    """Reads the ``wanted`` frames of a video just opened, counting all that come. Used as FrameReader is.
+
+    Iterating raises VideoError for a frame that does not decode.
+    """
+
+    def __init__(
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        index: VideoIndex,
+        findings: Findings,
+        wanted: Int64Array | None = None,
+        *,
+        threads: int = 0,
+    ):
+        self._container, self._stream, self._index, self._findings = container, stream, index, findings
+        self._wanted = np.zeros(0, np.int64) if wanted is None else wanted
+        stream.thread_type = "SLICE"  # in threads that take a frame each, PyAV loses sight of errors
+        stream.codec_context.thread_count = threads
+        codec = stream.codec_context.codec
+        self._voices = {codec.name, codec.canonical_name}
+        self._complaints = Complaints()
+        self.decoded = 0
+        self.complains = False  # of the packet that was decoded last
+        self._said = ""  # what it complained of first
+
+    def close(self) -> None:
+        """Let go of the decoder's memory."""
+        self._stream.codec_context.flush_buffers()
+        self._complaints.close()
+
+    def __iter__(self) -> Iterator[tuple[int, VideoFrame]]:
+        frames = enumerate(self.every_frame())
+        for wanted in self._wanted.tolist():
+            frame = next((frame for number, (_, frame) in frames if number == wanted), None)
+            if frame is None or wanted in self._index.unusable:
+                why = f" ({self._said})" if self._said else ""
+                when = f"at {self._index.seconds[wanted]:.2f} s"
+                raise VideoError(f"damaged: frame {wanted} {when} does not decode{why}")
+            yield wanted, frame
+
+    def finish(self) -> None:
+        """Hear what the decoder has said last."""
+        self._hear()
+
+    def every_frame(self) -> Iterator[tuple[int, VideoFrame | None]]:
+        """Packet and frame, in the order in which the decoder gives them; (packet, None) where none decodes."""
+        place = -1
+        try:
+            for packet in self._container.demux(self._stream):
+                tick()
+                if not packet.size:
+                    continue
+                place += 1
+                if place < self._index.first or place in self._index.left_out:
+                    continue
+                is_empty = packet.size <= LONGEST_EMPTY and not self._index.packets.shown[place]
+                packet.pts, packet.dts = place, None
+                try:
+                    yield from self._frames_of(packet)
+                except av.FFmpegError as error:
+                    if isinstance(error, MemoryError):
+                        raise
+                    if not is_empty:
+                        yield place, None
+            # Some decoders end with the last frame once more where it is said to stay.
+            yield from ((place, frame) for place, frame in self._frames_of(None) if self._index.packets.shown[place])
+        except av.FFmpegError as error:
+            if isinstance(error, MemoryError):
+                raise
+            why = self._said or "; ".join(self._findings.remarks) or error.strerror
+            self._findings.failed(VideoError(f"damaged: unreadable after frame {self.decoded} ({why})"))
+
+    def _frames_of(self, packet: "av.Packet[VideoStream] | None") -> Iterator[tuple[int, VideoFrame]]:
+        try:
+            with self._complaints.listening():
+                frames = self._stream.decode(packet)
+        finally:
+            self._hear()
+        for frame in frames:
+            self.decoded += 1
+            yield frame.pts or 0, frame
+
+    def _hear(self) -> None:
+        said = self._complaints.worst(self._voices)
+        self.complains = said is not None
+        if said and not self._said:
+            self._said = said
+            self._findings.remark(f"near frame {self.decoded}: {said}")

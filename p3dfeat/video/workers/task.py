@@ -1,0 +1,90 @@
+"""What a decoder process is told to do."""
+
+import mmap
+import os
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Final
+
+import numpy as np
+
+from p3dfeat.config import DECODER_MEMORY, InputSpec, Sampling
+from p3dfeat.errors import UsageError
+from p3dfeat.types import Video
+from p3dfeat.video.workers.limits import CLOCK_BYTES
+
+DECODERS: Final = ("auto", "cpu", "cuda")
+DRIVERS: Final = ("/dev/nvidiactl", "/dev/dxg")  # of NVIDIA's GPUs, on Linux and inside Windows
+CLIPS_AHEAD: Final = 48  # decoded but not yet taken, a process: as many as it gets where an earlier video is long
+BYTES_AHEAD: Final = 128 << 20  # of these, where clips are large
+LONGEST_TIMEOUT: Final = 1e9  # seconds, of which a clock can still count hundredths
+MOST_MEMORY: Final = 1e6  # GB, of which the bytes can still be counted
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the next videos are read for, and what each may take."""
+
+    spec: InputSpec
+    sampling: Sampling
+    decoder: str = "cpu"  # one of DECODERS
+    timeout: float | None = None  # seconds of work a video; None: as long as it moves
+    memory: float = DECODER_MEMORY  # GB a process, on Linux
+    only_plan: bool = False  # no clips: how many there would be, and of what
+    partial: bool = False  # of damaged videos, what is left of them
+    strict: bool = False  # what does not add up counts as damage
+    distrust: bool = False  # frames are listed by decoding them, so that nothing ever begins again
+
+    @property
+    def slots(self) -> int:
+        """How many clips the shared memory holds."""
+        return max(2, min(CLIPS_AHEAD, BYTES_AHEAD // prod(self.clip_shape)))
+
+    @property
+    def clip_shape(self) -> tuple[int, int, int, int]:
+        """(T, C, H, W)"""
+        return self.sampling.length, self.spec.num_channels, *self.spec.size
+
+    @property
+    def size(self) -> int:
+        """Of the shared memory, in bytes: the clock, and the clips."""
+        return CLOCK_BYTES + self.slots * prod(self.clip_shape)
+
+    def slot_views(self, memory: mmap.mmap) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
+        """The clips that ``memory`` holds, (T, C, H, W) uint8 each."""
+        clips = np.frombuffer(memory, np.uint8, self.size - CLOCK_BYTES, CLOCK_BYTES)
+        return list(clips.reshape(self.slots, *self.clip_shape))
+
+
+@dataclass(frozen=True)
+class Job:
+    """A video to read, with so many threads for its decoder."""
+
+    video: Video
+    threads: int
+
+
+def check_decoding(
+    workers: int | None, decoder: str, timeout: float | None = None, memory: float = DECODER_MEMORY
+) -> None:
+    """Raise UsageError for what ``Decoders`` cannot be made with."""
+    if workers is not None and workers < 1:
+        raise UsageError(f"workers {workers}: must be at least 1")
+    if decoder not in DECODERS:
+        raise UsageError(f"decoder {decoder!r}: unknown; known are {', '.join(DECODERS)}")
+    if timeout is not None and not 0 < timeout <= LONGEST_TIMEOUT:
+        raise UsageError(f"timeout {timeout:g}: must be a number of seconds, more than 0")
+    if not 0 < memory <= MOST_MEMORY:
+        raise UsageError(f"decoder memory {memory:g}: must be a number of GB, more than 0")
+    if decoder == "cuda" and not gpu_present():
+        raise UsageError("decoder 'cuda': this machine has no NVIDIA GPU; use --decoder cpu")
+
+
+def gpu_present() -> bool:
+    """Whether an NVIDIA driver is loaded, without loading anything that would talk to it."""
+    return any(os.path.exists(path) for path in DRIVERS)
+
+
+def usable_cores() -> int:
+    """How many processor cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,169 @@
+"""A decoder process, from inside: reads the videos it is told to, until whoever started it is gone."""
+
+import gc
+import mmap
+import os
+import traceback
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Final
+
+from p3dfeat.errors import OutOfMemoryError, OutOfTimeError, VideoError
+from p3dfeat.types import Clip, UInt8Array, VideoEnd, VideoStart
+from p3dfeat.video.reading.clips import LastIndex, read_clips, read_plan
+from p3dfeat.video.reading.hardware import better_decoder, kind_of
+from p3dfeat.video.reading.remote import at_hand
+from p3dfeat.video.workers.limits import CLOCK_BYTES, LIMITED, Clock, Memory, be_expendable, end_with
+from p3dfeat.video.workers.messages import ClipAt, Ended, Message, Ready, encoded
+from p3dfeat.video.workers.task import Job, Task
+
+GB: Final = 10**9
+
+
+def main(connection_file: int, memory_file: int, parent: int, by_signal: bool) -> None:
+    """Serve the process ``parent`` at the other end of the connection; return when it closes its end."""
+    end_with(parent, by_signal=by_signal)
+    be_expendable()
+    Worker(Connection(connection_file), memory_file).serve()
+
+
+class Worker:
+    """Reads one video after the other, a clip into each slot of the shared memory that is free."""
+
+    def __init__(self, connection: Connection, memory_file: int):
+        self._connection, self._memory_file = connection, memory_file
+        self._clock = Clock(mmap.mmap(memory_file, CLOCK_BYTES))
+        self._jobs: deque[Job] = deque()
+        self._task: Task | None = None
+        self._better: dict[object, str] = {}  # {kind of video: decoder}, as the first of that kind has shown
+        self._indexes = LastIndex()
+        self._memory: mmap.mmap | None = None
+        self._slots: list[UInt8Array] = []
+        self._free: list[int] = []
+        self._held = Memory()
+
+    def serve(self) -> None:
+        """Return when this process is worn. Raises SystemExit when the other end is closed."""
+        self._say(Ready())
+        worn = False
+        while not worn:
+            while not self._jobs:
+                self._listen()
+            ended = self._read(self._jobs.popleft())
+            self._say(ended)
+            worn = ended.worn
+
+    def _read(self, job: Job) -> Ended:
+        assert self._task is not None
+        outcome: VideoEnd | VideoError
+        try:
+            with self._clock.running(self._task.timeout), at_hand(job.video) as video:
+                outcome = self._told(replace(job, video=video), self._task)
+        except Exception as error:
+            outcome = self._failure(error, self._task)
+        # A frame whose side data was looked at is in a cycle with it, and holds memory that Python does not see.
+        gc.collect(1)
+        # Without memory a heap may break; and a peak hides those of smaller videos.
+        worn = isinstance(outcome, OutOfMemoryError) or self._held.was_scarce(self._task.size)
+        return Ended(outcome, self._held.give_back() or worn)
+
+    def _told(self, job: Job, task: Task) -> VideoEnd:
+        """What comes at the end of a video, all that goes before it being said. Raises whatever reading it raises."""
+        for item in self._items(job, task):
+            self._clock.tick()
+            if isinstance(item, VideoEnd):
+                if item.info.damage is not None and self._held.was_scarce(task.size):
+                    raise VideoError(item.info.damage)
+                return item
+            if isinstance(item, Clip):
+                self._say(ClipAt(self._free.pop(), item.start_seconds, item.end_seconds, item.padded_frames))
+            else:
+                self._say(item)
+        raise VideoError("its reading ended too soon")
+
+    def _items(self, job: Job, task: Task) -> Iterator[VideoStart | Clip | VideoEnd]:
+        if task.only_plan:
+            return read_plan(job.video, task.sampling, partial=task.partial, strict=task.strict, indexes=self._indexes)
+        decoder = task.decoder
+        if decoder == "auto":
+            kind = kind_of(job.video)
+            if kind not in self._better:
+                self._better[kind] = better_decoder(job.video, kind, task.spec, task.sampling, threads=job.threads)
+            decoder = self._better[kind]
+        return read_clips(
+            job.video,
+            task.spec,
+            task.sampling,
+            threads=job.threads,
+            decoder=decoder,
+            room=self._free_slot,
+            partial=task.partial,
+            strict=task.strict,
+            distrust=task.distrust,
+            indexes=self._indexes,
+        )
+
+    def _failure(self, error: Exception, task: Task) -> VideoError:
+        limit = f"--decoder-memory {task.memory:g} GB allows; raise it" if LIMITED else "there is"
+        if _in_want_of_memory(error):
+            return OutOfMemoryError(f"needs more memory than {limit}")
+        if isinstance(error, OutOfTimeError):
+            return error
+        if self._held.was_scarce(task.size):
+            return OutOfMemoryError(f"seems to need more memory than {limit} ({error})")
+        if isinstance(error, VideoError):
+            return error
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name} line {place.lineno}"
+        return VideoError(f"a bug in p3dfeat: {type(error).__name__} in {where} ({error}); please report it")
+
+    def _free_slot(self) -> UInt8Array:
+        """The slot used last of those that are free: it may still be in the processor's cache. (T, C, H, W) uint8"""
+        while not self._free or self._connection.poll():
+            self._listen()
+        return self._slots[self._free[-1]]
+
+    def _listen(self) -> None:
+        """Wait for a message and take note of it."""
+        with self._clock.waiting(), _until_alone():
+            message = self._connection.recv()
+        if isinstance(message, int):
+            self._free.append(message)
+        elif isinstance(message, Job):
+            self._jobs.append(message)
+        else:
+            assert isinstance(message, Task)
+            self._held.limit(round(message.memory * GB))
+            if self._memory is None or len(self._memory) < message.size:  # else its pages are there already
+                self._memory = mmap.mmap(self._memory_file, message.size)
+            self._task, self._slots = message, message.slot_views(self._memory)
+            self._free = list(range(message.slots))
+
+    def _say(self, message: Message) -> None:
+        line = memoryview(encoded(message))
+        with self._clock.waiting(), _until_alone():
+            while line:
+                line = line[os.write(self._connection.fileno(), line) :]
+
+
+@contextmanager
+def _until_alone() -> Iterator[None]:
+    """End this process, whatever it is doing, where nobody is at the other end of the connection."""
+    try:
+        yield
+    except (EOFError, OSError):
+        raise SystemExit(0) from None
+
+
+def _in_want_of_memory(error: BaseException | None) -> bool:
+    """Whether a lack of memory is at the bottom of it, which FFmpeg's callers may have given another name."""
+    seen = 0
+    while error is not None and seen < 20:
+        if isinstance(error, MemoryError):
+            return True
+        error, seen = error.__cause__ or error.__context__, seen + 1
+    return False
