@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,13 +11,14 @@ import numpy as np
 
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import VideoError
-from p3dfeat.types import Clip, UInt8Array, Video, VideoEnd, VideoStart
+from p3dfeat.types import Clip, Int64Array, UInt8Array, Video, VideoEnd, VideoStart
 from p3dfeat.video.findings import Findings
 from p3dfeat.video.reading.decode import DoubtError, FrameReader
 from p3dfeat.video.reading.index import VideoIndex, index_video, open_video
 from p3dfeat.video.reading.picture import PictureMaker
 from p3dfeat.video.reading.recount import CountedReader, recounted
 from p3dfeat.video.reading.sampling import ClipPlan, ClipPlans, plan_clips
+from p3dfeat.video.reading.stills import StillsReader, index_stills
 
 
 class LastIndex:
@@ -31,7 +32,9 @@ class LastIndex:
         """The index of a file, and what was found out about it. Raises VideoError."""
         key = self._key_of(video, findings)
         if self._kept is None or key is None or key != self._key:
-            self.keep(video, index_video(video.path, findings), findings)
+            rate = video.frames_fps
+            index = index_video(video.path, findings) if rate is None else index_stills(video.path, rate)
+            self.keep(video, index, findings)
         assert self._kept is not None
         index, found = self._kept
         return index, found.copy()
@@ -46,7 +49,7 @@ class LastIndex:
             status = os.stat(video.path)
         except (OSError, ValueError):
             return None
-        return (video.path, status.st_ino, status.st_size, status.st_mtime_ns, findings.strict, findings.partial)
+        return (video.path, video.frames_fps, status.st_ino, status.st_size, status.st_mtime_ns, findings.strict, findings.partial)
 
 
 def read_clips(
@@ -85,7 +88,7 @@ def read_clips(
     while True:
         plans = plan(index, video, sampling)
         yield VideoStart(len(plans), again)
-        reading = _Reading(video.path, index, plans, findings.copy(), spec, threads or 0, decoder)
+        reading = _Reading(video, index, plans, findings.copy(), spec, threads or 0, decoder)
         try:
             yield from reading.items(room or (lambda: _new_clip(spec, sampling)))
             return
@@ -126,7 +129,7 @@ def _new_clip(spec: InputSpec, sampling: Sampling) -> UInt8Array:
 class _Reading:
     """One way through a video."""
 
-    path: str
+    video: Video
     index: VideoIndex
     plans: ClipPlans
     findings: Findings
@@ -135,7 +138,7 @@ class _Reading:
     decoder: str
 
     def items(self, room: Callable[[], UInt8Array]) -> Iterator[Clip | VideoEnd]:
-        index, given = self.index, 0
+        index = self.index
         plans = self.plans.less(index.unusable) if self.findings.partial else self.plans
         left_out = len(self.plans) - len(plans)
         if left_out:
@@ -144,28 +147,33 @@ class _Reading:
             self.findings.failed(VideoError(f"damaged: {where} does not decode"))
         if not len(plans):
             raise VideoError(f"{self.findings.damage}; none of its clips can be used")
-        with open_video(self.path, decoder=self.decoder) as (container, stream):
-            wanted = plans.frames()
-            reader: FrameReader | CountedReader
-            if index.recounted:
-                reader = CountedReader(container, stream, index, self.findings, wanted, threads=self.threads)
-            else:
-                listens = self.decoder == "cpu"
-                reader = FrameReader(
-                    container, stream, index, wanted, self.findings, threads=self.threads, listens=listens
-                )
-            with closing(reader):
-                pictures = _Pictures(reader, PictureMaker(self.spec))
-                for place, clip in enumerate(plans):
-                    following = int(plans[place + 1].frames[0]) if place + 1 < len(plans) else len(index)
-                    pixels = room()
-                    pictures.fill(pixels, clip, kept_from=following)
-                    given += 1
-                    yield _clip(pixels, clip, index)
-                reader.finish()
+        with self._reader(plans.frames()) as reader:
+            pictures = _Pictures(reader, PictureMaker(self.spec))
+            for place, clip in enumerate(plans):
+                following = int(plans[place + 1].frames[0]) if place + 1 < len(plans) else len(index)
+                pixels = room()
+                pictures.fill(pixels, clip, kept_from=following)
+                yield _clip(pixels, clip, index)
+            reader.finish()
         found = self.findings
         info = replace(index.info, remarks=found.remarks, damage=found.damage, clips_left_out=left_out)
         yield VideoEnd(replace(info, **pictures.shown), reader.decoded)
+
+    @contextmanager
+    def _reader(self, wanted: Int64Array) -> Iterator[FrameReader | CountedReader | StillsReader]:
+        index, findings = self.index, self.findings
+        if self.video.frames_fps is not None:
+            yield StillsReader(self.video.path, wanted, findings)
+            return
+        with open_video(self.video.path, decoder=self.decoder) as (container, stream):
+            reader: FrameReader | CountedReader
+            if index.recounted:
+                reader = CountedReader(container, stream, index, findings, wanted, threads=self.threads)
+            else:
+                listens = self.decoder == "cpu"
+                reader = FrameReader(container, stream, index, wanted, findings, threads=self.threads, listens=listens)
+            with closing(reader):
+                yield reader
 
 
 class _Pictures:

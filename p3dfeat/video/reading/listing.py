@@ -46,6 +46,11 @@ class Packets:
     def __len__(self) -> int:
         return len(self.keys)
 
+    @classmethod
+    def none(cls) -> "Packets":
+        """Of a video that is no file."""
+        return cls(*[np.zeros(0, np.int64)] * 5, *[np.zeros(0, np.bool_)] * 4, np.zeros(0, np.int64), NO_TIME)
+
     @property
     def has_fields(self) -> bool:
         """Whether some frames are of two packets."""
