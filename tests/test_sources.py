@@ -169,12 +169,81 @@ def test_a_bad_row_of_a_csv_fails_alone(tree, row, message):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("", "no column path"), ("path,start_seconds\nx,1\n", "no column end_seconds"), ("a,b\n", "no column path")],
+    [
+        ("", "no column path"),
+        ("path,start_seconds\nx,1\n", "no column end_seconds"),
+        ("path;start_seconds\nx;1\n", r"no column end_seconds; .*\(or with semicolons or tabs\)"),
+        ("a,b\n", "no column path"),
+        (f"{'x' * 200_000},start_seconds\n", "s.csv, line 1: field larger"),
+    ],
 )
 def test_a_csv_without_its_columns_is_refused(tree, content, message):
     (tree / "s.csv").write_text(content)
     with pytest.raises(UsageError, match=message):
         find_videos(["s.csv"])
+
+
+def segments(name: str = "s.csv") -> list[tuple[object, ...]]:
+    videos, failures = find_videos([name])
+    assert not failures
+    return [(video.id, video.source, video.start_seconds, video.end_seconds) for video in videos]
+
+
+CSV = "path,start_seconds,end_seconds,id\r\nvideos/z.mp4,0,1.5,\r\nodd/ünï.mp4,2,,second\r\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_csv_is_read_in_the_encodings_and_with_the_delimiters_of_windows(tree, encoding, delimiter):
+    bom = "\ufeff" if encoding.startswith("utf-16") else ""
+    (tree / "s.csv").write_bytes((bom + CSV.replace(",", delimiter)).encode(encoding))
+    assert segments() == [
+        ("videos/z@0-1.5", "videos/z.mp4", 0.0, 1.5),
+        ("second", "odd/ünï.mp4", 2.0, None),
+    ]
+
+
+def test_a_csv_with_semicolons_may_have_decimal_commas_and_commas_in_paths(tree):
+    (tree / "odd" / "a,b.mp4").write_bytes(b"")
+    (tree / "s.csv").write_text('"path";"start_seconds";"end_seconds"\nodd/a,b.mp4;0,5;1,25\n')
+    assert segments() == [("odd/a,b@0.5-1.25", "odd/a,b.mp4", 0.5, 1.25)]
+
+
+def test_a_decimal_comma_in_a_csv_with_commas_is_no_number(tree):
+    (tree / "s.csv").write_text('path,start_seconds,end_seconds\nvideos/z.mp4,"0,5",1\n')
+    _, (failure,) = find_videos(["s.csv"])
+    assert "start_seconds is '0,5', not a number" in str(failure.error)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", ["@list.txt", "-"])
+def test_a_list_may_be_in_utf16(tree, encoding, name):
+    content = "\ufeffvideos/z.mp4\r\nodd/ünï.mp4\r\n".encode(encoding)
+    (tree / "list.txt").write_bytes(content)
+    videos, failures = find_videos([name], stdin=io.TextIOWrapper(io.BytesIO(content)))
+    assert not failures
+    assert [video.id for video in videos] == ["videos/z", "odd/ünï"]
+
+
+def test_backslashes_stand_for_slashes_where_only_those_lead_to_a_file(tree):
+    (tree / "more" / "x\\y.mp4").write_bytes(b"")
+    (tree / "more" / "x").mkdir()
+    (tree / "more" / "x" / "y.mp4").write_bytes(b"")
+    (tree / "s.csv").write_text(f"path,start_seconds,end_seconds\nvideos\\golf\\clip7.mp4,0,1\nmore/x\\y.mp4,,\n")
+    assert segments() == [
+        ("videos/golf/clip7@0-1", "videos/golf/clip7.mp4", 0.0, 1.0),
+        ("more/x\\y", "more/x\\y.mp4", None, None),
+    ]
+    (tree / "more" / "list.txt").write_text("..\\videos\\z.mp4\n")
+    assert ids("@more/list.txt") == ["videos/z"]
+
+
+def test_a_path_with_backslashes_that_leads_nowhere_is_told_of_them(tree):
+    (tree / "s.csv").write_text("path,start_seconds,end_seconds\nC:\\videos\\z.mp4,0,1\n")
+    _, failures = find_videos(["s.csv", "-"], stdin=io.StringIO("gone\\z.mp4\nvideos\\golf\n"))
+    hint = "no such file, with backslashes or with slashes in their place"
+    reasons = [str(failure.error) for failure in failures]
+    assert reasons == [rf"{hint}: C:\videos\z.mp4", hint, "a folder; lists name files"]
 
 
 def test_segments_a_microsecond_apart_have_ids_of_their_own(tree):
