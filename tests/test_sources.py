@@ -7,8 +7,9 @@ import subprocess
 import pytest
 
 from p3dfeat.errors import UsageError
-from p3dfeat.sources import find_videos
+from p3dfeat.sources import find_videos, look_for
 from p3dfeat.sources.folders import MOST_VISITS
+from p3dfeat.types import LeftOut
 from tests.users import as_ordinary_user
 
 
@@ -65,6 +66,186 @@ def test_a_glob_names_from_its_fixed_part(tree):
 
 def test_a_file_whose_name_looks_like_a_glob_is_a_file(tree):
     assert ids("odd/[1].mp4") == ["[1]"]
+
+
+@pytest.mark.parametrize("name", ["@dancer.mp4", "[ab].mp4", "a*.mp4", "what?.mp4", "#1.mp4"])
+def test_a_file_that_exists_is_itself_whatever_its_name_looks_like(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    for other in (name, "a.mp4", "ab.mp4", "whats.mp4"):
+        (tmp_path / other).write_bytes(b"")
+    videos, failures = find_videos([name])
+    assert [(video.path, video.source) for video in videos] == [(name, name)]
+    assert not failures
+
+
+@pytest.mark.parametrize("name", ["@dancers", "Talk [2019]", "what?", "more.csv"])
+def test_a_folder_that_exists_is_itself_whatever_its_name_looks_like(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "a.mp4").write_bytes(b"")
+    assert ids(name) == ["a"]
+
+
+def test_a_list_is_read_unless_a_file_is_called_as_it_is_given(tree):
+    (tree / "list.txt").write_text("videos/z.mp4\n")
+    assert ids("@list.txt") == ["videos/z"]
+    (tree / "@list.txt").write_text("")
+    assert ids("@list.txt") == ["@list"]
+
+
+@pytest.mark.parametrize(
+    "pattern", ["Talk [2019]/*.mp4", "./Talk [2019]/*", "Talk [2019]/**/*.mp4", "**/Talk [2019]/*"]
+)
+def test_a_folder_in_a_pattern_is_itself_where_it_exists(tmp_path, monkeypatch, pattern):
+    monkeypatch.chdir(tmp_path)
+    for name in ("Talk [2019]/a.mp4", "Talk 2/b.mp4"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"")
+    assert [id.rpartition("/")[2] for id in ids(pattern)] == ["a"]
+    assert ids("Talk [2019]/*.mp4") == ["a"]
+
+
+def test_brackets_are_a_pattern_where_no_file_is_called_so(tree):
+    assert ids("videos/[a-g]*/*.mp4") == ["archery/clip7", "golf/clip7"]
+    assert ids("more/[ab].*") == ["a", "b.avi", "b.mp4"]
+
+
+@pytest.fixture
+def untidy(tmp_path, monkeypatch):
+    """A folder as it comes from macOS or a NAS."""
+    monkeypatch.chdir(tmp_path)
+    for name in (
+        *("v/a.mp4", "v/._a.mp4", "v/.thumbs/p.mp4", "v/.thumbs/q/r.mkv", "v/.thumbs/s.jpg", "v/b/c.mp4", "v/b/.d.avi"),
+        *("v/.DS_Store", "v/notes.txt", "v/b/NOTES.TXT", "v/b/c.srt", "v/README"),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    return tmp_path
+
+
+def test_hidden_files_and_folders_are_left_out_of_folders_as_of_patterns(untidy):
+    assert ids("v") == ids("v/**/*.mp4") == ["a", "b/c"]
+    assert ids("v/**") == ["README", "a", "b/NOTES", "b/c.mp4", "b/c.srt", "notes"]
+
+
+def test_what_is_hidden_is_taken_where_it_is_named(untidy):
+    assert ids("v/._a.mp4") == ["._a"]
+    assert ids("v/.thumbs") == ids("v/.thumbs/**/*.[mM]*") == ["p", "q/r"]
+    assert ids("v/.*.mp4") == ["._a"]
+    (untidy / "list.txt").write_text("v/.thumbs/p.mp4\n")
+    assert ids("@list.txt") == ["v/.thumbs/p"]
+
+
+def test_a_hidden_folder_that_cannot_be_read_costs_nothing(untidy):
+    for folder in (untidy.parent.parent, untidy.parent, untidy):
+        folder.chmod(0o755)
+    (untidy / "v" / ".thumbs").chmod(0)
+    with as_ordinary_user():
+        assert ids("v") == ["a", "b/c"]
+    (untidy / "v" / ".thumbs").chmod(0o755)
+
+
+def test_what_is_left_out_of_folders_is_counted(untidy):
+    assert look_for(["v"]).left_out == LeftOut("v", {".txt": 2, ".srt": 1, "": 1}, hidden=4)
+    assert look_for(["v", "v/b"]).left_out == LeftOut("2 folders", {".txt": 3, ".srt": 2, "": 1}, hidden=5)
+    assert look_for(["v/**", "v/a.mp4"]).left_out.num_files == 0
+
+
+def test_any_extension_takes_all_files_of_folders_but_hidden_ones(untidy):
+    os.mkfifo(untidy / "v" / "pipe")
+    inputs = look_for(["v"], any_extension=True)
+    videos, failures = inputs.named()
+    assert not failures
+    tried = {"README": True, "a": False, "b/NOTES.TXT": True, "b/c": False, "b/c.srt": True, "notes.txt": True}
+    assert {video.id: video.by_content for video in videos} == tried
+    assert inputs.left_out == LeftOut("v", {}, hidden=4)
+
+
+def test_a_file_beside_a_video_does_not_change_its_id(untidy):
+    """a.srt, or a.json, is tried with any_extension; the video is a, with it and without."""
+    (untidy / "v" / "a.srt").write_bytes(b"")
+    videos, _ = find_videos(["v"], any_extension=True)
+    assert {"a", "a.srt"} <= {video.id for video in videos}
+
+
+@pytest.mark.parametrize("any_extension", [False, True])
+def test_what_p3dfeat_writes_is_neither_tried_nor_counted(untidy, any_extension):
+    for name in ("f.h5", "f.h5.failed.jsonl", "f.h5.parts/lock", "f.h5.mp4"):
+        (untidy / "v" / name).parent.mkdir(exist_ok=True)
+        (untidy / "v" / name).write_bytes(b"")
+    inputs = look_for(["v"], any_extension=any_extension, output="v/f.h5")
+    assert [found.name for found in inputs.found if found.name.startswith("f.h5")] == ["f.h5.mp4"]
+    assert not {".h5", ".jsonl"} & inputs.left_out.extensions.keys()
+    assert inputs.left_out.extensions.get("", 1) == 1
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch):
+    """Folders of numbered pictures, and of other things."""
+    monkeypatch.chdir(tmp_path)
+    names = [f"frames/{video}/img_{number:05}.jpg" for video in ("golf/v1.a", "v2") for number in (1, 2, 10)]
+    names += ["frames/v2/notes.txt", "frames/one/1.png", "frames/words/a.jpg", "frames/words/b.jpg"]
+    names += ["frames/hidden/.1.png", "frames/hidden/.2.png", "frames/.thumbs/1.png", "frames/.thumbs/2.png"]
+    names += ["frames/v3.mp4", "several/x_1.jpg", "several/x_2.jpg", "several/y_1.jpg"]
+    names += [f"upper/{number}.{extension}" for number, extension in enumerate(["JPG", "jpg", "Jpg"])]
+    names += [f"{kind}/{number}.{kind}" for kind in ("jpeg", "png", "bmp", "webp") for number in (1, 2)]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    return tmp_path
+
+
+def test_folders_of_numbered_pictures_are_videos_where_asked_for(pictures):
+    videos, failures = find_videos(["frames"], frames=12.5)
+    assert not failures
+    assert [(v.id, v.path, v.source, v.frames_fps) for v in videos] == [
+        ("golf/v1.a", "frames/golf/v1.a", "frames/golf/v1.a", 12.5),
+        ("v2", "frames/v2", "frames/v2", 12.5),
+        ("v3", "frames/v3.mp4", "frames/v3.mp4", None),
+    ]
+    assert ids("frames") == ["v3"]
+
+
+@pytest.mark.parametrize("spelt", ["frames/v2", "./frames/v2/", "frames/../frames/v2"])
+def test_a_folder_named_that_holds_pictures_has_its_name_for_an_id(pictures, spelt):
+    ((video,), failures) = find_videos([spelt], frames=25)
+    assert not failures
+    assert (video.id, os.path.samefile(video.path, "frames/v2")) == ("v2", True)
+
+
+@pytest.mark.parametrize("name", ["jpeg", "png", "bmp", "webp", "upper"])
+def test_pictures_are_told_by_their_extension_in_any_case(pictures, name):
+    assert [video.id for video in find_videos([name], frames=25)[0]] == [name]
+
+
+def test_patterns_lists_and_csvs_name_folders_of_pictures_too(pictures):
+    (pictures / "list.txt").write_text("frames/v2\nframes/golf/v1.a\nframes/one\n")
+    (pictures / "s.csv").write_text("path,start_seconds,end_seconds\nframes/v2,0,1\n")
+    named = [[video.id for video in find_videos([text], frames=25)[0]] for text in ("frames/*", "@list.txt", "s.csv")]
+    assert named == [["v2", "v3"], ["frames/v2", "frames/golf/v1.a"], ["frames/v2@0-1"]]
+    assert not find_videos(["@list.txt", "s.csv"])[0]
+
+
+def test_pictures_that_are_read_are_not_left_out(pictures):
+    assert look_for(["frames"], frames=25).left_out.extensions == {".txt": 1, ".png": 1, ".jpg": 2}
+    assert look_for(["frames"]).left_out.extensions == {".txt": 1, ".png": 1, ".jpg": 8}
+
+
+def test_a_folder_of_several_series_of_pictures_is_refused(pictures):
+    videos, (failure,) = find_videos(["several"], frames=25)
+    assert not videos
+    assert str(failure.error) == "several series of pictures (x_*.jpg, y_*.jpg); keep each in a folder of its own"
+
+
+def test_a_folder_of_pictures_alone_says_how_they_are_read(pictures):
+    _, (failure,) = find_videos(["frames/v2"])
+    assert str(failure.error) == "no videos in this folder, by their extensions; --frames FPS reads numbered pictures"
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf"), 1000.5])
+def test_a_rate_of_pictures_is_a_rate(pictures, rate):
+    with pytest.raises(UsageError, match="must be above 0 and at most 1000 frames per second"):
+        find_videos(["frames"], frames=rate)
 
 
 def test_a_list_names_as_it_is_written(tree):
@@ -229,7 +410,7 @@ def test_backslashes_stand_for_slashes_where_only_those_lead_to_a_file(tree):
     (tree / "more" / "x\\y.mp4").write_bytes(b"")
     (tree / "more" / "x").mkdir()
     (tree / "more" / "x" / "y.mp4").write_bytes(b"")
-    (tree / "s.csv").write_text(f"path,start_seconds,end_seconds\nvideos\\golf\\clip7.mp4,0,1\nmore/x\\y.mp4,,\n")
+    (tree / "s.csv").write_text("path,start_seconds,end_seconds\nvideos\\golf\\clip7.mp4,0,1\nmore/x\\y.mp4,,\n")
     assert segments() == [
         ("videos/golf/clip7@0-1", "videos/golf/clip7.mp4", 0.0, 1.0),
         ("more/x\\y", "more/x\\y.mp4", None, None),

@@ -4,6 +4,6 @@ An input is a file, a folder (searched to its depths), a glob, ``@list.txt``, ``
 segments, or an http(s) address.
 """
 
-from p3dfeat.sources.find import as_texts, find_videos
+from p3dfeat.sources.find import Inputs, as_texts, find_videos, is_named_video, look_for
 
-__all__ = ["as_texts", "find_videos"]
+__all__ = ["Inputs", "as_texts", "find_videos", "is_named_video", "look_for"]

@@ -9,10 +9,12 @@ import csv
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Final
 
 from p3dfeat.errors import UsageError, VideoError
+from p3dfeat.pictures import holds_pictures
 from p3dfeat.sources.addresses import found_at, is_address, shown
 from p3dfeat.sources.ids import Found, printable
 from p3dfeat.types import Failure, is_id
@@ -35,8 +37,8 @@ def paths_of(content: bytes) -> list[str]:
     return [line for line in lines if line.strip()]
 
 
-def listed(paths: Iterable[str], *, base: Path) -> Iterator[Found | Failure]:
-    """The files of a list that lies in folder ``base``."""
+def listed(paths: Iterable[str], *, base: Path, frames_fps: float | None = None) -> Iterator[Found | Failure]:
+    """The files of a list that lies in folder ``base``; with frames_fps folders of numbered pictures, too."""
     for path in paths:
         if is_address(path):
             try:
@@ -44,17 +46,16 @@ def listed(paths: Iterable[str], *, base: Path) -> Iterator[Found | Failure]:
             except VideoError as error:
                 yield Failure(shown(path), shown(path), error)
             continue
-        found = _beside(path, base)
+        found = _found(path, base, frames_fps)
         if found is None:
             is_folder = _beside(path, base, os.path.isdir) is not None
             reason = "a folder; lists name files" if is_folder else _no_such_file(path)
             yield Failure(printable(path), printable(path), VideoError(reason))
         else:
-            file, written = found
-            yield Found(file, printable(written), _as_written(written))
+            yield found
 
 
-def segments_of(content: bytes, file: Path) -> Iterator[Found | Failure]:
+def segments_of(content: bytes, file: Path, *, frames_fps: float | None = None) -> Iterator[Found | Failure]:
     """Rows of ``path,start_seconds,end_seconds[,id]``; empty times mean the beginning and the end.
 
     Raises UsageError where the header does not name these columns.
@@ -67,7 +68,7 @@ def segments_of(content: bytes, file: Path) -> Iterator[Found | Failure]:
             if delimiter == ";":  # the comma is then a decimal one
                 times = {name: stripped[name].replace(",", ".") for name in COLUMNS[1:]}
                 stripped |= times
-            yield _segment(stripped, file.parent, as_is=cells["path"])
+            yield _segment(stripped, file.parent, as_is=cells["path"], frames_fps=frames_fps)
         except VideoError as error:
             place = f"{file}, line {rows.line_num}"
             yield Failure(place, place, error)
@@ -101,7 +102,7 @@ def _without_errors(rows: "csv.DictReader[str]", file: Path) -> Iterator[dict[st
         raise UsageError(f"{file}, line {rows.line_num}: {error}") from None
 
 
-def _segment(row: dict[str, str], base: Path, *, as_is: str) -> Found:
+def _segment(row: dict[str, str], base: Path, *, as_is: str, frames_fps: float | None) -> Found:
     """as_is: the path with the blanks around it, which may be part of it."""
     if not row["path"]:
         raise VideoError("no path")
@@ -113,11 +114,10 @@ def _segment(row: dict[str, str], base: Path, *, as_is: str) -> Found:
     given = printable(row["id"]) or None
     if is_address(row["path"]):
         return found_at(row["path"], start, end, given)
-    found = _beside(as_is, base) or _beside(row["path"], base)
+    found = _found(as_is, base, frames_fps) or _found(row["path"], base, frames_fps)
     if found is None:
         raise VideoError(f"{_no_such_file(row['path'])}: {printable(row['path'])}")
-    path, written = found
-    return Found(path, printable(written), _as_written(written), start, end, given)
+    return replace(found, start_seconds=start, end_seconds=end, given_id=given)
 
 
 def _seconds(row: dict[str, str], name: str) -> float | None:
@@ -131,6 +131,16 @@ def _seconds(row: dict[str, str], name: str) -> float | None:
     if not abs(seconds) < float("inf"):
         raise VideoError(f"{name} is {row[name]!r}, not a number of seconds")
     return seconds
+
+
+def _found(path: str, base: Path, frames_fps: float | None) -> Found | None:
+    """What a listed path leads to: a file or, with frames_fps, a folder of numbered pictures."""
+    if (place := _beside(path, base)) is not None:
+        frames_fps = None
+    elif frames_fps is None or (place := _beside(path, base, holds_pictures)) is None:
+        return None
+    file, written = place
+    return Found(file, printable(written), _as_written(written), frames_fps=frames_fps)
 
 
 def _beside(path: str, base: Path, is_there: Callable[[str | Path], bool] = os.path.isfile) -> tuple[str, str] | None:
