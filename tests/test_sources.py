@@ -179,6 +179,50 @@ def test_what_p3dfeat_writes_is_neither_tried_nor_counted(untidy, any_extension)
     assert inputs.left_out.extensions.get("", 1) == 1
 
 
+def named(stored: dict[str, str], *inputs: str) -> list[str]:
+    """Ids beside what is ``stored``: sources by id."""
+    videos, failures = look_for(inputs).named(
+        lambda video: stored.get(video.id) if stored.get(video.id) == video.source else None
+    )
+    assert not failures
+    return [video.id for video in videos]
+
+
+def test_what_is_stored_keeps_its_id_and_the_others_make_way(tree):
+    assert named({"b": "more/b.mp4"}, "more") == ["a", "b.avi", "b"]
+    assert named({"b": "more/b.avi"}, "more") == ["a", "b", "b.mp4"]
+    assert named({"a": "more/a.mp4"}, "videos", "more")[0] == "a.mp4"
+    assert named({"a": "videos/a.mp4", "z": "videos/z.mp4"}, "videos", "more")[0] == "a"
+
+
+def test_what_is_stored_under_a_longer_id_keeps_that_when_the_other_one_is_gone(tree):
+    stored = {"b.avi": "more/b.avi", "b.mp4": "more/b.mp4", "videos/a.mp4": "videos/a.mp4"}
+    (tree / "more" / "b.avi").unlink()
+    assert named(stored, "more") == ["a", "b.mp4"]
+    assert named(stored, "videos/a.mp4") == ["videos/a.mp4"]
+
+
+def test_what_lies_below_a_stored_video_gets_an_id_elsewhere(tree):
+    assert named({"x": "nested/x.mp4"}, "nested") == ["nested/x/y.mp4", "x"]
+    assert named({"x/y": "nested/x/y.mp4"}, "nested") == ["x/y", "x.mp4"]
+
+
+def test_what_is_stored_for_another_file_does_not_change_an_id(tree):
+    assert named({"b": "elsewhere/b.mp4"}, "more") == ids("more")
+    assert named({"z": "elsewhere/z.mp4"}, "videos/z.mp4") == ["z"]
+
+
+def test_an_id_that_a_csv_gives_is_not_kept_for_another(tree):
+    (tree / "s.csv").write_text("path,start_seconds,end_seconds,id\nvideos/z.mp4,,,b\n")
+    assert named({"b": "more/b.mp4"}, "s.csv", "more") == ["b", "a", "b.avi", "b.mp4"]
+
+
+def test_of_two_that_are_the_same_the_one_that_was_called_so_keeps_the_id(tree):
+    for order in (["videos/a.mp4", "more/a.mp4"], ["more/a.mp4", "videos/a.mp4"]):
+        videos, _ = look_for(order).named(lambda video: "more/a.mp4" if video.id == "a" else None)
+        assert {video.id: video.path for video in videos} == {"a": "more/a.mp4", "a.mp4": "videos/a.mp4"}
+
+
 @pytest.fixture
 def pictures(tmp_path, monkeypatch):
     """Folders of numbered pictures, and of other things."""

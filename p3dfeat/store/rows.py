@@ -57,5 +57,6 @@ def attributes_of(video: Video, info: VideoInfo, rows: Rows) -> dict[str, Any]:
     about = asdict(info) | {"padded_frames": rows.padded_frames, VIDEO_MARK: video.source}
     if info.damage is None:  # else it is marked by these
         del about["damage"], about["clips_left_out"]
-    segment = {"segment_start_seconds": video.start_seconds, "segment_end_seconds": video.end_seconds}
-    return about | {name: value for name, value in segment.items() if value is not None}
+    part = {"segment_start_seconds": video.start_seconds, "segment_end_seconds": video.end_seconds}
+    part["frames_fps"] = video.frames_fps
+    return about | {name: value for name, value in part.items() if value is not None}

@@ -16,7 +16,7 @@ import av.logging
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 
-from p3dfeat.errors import VideoError
+from p3dfeat.errors import NotAVideoError, VideoError
 from p3dfeat.video.boxes import top_boxes
 
 # What FFmpeg calls the containers of videos, then bare streams of one coding. Left out are playlists and scripts (hls,
@@ -79,13 +79,14 @@ def open_container(path: str, *, decoder: str = "cpu") -> InputContainer:
     """
     with regular_file(path) as file:
         if (still := _still(file)) is not None:
-            raise VideoError(_no_video(f"a picture ({still})"))
+            raise NotAVideoError(_no_video(f"a picture ({still})"))
         try:
             return _opened(file, decoder)
         except (av.FFmpegError, OSError, ValueError) as error:
             if os.fstat(file).st_size == 0:
-                raise VideoError("empty file, 0 bytes") from None
-            raise VideoError(what_else(file) or f"not a video, or damaged beyond opening ({reason(error)})") from None
+                raise NotAVideoError("empty file, 0 bytes") from None
+            text = what_else(file) or f"not a video, or damaged beyond opening ({reason(error)})"
+            raise NotAVideoError(text) from None
 
 
 def _opened(file: int, decoder: str) -> InputContainer:
