@@ -12,7 +12,7 @@ from p3dfeat import pipeline
 from p3dfeat.config import DECODER_MEMORY
 from p3dfeat.errors import VideoError
 from p3dfeat.job import ExtractSettings, Job, MakingReady, check_output
-from p3dfeat.sources import Inputs, as_texts
+from p3dfeat.sources import Inputs, Known, as_texts
 from p3dfeat.store import FeatureWriter, Ledger, Lock
 from p3dfeat.types import Failure, LeftOut, Touched, Video
 from p3dfeat.zoo import Model
@@ -186,7 +186,7 @@ def _extract(
     ):
         if settings.overwrite:
             run.ledger.clear()
-        videos, failures = inputs.named(writer.source_of)
+        videos, failures = inputs.named(Known(writer.stored, writer.source_of))
         for failure in failures:
             run.failed(failure)
         missing = [] if run.stopped else list(run.not_stored(videos, writer))

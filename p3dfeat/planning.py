@@ -13,7 +13,7 @@ from p3dfeat.errors import VideoError
 from p3dfeat.job import ExtractSettings, Job, check_output
 from p3dfeat.nets import P3D, Architecture
 from p3dfeat.pipeline import is_no_video
-from p3dfeat.sources import Inputs, as_texts
+from p3dfeat.sources import Inputs, Known, as_texts
 from p3dfeat.store import stored_videos
 from p3dfeat.types import Failure, LeftOut, Video, VideoEnd, VideoInfo, VideoStart
 
@@ -102,7 +102,7 @@ def _named(
     if not output:
         return *found.named(), set()
     with closing(stored_videos(output, job.recorded(), overwrite=overwrite)) as stored:
-        return *found.named(stored.source_of), stored.ids
+        return *found.named(Known(stored.ids, stored.source_of)), stored.ids
 
 
 def layer_shapes(

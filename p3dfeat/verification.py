@@ -14,7 +14,7 @@ import numpy as np
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import FeatureFileError, NotAVideoError, P3DFeatError, UsageError
 from p3dfeat.fingerprint import fingerprint, size_and_time
-from p3dfeat.sources import Inputs, as_texts, look_for
+from p3dfeat.sources import Inputs, Known, as_texts, look_for
 from p3dfeat.store import NESTED, Ledger, Looked, Problem, check_file, other_part, source_if_same, unfinished
 from p3dfeat.types import LeftOut, Video
 from p3dfeat.video import Decoders, clip_starts
@@ -159,7 +159,7 @@ class _Verification:
 
     def hold_to(self, inputs: Inputs, workers: int | None) -> list[Video]:
         """Find what is missing and what has changed; the videos that are stored, and are still what they were."""
-        videos, failures = inputs.named(self._source_of)
+        videos, failures = inputs.named(Known(self._stored, self._source_of))
         failed = {entry["id"]: entry["error"] for entry in Ledger(self._path).entries()}
         tried = [video for video in videos if video.by_content and video.id not in {*self._stored, *failed}]
         no_videos = ids_of_no_videos(tried, workers)

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from p3dfeat.errors import UsageError
-from p3dfeat.sources import find_videos, look_for
+from p3dfeat.sources import Known, find_videos, look_for
 from p3dfeat.sources.folders import MOST_VISITS
 from p3dfeat.types import LeftOut
 from tests.users import as_ordinary_user
@@ -181,9 +181,8 @@ def test_what_p3dfeat_writes_is_neither_tried_nor_counted(untidy, any_extension)
 
 def named(stored: dict[str, str], *inputs: str) -> list[str]:
     """Ids beside what is ``stored``: sources by id."""
-    videos, failures = look_for(inputs).named(
-        lambda video: stored.get(video.id) if stored.get(video.id) == video.source else None
-    )
+    known = Known(stored, lambda video: stored.get(video.id) if stored.get(video.id) == video.source else None)
+    videos, failures = look_for(inputs).named(known)
     assert not failures
     return [video.id for video in videos]
 
@@ -219,7 +218,7 @@ def test_an_id_that_a_csv_gives_is_not_kept_for_another(tree):
 
 def test_of_two_that_are_the_same_the_one_that_was_called_so_keeps_the_id(tree):
     for order in (["videos/a.mp4", "more/a.mp4"], ["more/a.mp4", "videos/a.mp4"]):
-        videos, _ = look_for(order).named(lambda video: "more/a.mp4" if video.id == "a" else None)
+        videos, _ = look_for(order).named(Known(["a"], lambda video: "more/a.mp4" if video.id == "a" else None))
         assert {video.id: video.path for video in videos} == {"a": "more/a.mp4", "a.mp4": "videos/a.mp4"}
 
 

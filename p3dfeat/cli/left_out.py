@@ -1,14 +1,17 @@
 """What is said of files in folders that were not taken for videos."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from p3dfeat.cli.output import out
-from p3dfeat.types import LeftOut
+
+if TYPE_CHECKING:
+    from p3dfeat.types import LeftOut
 
 SHOWN_EXTENSIONS = 6
 
 
-def say_left_out(left_out: LeftOut) -> None:
+def say_left_out(left_out: "LeftOut") -> None:
     """A line for each of the reasons that there were."""
     count = sum(left_out.extensions.values())
     by_extension = f"by {_their(count)} extension ({_kinds(left_out.extensions)}); --any-extension looks into them"

@@ -5,5 +5,6 @@ segments, or an http(s) address.
 """
 
 from p3dfeat.sources.find import Inputs, as_texts, find_videos, is_named_video, look_for
+from p3dfeat.sources.ids import Known
 
-__all__ = ["Inputs", "as_texts", "find_videos", "is_named_video", "look_for"]
+__all__ = ["Inputs", "Known", "as_texts", "find_videos", "is_named_video", "look_for"]

@@ -14,7 +14,7 @@ from p3dfeat.pictures import EXTENSIONS as PICTURES
 from p3dfeat.pictures import FEWEST, Series, holds_pictures, in_order
 from p3dfeat.sources.addresses import found_at, is_address, shown
 from p3dfeat.sources.folders import Folder, failure, folders, is_folder, matches
-from p3dfeat.sources.ids import Found, SourceOf, name_videos, printable
+from p3dfeat.sources.ids import Found, Known, name_videos, printable
 from p3dfeat.sources.lists import listed, paths_of, segments_of
 from p3dfeat.types import Failure, LeftOut, Video, check_frames_fps
 
@@ -50,12 +50,12 @@ class Inputs:
     failures: tuple[Failure, ...]
     left_out: LeftOut
 
-    def named(self, source_of: SourceOf | None = None) -> tuple[list[Video], list[Failure]]:
+    def named(self, known: Known | None = None) -> tuple[list[Video], list[Failure]]:
         """The videos, with ids; and all failures, also those to find an id.
 
-        source_of: tells which ids are taken already; a video that is stored under one keeps it.
+        known: what is stored already; a video keeps the id that it is stored under.
         """
-        videos, nameless = name_videos(self.found, source_of)
+        videos, nameless = name_videos(self.found, known)
         return videos, [*self.failures, *nameless]
 
 

@@ -10,7 +10,7 @@ what they are called. A video that is stored under one of these keeps it, and th
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Final
@@ -21,8 +21,16 @@ from p3dfeat.types import DEEPEST_ID, WEB_SCHEMES, Failure, Video, is_id
 DEEPEST: Final = 64  # parent folders added to tell two files apart
 LOOKED_UP: Final = 3  # of these, in ids under which a video may be stored already
 
-# What the video stored under a video's id was called, if it is the same one; None if nothing or another one is stored.
-SourceOf = Callable[[Video], str | None]
+
+@dataclass(frozen=True)
+class Known:
+    """What is stored already.
+
+    source_of: what the video stored under this one's id was called, if it is the same; None if not.
+    """
+
+    ids: Collection[str]
+    source_of: Callable[[Video], str | None]
 
 
 @dataclass(frozen=True)
@@ -48,12 +56,12 @@ class Found:
         return self.path if self.remote else os.path.abspath(self.path)
 
 
-def name_videos(found: Sequence[Found], source_of: SourceOf | None = None) -> tuple[list[Video], list[Failure]]:
+def name_videos(found: Sequence[Found], known: Known | None = None) -> tuple[list[Video], list[Failure]]:
     """A Video for each file, with an id of its own; a Failure where ids given by the user clash.
 
-    source_of: tells what is stored already; None: nothing is.
+    known: what is stored already; None: nothing is.
     """
-    ids = _told_apart(found, {} if source_of is None else _kept(found, source_of))
+    ids = _told_apart(found, _kept(found, known) if known is not None and known.ids else {})
     videos, failures = [], []
     clashing, counts, seen = _clashes(ids), Counter(ids), set[str]()
     for item, id in zip(found, ids, strict=True):
@@ -74,20 +82,22 @@ def _video(item: Found, id: str) -> Video:
     return Video(id, item.path, item.source, *times, by_content=item.by_content, frames_fps=item.frames_fps)
 
 
-def _kept(found: Sequence[Found], source_of: SourceOf) -> dict[int, str]:
+def _kept(found: Sequence[Found], known: Known) -> dict[int, str]:
     """Ids under which videos are stored already, by their place in ``found``."""
     shortest = [_shortest(item) for item in found]
     clashing, given = _clashes(shortest), {item.given_id for item in found}
-    longer = (_with_extension, *(_with_parents(count) for count in range(1, LOOKED_UP + 1)), _with_mark)
+    longer = (_with_extension, *(_with_parents(count) for count in range(1, LOOKED_UP + 1)))
+    names = {_last(id) for id in known.ids}
     owners: dict[str, int] = {}
     for place, item in enumerate(found):
         if item.given_id is not None:
             continue
-        ids = [lengthened(item) for lengthened in longer]
-        if shortest[place] in clashing:  # if not, it is what the video is called anyhow
-            ids.insert(0, shortest[place])
+        # Where it does not clash, the shortest id is what the video is called anyhow.
+        ids = [shortest[place]] if shortest[place] in clashing else []
+        if _last(_with_extension(item)) in names:
+            ids += [lengthened(item) for lengthened in longer]
         for id in ids:
-            if id in given or not is_id(id) or (source := source_of(_video(item, id))) is None:
+            if id in given or not is_id(id) or (source := known.source_of(_video(item, id))) is None:
                 continue
             if id not in owners or source == item.source:  # of two copies, the one that was called so
                 owners[id] = place
@@ -136,6 +146,10 @@ def _parents(id: str) -> list[str]:
     """All that stands before a slash."""
     parts = id.split("/")
     return ["/".join(parts[:n]) for n in range(1, len(parts))]
+
+
+def _last(id: str) -> str:
+    return id.rpartition("/")[2]
 
 
 def _shortest(item: Found) -> str:
