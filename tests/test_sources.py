@@ -399,6 +399,7 @@ def test_a_bad_row_of_a_csv_fails_alone(tree, row, message):
         ("path;start_seconds\nx;1\n", r"no column end_seconds; .*\(or with semicolons or tabs\)"),
         ("a,b\n", "no column path"),
         (f"{'x' * 200_000},start_seconds\n", "s.csv, line 1: field larger"),
+        ("path,start_seconds,end_seconds\n".encode("utf-16-le").decode(), "s.csv: holds zero bytes; save it in UTF-8"),
     ],
 )
 def test_a_csv_without_its_columns_is_refused(tree, content, message):

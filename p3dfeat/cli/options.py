@@ -60,7 +60,7 @@ Stride = Annotated[int | None, typer.Option(min=1, metavar="S", help="Instead: a
 Step = Annotated[int | None, typer.Option(min=1, metavar="K", help="Take every K-th frame; default: the model's.")]
 Fps = Annotated[float | None, typer.Option(metavar="RATE", help="Resample to this frame rate first, by timestamps.")]
 AnyExtension = Annotated[
-    bool, typer.Option("--any-extension", help="In folders, find videos by their content, not by their extension.")
+    bool, typer.Option("--any-extension", help="Find the videos of folders by their content, not by their extension.")
 ]
 Frames = Annotated[
     float | None,

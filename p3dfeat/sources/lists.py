@@ -76,6 +76,8 @@ def segments_of(content: bytes, file: Path, *, frames_fps: float | None = None) 
 
 def _rows(text: str, file: Path) -> tuple["csv.DictReader[str]", str]:
     """The rows under the header, and what separates the columns. Raises UsageError for another header."""
+    if "\0" in text:
+        raise UsageError(f"{file}: holds zero bytes; save it in UTF-8, or in UTF-16 with a byte order mark")
     missing = ""
     for delimiter in DELIMITERS:
         rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)

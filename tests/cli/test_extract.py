@@ -258,6 +258,22 @@ def test_with_overwrite_ids_are_chosen_anew(p3dfeat, tmp_path, output):
     assert list(package.open_features(output)) == ["one.mkv", "one.mp4"]
 
 
+def test_folders_of_numbered_pictures_are_inputs_where_asked_for(p3dfeat, tmp_path, output):
+    """Of bytes that are no pictures: which videos there are is all that is asked here."""
+    for name in ("v1/1.jpg", "v1/2.jpg", "v2.b/1.png", "v2.b/2.png"):
+        (tmp_path / "frames" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "frames" / name).write_bytes(b"x")
+    ended = p3dfeat("extract", tmp_path / "frames", "-o", output, "--frames", 25, "--json")
+    assert [record["id"] for record in ended.records[:-1]] == ["v1", "v2.b"]
+    failures = []
+    package.classify(tmp_path / "frames", frames=25.0, on_failure=failures.append)
+    assert [failure.source for failure in failures] == [str(tmp_path / "frames" / name) for name in ("v1", "v2.b")]
+    ended = p3dfeat("classify", tmp_path / "frames", "--frames", 25)
+    assert ended.stderr.count("failed: ") == 2
+    without = p3dfeat("extract", tmp_path / "frames", "-o", output)
+    assert "--frames FPS reads numbered pictures" in without.stderr
+
+
 def test_paths_come_on_stdin(p3dfeat, folder, output, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "stdin", io.StringIO("left.mp4\narchery/clip7.mp4\n"))
@@ -327,6 +343,8 @@ def test_nothing_readable_is_exit_4(p3dfeat, tmp_path, output, name):
         (["--clips", "3", "--stride", "2"], 2, "either a number of clips or a stride"),
         (["--fps", "-1"], 2, "fps is -1"),
         (["--tail", "cut"], 2, "tail 'cut'"),
+        (["--frames", "0"], 2, "frames 0: must be above 0 and at most 1000 frames per second"),
+        (["--frames", "nan"], 2, "frames nan: must be above 0"),
         (["--frobnicate"], 2, "frobnicate"),
     ],
 )
