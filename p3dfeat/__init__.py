@@ -20,6 +20,7 @@ from p3dfeat._lazy import lazy
 from p3dfeat._version import __version__
 from p3dfeat.errors import (
     FeatureFileError,
+    NotAVideoError,
     NothingReadError,
     OutputError,
     P3DFeatError,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from p3dfeat.extraction import ExtractSummary, extract
     from p3dfeat.nets import P3D, Architecture
     from p3dfeat.store import FeatureFile, VideoFeatures, open_features
-    from p3dfeat.types import Classification, Failure, Prediction, Span
+    from p3dfeat.types import Classification, Failure, LeftOut, Prediction, Span
     from p3dfeat.verification import Finding, VerifySummary, verify
     from p3dfeat.zoo import Model, load_model
 
@@ -57,6 +58,7 @@ _HOMES: Final = {
     "Sampling": "config",
     "Classification": "types",
     "Failure": "types",
+    "LeftOut": "types",
     "Prediction": "types",
     "Span": "types",
 }
@@ -71,7 +73,9 @@ __all__ = [
     "FeatureFileError",
     "Finding",
     "InputSpec",
+    "LeftOut",
     "Model",
+    "NotAVideoError",
     "NothingReadError",
     "OutputError",
     "P3DFeatError",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, groupby
 from pathlib import Path
 from typing import Final
@@ -14,8 +14,18 @@ from p3dfeat.calibration import calibration_for
 from p3dfeat.config import DECODER_MEMORY, Sampling
 from p3dfeat.engines import make_engine
 from p3dfeat.errors import UsageError
-from p3dfeat.sources import as_texts, find_videos
-from p3dfeat.types import Calibrated, Calibrating, Classification, Failure, Features, Span, Video, best_predictions
+from p3dfeat.sources import as_texts, look_for
+from p3dfeat.types import (
+    Calibrated,
+    Calibrating,
+    Classification,
+    Failure,
+    Features,
+    LeftOut,
+    Span,
+    Video,
+    best_predictions,
+)
 from p3dfeat.video import Decoders
 from p3dfeat.zoo import Model, load_model
 from p3dfeat.zoo.cache import cache_folder_if_any
@@ -41,19 +51,24 @@ def classify(
     decoder: str = "auto",
     timeout: float | None = None,
     decoder_memory: float = DECODER_MEMORY,
+    any_extension: bool = False,
+    frames: float | None = None,
     on_failure: Callable[[Failure], None] | None = None,
+    on_left_out: Callable[[LeftOut], None] = lambda left_out: None,
     on_calibration: Callable[[Calibrating | Calibrated], None] = lambda event: None,
 ) -> list[Classification]:
     """The ``top_k`` classes of each video, by the mean of the clips' probabilities.
 
-    inputs, workers, decoder, timeout, decoder_memory: as for ``extract``. With timeline, clips follow each other over
-    the whole video unless told otherwise.
-    A video that cannot be read goes to on_failure; without one its error is raised. on_calibration is told of int8's.
+    inputs, workers, decoder, timeout, decoder_memory, any_extension, frames: as for ``extract``.
+    With timeline, clips follow each other over the whole video unless told otherwise.
+    A video that cannot be read goes to on_failure; without one its error is raised. on_calibration is told of int8's,
+    on_left_out, at the end, of the files of folders that were not taken for videos.
     """
     loaded = model if isinstance(model, Model) else load_model(model)
     sampling = classify_sampling(loaded, timeline=timeline, clips=clips, stride=stride, step=step, fps=fps)
-    videos, failures = find_videos(as_texts(inputs))
-    found = []
+    inputs_found = look_for(as_texts(inputs), any_extension=any_extension, frames=frames)
+    videos, failures = inputs_found.named()
+    found, no_videos = [], list[Failure]()
     with Decoders(workers, decoder=decoder, timeout=timeout, memory=decoder_memory) as decoders:
         results = classify_videos(
             videos,
@@ -66,6 +81,7 @@ def classify(
             batch_size=batch_size,
             decoders=decoders,
             on_calibration=on_calibration,
+            on_no_video=no_videos.append,
         )
         for result in chain(failures, results):
             if isinstance(result, Classification):
@@ -74,6 +90,7 @@ def classify(
                 raise type(result.error)(f"{result.source}: {result.error}")
             else:
                 on_failure(result)
+    on_left_out(replace(inputs_found.left_out, no_videos=len(no_videos)))
     return found
 
 
@@ -98,8 +115,12 @@ def classify_videos(
     batch_size: int | None = None,
     decoders: Decoders | None = None,
     on_calibration: Callable[[Calibrating | Calibrated], None] = lambda event: None,
+    on_no_video: Callable[[Failure], None] = lambda failure: None,
 ) -> Generator[Classification | Failure, None, None]:
-    """A Classification or a Failure for each video, in order, as they come."""
+    """A Classification or a Failure for each video, in order, as they come.
+
+    on_no_video: told of each that was tried, whatever its extension, and is a file of another kind.
+    """
     if top_k < 1:
         raise UsageError(f"top_k {top_k}: must be at least 1")
     model.check_sees_pictures()
@@ -129,7 +150,10 @@ def classify_videos(
                 yield open_videos.pop(event.video.id).classification(event.video, model.card.labels, top_k)
             elif isinstance(event, pipeline.Failed):
                 open_videos.pop(event.video.id, None)
-                yield event.failure
+                if event.is_no_video:
+                    on_no_video(event.failure)
+                else:
+                    yield event.failure
 
 
 @dataclass

@@ -4,6 +4,7 @@ P3DFeatError                 1  (never raised itself)
 ├── UsageError               2  a wrong option, name, list or output
 │   └── ShapeError           2  a tensor or input size that a net cannot take
 ├── VideoError               3  one video could not be read; the run goes on with the others
+│   ├── NotAVideoError       3  it is a file of another kind
 │   ├── OutOfTimeError       3  it took longer than a video may, or its decoder hung
 │   └── OutOfMemoryError     3  it takes more memory than its decoder may
 ├── NothingReadError         4  no input could be read at all
@@ -36,6 +37,10 @@ class VideoError(P3DFeatError):
     """One video could not be read."""
 
     exit_code = 3
+
+
+class NotAVideoError(VideoError):
+    """A file of another kind: a text, a picture, sound alone."""
 
 
 class OutOfTimeError(VideoError):

@@ -11,10 +11,10 @@ from typing import Any, Final, TextIO
 from p3dfeat import pipeline
 from p3dfeat.config import DECODER_MEMORY
 from p3dfeat.errors import VideoError
-from p3dfeat.job import ExtractSettings, Job, MakingReady
-from p3dfeat.sources import as_texts, find_videos
+from p3dfeat.job import ExtractSettings, Job, MakingReady, check_output
+from p3dfeat.sources import Inputs, Known, as_texts
 from p3dfeat.store import FeatureWriter, Ledger, Lock
-from p3dfeat.types import Failure, Touched, Video
+from p3dfeat.types import Failure, LeftOut, Touched, Video
 from p3dfeat.zoo import Model
 
 
@@ -29,6 +29,7 @@ class ToDo:
 class VideoDone:
     """A video is dealt with: "stored", "skipped" (it was stored before) or "failed".
 
+    "left_out": a file that was tried, whatever its extension, and is no video; error says what it is.
     damage: what is wrong with one that is stored less some clips, or less its end.
     remarks: what does not add up in one that is stored whole.
     """
@@ -63,6 +64,7 @@ class ExtractSummary:
     partial: int = 0  # of those stored, damaged ones of which only parts are
     with_remarks: int = 0  # of those stored, ones in which something does not add up
     stopped: bool = False  # by the first failure, with on_error "stop"
+    left_out: LeftOut = field(default_factory=LeftOut)
 
     @property
     def clips_per_second(self) -> float:
@@ -73,6 +75,7 @@ class ExtractSummary:
         return {
             "event": "summary",
             **counts,
+            "left_out": self.left_out.num_files,
             "clips_per_second": round(self.clips_per_second, 3),
             "output": self.output,
         }
@@ -105,6 +108,8 @@ def extract(
     overwrite: bool = False,
     on_error: str = "skip",
     strict: bool = False,
+    any_extension: bool = False,
+    frames: float | None = None,
     stdin: TextIO | None = None,
     on_event: Callable[[ExtractEvent], None] = lambda event: None,
 ) -> ExtractSummary:
@@ -128,6 +133,8 @@ def extract(
     on_error: what a video that cannot be read, or is damaged, means: "skip" it; "partial": of a damaged one store what
     is left, marked by its attributes damage and clips_left_out; "stop" the run.
     strict: a video in which something does not add up has failed, instead of being stored with remarks.
+    any_extension: of folders, try every file that is not hidden; those that are no videos are left out and counted.
+    frames: read folders of numbered pictures as videos, too, of so many frames per second.
     A video that cannot be read is listed in the summary and in ``<output>.failed.jsonl``; the others are stored.
     Raises UsageError, WeightsError, FeatureFileError or OutputError where nothing can be done at all.
     """
@@ -151,6 +158,8 @@ def extract(
         overwrite=overwrite,
         on_error=on_error,
         strict=strict,
+        any_extension=any_extension,
+        frames=frames,
     )
     return run_extraction(inputs, output, settings, stdin=stdin, on_event=on_event)
 
@@ -164,20 +173,19 @@ def run_extraction(
     on_event: Callable[[ExtractEvent], None] = lambda event: None,
 ) -> ExtractSummary:
     """``extract`` for settings that are made already."""
+    check_output(output)
     with Lock(output) as lock:  # before anything that takes time: a second run is refused at once
-        videos, failures = find_videos(as_texts(inputs), stdin=stdin)
-        return _extract(videos, failures, lock, settings, on_event)
+        return _extract(settings.look_for(as_texts(inputs), output, stdin), lock, settings, on_event)
 
 
 def _extract(
-    videos: Sequence[Video],
-    failures: Sequence[Failure],
+    inputs: Inputs,
     lock: Lock,
     settings: ExtractSettings,
     on_event: Callable[[ExtractEvent], None],
 ) -> ExtractSummary:
-    job = Job.of(settings, videos, on_event)
-    run = _Run(lock.output, on_event, stops=settings.on_error == "stop")
+    job = Job.of(settings, inputs.named()[0], on_event)
+    run = _Run(lock.output, on_event, inputs.left_out, stops=settings.on_error == "stop")
     with (
         settings.decoders() as decoders,
         FeatureWriter(lock.output, job.recorded(), overwrite=settings.overwrite, lock=lock) as writer,
@@ -185,6 +193,7 @@ def _extract(
     ):
         if settings.overwrite:
             run.ledger.clear()
+        videos, failures = inputs.named(Known(writer.stored, writer.source_of))
         for failure in failures:
             run.failed(failure)
         missing = [] if run.stopped else list(run.not_stored(videos, writer))
@@ -211,12 +220,12 @@ def _extract(
 class _Run:
     """Counts and reports what happens to each video."""
 
-    def __init__(self, output: Path, on_event: Callable[[ExtractEvent], None], *, stops: bool):
+    def __init__(self, output: Path, on_event: Callable[[ExtractEvent], None], left_out: LeftOut, *, stops: bool):
         """stops: the first failure ends it."""
         self.ledger = Ledger(output)
         self._output, self._on_event, self._stops = output, on_event, stops
-        self._partial = self._with_remarks = 0
-        self._counts = dict.fromkeys(("stored", "skipped", "failed"), 0)
+        self._partial, self._with_remarks, self._left_out = 0, 0, left_out
+        self._counts = dict.fromkeys(("stored", "skipped", "failed", "left_out"), 0)
         self._clips: dict[str, int] = {}
         self._stored_clips = 0
         self._failures: list[Failure] = []
@@ -273,7 +282,11 @@ class _Run:
         else:
             writer.abandon(event.video)
             self._clips.pop(event.video.id, None)
-            self.failed(event.failure)
+            if event.is_no_video:
+                video, error = event.video, str(event.failure.error)
+                self._done(VideoDone(video.id, video.source, "left_out", error=error))
+            else:
+                self.failed(event.failure)
 
     def failed(self, failure: Failure) -> None:
         self._failures.append(failure)
@@ -288,7 +301,8 @@ class _Run:
 
     def summary(self) -> ExtractSummary:
         return ExtractSummary(
-            **self._counts,
+            **{name: self._counts[name] for name in ("stored", "skipped", "failed")},
+            left_out=dataclasses.replace(self._left_out, no_videos=self._counts["left_out"]),
             clips=self._stored_clips,
             elapsed_seconds=time.monotonic() - self._started,
             output=str(self._output),

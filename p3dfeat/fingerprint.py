@@ -1,24 +1,57 @@
-"""Telling one file from another without reading all of it."""
+"""Telling one video from another without reading all of it: a file, or a folder of numbered pictures."""
 
 import hashlib
 import os
 from datetime import UTC, datetime
 from typing import Final
 
+from p3dfeat.pictures import numbered_pictures
+
 ENDS_BYTES: Final = 1 << 16  # read from the beginning and from the end
 
 
 def fingerprint(path: str) -> str:
-    """Of a file's size and its first and last 64 KiB: 16 hex digits. Raises OSError."""
-    size = os.path.getsize(path)
-    digest = hashlib.sha256(str(size).encode())
-    with open(path, "rb") as file:
-        digest.update(file.read(ENDS_BYTES))
-        file.seek(max(0, size - ENDS_BYTES))
-        digest.update(file.read(ENDS_BYTES))
+    """Of a file's size and its first and last 64 KiB: 16 hex digits. Raises OSError.
+
+    Of a folder: of its pictures' names and sizes, and of the ends of the first and the last one.
+    """
+    if not os.path.isdir(path):
+        size = os.path.getsize(path)
+        return hashlib.sha256(str(size).encode() + _ends(path, size)).hexdigest()[:16]
+    pictures = _pictures(path)
+    digest = hashlib.sha256()
+    for picture in pictures:
+        digest.update(os.fsencode(os.path.basename(picture)) + b"\0%d\n" % os.path.getsize(picture))
+    for picture in (pictures[0], pictures[-1]):
+        digest.update(_ends(picture, os.path.getsize(picture)))
     return digest.hexdigest()[:16]
+
+
+def size_and_time(path: str) -> tuple[int, str]:
+    """Bytes of a file, and when it was last written; of a folder, of all its pictures and the newest one.
+
+    Raises OSError.
+    """
+    if not os.path.isdir(path):
+        status = os.stat(path)
+        return status.st_size, modified(status)
+    statuses = [os.stat(picture) for picture in _pictures(path)]
+    return sum(status.st_size for status in statuses), modified(max(statuses, key=lambda status: status.st_mtime))
 
 
 def modified(status: os.stat_result) -> str:
     """When a file was last written: ISO 8601 in UTC, to the second."""
     return datetime.fromtimestamp(status.st_mtime, UTC).isoformat(timespec="seconds")
+
+
+def _ends(path: str, size: int) -> bytes:
+    with open(path, "rb") as file:
+        beginning = file.read(ENDS_BYTES)
+        file.seek(max(0, size - ENDS_BYTES))
+        return beginning + file.read(ENDS_BYTES)
+
+
+def _pictures(folder: str) -> list[str]:
+    if not (pictures := numbered_pictures(folder)):
+        raise FileNotFoundError(0, "a folder without numbered pictures", folder)
+    return pictures

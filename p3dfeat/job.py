@@ -1,23 +1,40 @@
 """What ``extract`` is asked for, and what that takes: a model, an engine, and a plan of clips."""
 
 import dataclasses
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from p3dfeat._version import __version__
 from p3dfeat.calibration import calibration_for
 from p3dfeat.config import DECODER_MEMORY, ON_ERROR, InputSpec, Sampling
 from p3dfeat.engines import Engine, check_runs_int8, is_kept, make_engine
 from p3dfeat.errors import UsageError
-from p3dfeat.store import Settings
+from p3dfeat.sources import Inputs, is_named_video, look_for
+from p3dfeat.store import Settings, check_is_hdf5
 from p3dfeat.types import Calibrated, Calibrating, Fetching, Video
 from p3dfeat.video import Decoders, check_decoding
 from p3dfeat.zoo import Model, load_model
 from p3dfeat.zoo.cache import cache_folder_if_any
 
 MakingReady = Fetching | Calibrating | Calibrated
+
+
+def check_output(output: str | Path) -> None:
+    """Raise UsageError for an output that was hardly meant to be one, and is to be kept as it is.
+
+    A shell makes ``-o a.mp4 b.mp4`` of ``-o *.mp4``, and FeatureFileError is raised for what holds something else.
+    """
+    text = str(output)
+    if is_named_video(os.path.basename(text)):
+        hint = "-o takes what follows it, of *.mp4 the first video; name a feature file, -o feats.h5"
+        raise UsageError(f"{text}: a video's name, not a feature file's; {hint}")
+    if text.startswith("-"):
+        raise UsageError(f"{text}: an option in the place of the output; write -o feats.h5, or ./{text} for a file")
+    check_is_hdf5(Path(output))
 
 
 @dataclass(frozen=True)
@@ -43,6 +60,8 @@ class ExtractSettings:
     overwrite: bool = False
     on_error: str = "skip"
     strict: bool = False
+    any_extension: bool = False
+    frames: float | None = None
 
     def __post_init__(self) -> None:
         if self.on_error not in ON_ERROR:
@@ -50,6 +69,10 @@ class ExtractSettings:
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"limit {self.limit}: must be at least 1")
         check_decoding(self.workers, self.decoder, self.timeout, self.decoder_memory)
+
+    def look_for(self, inputs: Sequence[str], output: str | Path | None, stdin: TextIO | None) -> Inputs:
+        """The videos that ``inputs`` name; those of folders are found as the settings say."""
+        return look_for(inputs, stdin=stdin, any_extension=self.any_extension, frames=self.frames, output=output)
 
     def decoders(self) -> Decoders:
         """The processes that read the videos; for use in a with statement."""

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from p3dfeat.config import InputSpec, Sampling
-from p3dfeat.errors import UsageError, VideoError
+from p3dfeat.errors import NotAVideoError, P3DFeatError, UsageError, VideoError
 from p3dfeat.types import (
     Batch,
     Clip,
@@ -74,6 +74,11 @@ class Failed:
 
     video: Video
     failure: Failure
+
+    @property
+    def is_no_video(self) -> bool:
+        """Whether it was only tried, and is a file of another kind: it is left out, and did not fail."""
+        return is_no_video(self.video, self.failure.error)
 
 
 Event = Started | Described | Finished | Failed
@@ -189,6 +194,11 @@ def _event(video: Video, item: _Happening) -> Event:
         return Finished(video, item.info)
     assert isinstance(item, VideoError)
     return Failed(video, Failure(video.id, video.source, item))
+
+
+def is_no_video(video: Video, error: P3DFeatError) -> bool:
+    """Whether a file that was tried, whatever its extension, turned out to be of another kind."""
+    return video.by_content and isinstance(error, NotAVideoError)
 
 
 def decoded_ahead(

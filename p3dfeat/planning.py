@@ -1,7 +1,8 @@
 """What extracting would do, without doing it: ``p3dfeat extract --dry-run``."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence, Set
+from contextlib import closing
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Final, TextIO
@@ -9,11 +10,12 @@ from typing import Final, TextIO
 import torch
 
 from p3dfeat.errors import VideoError
-from p3dfeat.job import ExtractSettings, Job
+from p3dfeat.job import ExtractSettings, Job, check_output
 from p3dfeat.nets import P3D, Architecture
-from p3dfeat.sources import as_texts, find_videos
-from p3dfeat.store import stored_ids
-from p3dfeat.types import Failure, VideoEnd, VideoInfo, VideoStart
+from p3dfeat.pipeline import is_no_video
+from p3dfeat.sources import Inputs, Known, as_texts
+from p3dfeat.store import stored_videos
+from p3dfeat.types import Failure, LeftOut, Video, VideoEnd, VideoInfo, VideoStart
 
 # What HDF5 takes for attributes, groups and headers, measured.
 FILE_OVERHEAD_BYTES: Final = 11000
@@ -39,6 +41,7 @@ class ExtractPlan:
     skipped: int  # stored already
     clip_bytes: int  # of one clip's features
     video_bytes: int  # of what else is stored of a video
+    left_out: LeftOut
 
     @property
     def clips(self) -> int:
@@ -58,12 +61,14 @@ def plan_extraction(
     stdin: TextIO | None = None,
 ) -> ExtractPlan:
     """What ``run_extraction`` would do, from the videos' packets alone. Raises what it would raise."""
-    videos, failures = find_videos(as_texts(inputs), stdin=stdin)
-    job = Job.of(settings, videos, only_plan=True)
-    stored = set(stored_ids(output, job.recorded(), overwrite=settings.overwrite)) if output else set()
+    if output:
+        check_output(output)
+    found = settings.look_for(as_texts(inputs), output, stdin)
+    job = Job.of(settings, found.named()[0], only_plan=True)
+    videos, failures, stored = _named(found, output, job, overwrite=settings.overwrite)
     planned: list[PlannedVideo] = []
     missing = [video for video in videos if video.id not in stored]
-    num_clips = 0
+    num_clips = no_videos = 0
     with settings.decoders() as decoders:
         for video, item in decoders.read(missing, job.spec, job.sampling, only_plan=True):
             if isinstance(item, VideoStart):
@@ -72,13 +77,32 @@ def plan_extraction(
                 planned.append(PlannedVideo(video.id, video.source, num_clips, item.info))
                 if len(planned) == job.limit:
                     break
+            elif isinstance(item, VideoError) and is_no_video(video, item):
+                no_videos += 1
             elif isinstance(item, VideoError):
                 failures.append(Failure(video.id, video.source, item))
     shapes = layer_shapes(job.model.card.architecture, job.engine.layers, job.spec.length, job.spec.size)
     clip_bytes = sum(4 * prod(shape) for shape in shapes.values()) + 16  # float32, and two float64 of seconds
     pooled_bytes = 4 * prod(shapes["pool5"]) if "pool5" in shapes else 0
     skipped = sum(video.id in stored for video in videos)
-    return ExtractPlan(tuple(planned), tuple(failures), skipped, clip_bytes, VIDEO_OVERHEAD_BYTES + pooled_bytes)
+    return ExtractPlan(
+        videos=tuple(planned),
+        failures=tuple(failures),
+        skipped=skipped,
+        clip_bytes=clip_bytes,
+        video_bytes=VIDEO_OVERHEAD_BYTES + pooled_bytes,
+        left_out=replace(found.left_out, no_videos=no_videos),
+    )
+
+
+def _named(
+    found: Inputs, output: str | Path | None, job: Job, *, overwrite: bool
+) -> tuple[list[Video], list[Failure], Set[str]]:
+    """The videos with the ids they would have, what cannot be used, and which ids are stored."""
+    if not output:
+        return *found.named(), set()
+    with closing(stored_videos(output, job.recorded(), overwrite=overwrite)) as stored:
+        return *found.named(Known(stored.ids, stored.source_of)), stored.ids
 
 
 def layer_shapes(

@@ -1,7 +1,7 @@
 """What flows between the stages: small frozen records that check their shapes when made."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ FloatArray = NDArray[np.float32]
 SecondsArray = NDArray[np.float64]
 
 DEEPEST_ID: Final = 200  # names in an id: groups within groups, which every reader of HDF5 goes down by itself
+MOST_FPS: Final = 1000
 WEB_SCHEMES: Final = ("http://", "https://")
 
 
@@ -22,6 +23,12 @@ def is_id(text: str) -> bool:
     """Whether ``text`` can name a group: parts joined by single slashes, none of them "." or "..", and not too many."""
     parts = text.split("/")
     return "\0" not in text and len(parts) <= DEEPEST_ID and all(part not in ("", ".", "..") for part in parts)
+
+
+def check_frames_fps(value: float | None) -> None:
+    """Raise UsageError for what is no rate at which numbered pictures are shown."""
+    if value is not None and not 0 < value <= MOST_FPS:
+        raise UsageError(f"frames {value:g}: must be above 0 and at most {MOST_FPS} frames per second")
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,8 @@ class Video:
     source: str  # what the user called it
     start_seconds: float | None = None  # a segment: frames shown from here ...
     end_seconds: float | None = None  # ... and before this
+    by_content: bool = False  # its name does not say that it is a video; if it is none, it is left out and no failure
+    frames_fps: float | None = None  # of a folder of numbered pictures: frames per second
 
     def __post_init__(self) -> None:
         if not is_id(self.id):
@@ -40,6 +49,7 @@ class Video:
         start, end = self.start_seconds or 0.0, self.end_seconds
         if end is not None and not start < end:
             raise UsageError(f"{self.source}: segment from {start:g} to {end:g} s is empty; the end must come later")
+        check_frames_fps(self.frames_fps)
 
     @property
     def remote(self) -> bool:
@@ -54,6 +64,20 @@ class Failure:
     id: str
     source: str
     error: P3DFeatError
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Files of the folders named that were not taken for videos."""
+
+    where: str = ""  # the folder, or how many folders
+    extensions: Mapping[str, int] = field(default_factory=dict)  # how many files have this one, ".txt"; "" for none
+    hidden: int = 0  # files with a video's extension that are hidden, or lie in hidden folders
+    no_videos: int = 0  # files that were tried, whatever their extension, and are of another kind
+
+    @property
+    def num_files(self) -> int:
+        return sum(self.extensions.values()) + self.hidden + self.no_videos
 
 
 @dataclass(frozen=True)

@@ -5,19 +5,19 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, TypeAlias
 
 import numpy as np
 
-from p3dfeat.config import Sampling
-from p3dfeat.errors import FeatureFileError, P3DFeatError, UsageError
-from p3dfeat.fingerprint import fingerprint, modified
-from p3dfeat.sources import as_texts, find_videos
-from p3dfeat.store import NESTED, Ledger, Looked, Problem, check_file, unfinished
-from p3dfeat.types import Failure, Video
-from p3dfeat.video import clip_starts
+from p3dfeat.config import InputSpec, Sampling
+from p3dfeat.errors import FeatureFileError, NotAVideoError, P3DFeatError, UsageError
+from p3dfeat.fingerprint import fingerprint, size_and_time
+from p3dfeat.sources import Inputs, Known, as_texts, look_for
+from p3dfeat.store import NESTED, Ledger, Looked, Problem, check_file, other_part, source_if_same, unfinished
+from p3dfeat.types import LeftOut, Video
+from p3dfeat.video import Decoders, clip_starts
 
 if TYPE_CHECKING:  # what computes brings torch, which looking does not need
     from p3dfeat.recomputation import Recomputed, RecomputeEvent
@@ -68,6 +68,7 @@ class VerifySummary:
     worst_relative_error: float  # of any row of any layer that was recomputed
     findings: tuple[Finding, ...] = field(repr=False)
     remarks: tuple[Finding, ...] = field(repr=False)
+    left_out: LeftOut = field(default_factory=LeftOut)  # of the folders in ``against``
 
     @property
     def is_sound(self) -> bool:
@@ -75,7 +76,7 @@ class VerifySummary:
 
     def as_json(self) -> dict[str, Any]:
         names = ("file", "videos", "clips", "recomputed", "identical", "worst_relative_error")
-        counts = {"findings": len(self.findings), "remarks": len(self.remarks)}
+        counts = {"findings": len(self.findings), "remarks": len(self.remarks), "left_out": self.left_out.num_files}
         return {"event": "summary", **{name: getattr(self, name) for name in names}, **counts}
 
 
@@ -86,6 +87,8 @@ def verify(
     sample: Sample | None = None,
     model: str | Path | None = None,
     workers: int | None = None,
+    any_extension: bool = False,
+    frames: float | None = None,
     stdin: TextIO | None = None,
     on_event: Callable[[VerifyEvent], None] = lambda event: None,
 ) -> VerifySummary:
@@ -94,15 +97,20 @@ def verify(
     against: files, folders, globs, lists or CSVs, as for ``extract``: each of their videos should be stored.
     sample: so many videos, or "all", are computed again; None is 3 with ``against``, and none without.
     model: in place of the one that the file names, where that name means nothing here.
+    any_extension, frames: as for ``extract``, of the folders in ``against``.
     Damage, however bad, is a finding. Raises FeatureFileError for a file that is not there or may not be read.
     """
     path = Path(file)
     if sample is not None and sample != "all" and sample < 0:
         raise UsageError(f"sample {sample}: must be all or a number of at least 0")
     run = _Verification(path, on_event)
-    inputs = None if against is None else find_videos(as_texts(against), stdin=stdin)
+    inputs = (
+        None
+        if against is None
+        else look_for(as_texts(against), stdin=stdin, any_extension=any_extension, frames=frames, output=path)
+    )
     if run.look_through():
-        videos = run.videos_at_hand() if inputs is None else run.hold_to(*inputs)
+        videos = run.videos_at_hand() if inputs is None else run.hold_to(inputs, workers)
         wanted = sample if sample is not None else 0 if inputs is None else DEFAULT_SAMPLE
         run.recompute(chosen(videos, wanted), model, workers, asked=bool(sample))
     return run.summary()
@@ -128,6 +136,7 @@ class _Verification:
         self._findings: list[Finding] = []
         self._remarks: list[Finding] = []
         self._recomputed: list[Recomputed] = []
+        self._left_out = LeftOut()
 
     def look_through(self) -> bool:
         """Find what is damaged; whether the file could be opened at all."""
@@ -148,9 +157,14 @@ class _Verification:
                 self._settings = dict(decoded(found.attributes))
         return bool(self._settings)
 
-    def hold_to(self, videos: Sequence[Video], failures: Sequence[Failure]) -> list[Video]:
+    def hold_to(self, inputs: Inputs, workers: int | None) -> list[Video]:
         """Find what is missing and what has changed; the videos that are stored, and are still what they were."""
+        videos, failures = inputs.named(Known(self._stored, self._source_of))
         failed = {entry["id"]: entry["error"] for entry in Ledger(self._path).entries()}
+        tried = [video for video in videos if video.by_content and video.id not in {*self._stored, *failed}]
+        no_videos = ids_of_no_videos(tried, workers)
+        self._left_out = replace(inputs.left_out, no_videos=len(no_videos))
+        videos = [video for video in videos if video.id not in no_videos]
         same = []
         for video in videos:
             if video.id in self._stored:
@@ -168,22 +182,26 @@ class _Verification:
                 self._remark("gone", id, "is stored, and no longer among the inputs")
         return same
 
+    def _source_of(self, video: Video) -> str | None:
+        """What the video stored under this one's id was called, if it is the same; None if not."""
+        looked = None if video.id in self._unsound else self._stored.get(video.id)
+        return None if looked is None else source_if_same(video, looked.attributes)
+
     def _is_same(self, video: Video) -> bool:
         """Whether what is stored is of this file; tells what differs."""
         about = self._stored[video.id].attributes
-        segment = about.get("segment_start_seconds"), about.get("segment_end_seconds")
-        if segment != (video.start_seconds, video.end_seconds):
-            self._find("changed", video.id, f"is stored for another segment of {about.get('source')}")
+        if (other := other_part(video, about)) is not None:
+            self._find("changed", video.id, f"is stored for {other}")
             return False
         if video.remote:
             return True
         try:
-            size = os.stat(video.path).st_size
+            size, now = size_and_time(video.path)
             if size != about.get("size_bytes"):
                 self._find("changed", video.id, f"has {size} bytes now, {about.get('size_bytes')} when it was stored")
             elif fingerprint(video.path) != about.get("fingerprint"):
                 self._find("changed", video.id, "has other content than when it was stored, of the same size")
-            elif (now := modified(os.stat(video.path))) == about.get("modified"):
+            elif now == about.get("modified"):
                 return True
             elif "damage" in about:
                 self._find("changed", video.id, f"was damaged when it was stored, and modified since, {now}")
@@ -200,12 +218,11 @@ class _Verification:
         found = []
         for id, looked in self._stored.items():
             about = looked.attributes
-            source, segment = (
-                str(about.get("source")),
-                [about.get(f"segment_{end}_seconds") for end in ("start", "end")],
-            )
-            if id not in self._unsound and os.path.isfile(source) and fits(source, about):
-                found.append(Video(id, source, source, *segment))
+            source, frames_fps = str(about.get("source")), about.get("frames_fps")
+            start, end = (about.get(f"segment_{end}_seconds") for end in ("start", "end"))
+            is_there = os.path.isfile if frames_fps is None else os.path.isdir
+            if id not in self._unsound and is_there(source) and fits(source, about):
+                found.append(Video(id, source, source, start, end, frames_fps=frames_fps))
         return found
 
     def recompute(self, videos: Sequence[Video], model: str | Path | None, workers: int | None, *, asked: bool) -> None:
@@ -251,6 +268,7 @@ class _Verification:
             worst_relative_error=float(np.max([0.0, *(result.worst_relative_error for result in self._recomputed)])),
             findings=tuple(self._findings),
             remarks=tuple(self._remarks),
+            left_out=self._left_out,
         )
 
 
@@ -284,11 +302,21 @@ def wrong_number_of_clips(settings: Mapping[str, Any] | None, looked: Looked) ->
     return f"has {looked.clips} clips; by its {frames} frames it should have {expected}"
 
 
+def ids_of_no_videos(videos: Sequence[Video], workers: int | None) -> set[str]:
+    """Of files that a run would try, whatever their extension, those that are of another kind."""
+    if not videos:
+        return set()
+    with Decoders(workers) as decoders:
+        items = decoders.read(videos, InputSpec(resize=(1, 1)), Sampling(clips=1), only_plan=True)
+        return {video.id for video, item in items if isinstance(item, NotAVideoError)}
+
+
 def fits(path: str, about: Mapping[str, Any]) -> bool:
     """Whether a file is still the one that was described; one that was damaged must not have been modified since."""
     try:
-        if "damage" in about and modified(os.stat(path)) != about.get("modified"):
+        size, time = size_and_time(path)
+        if "damage" in about and time != about.get("modified"):
             return False
-        return os.path.getsize(path) == about.get("size_bytes") and fingerprint(path) == about.get("fingerprint")
+        return size == about.get("size_bytes") and fingerprint(path) == about.get("fingerprint")
     except OSError:
         return False

@@ -48,7 +48,7 @@ def test_videos_that_are_stored_take_little_memory_whoever_asks_for_them(tmp_pat
         "ids = list(features)",
         "assert all(features[id]['pooled'].shape == (6,) for id in ids[::50])",
         "with FeatureWriter(sys.argv[1], SETTINGS) as writer:",
-        "    for id in ids[::4]: writer._about(id)",
+        "    for id in ids[::4]: writer._stored.about(id)",
         "print(len(ids), peak('self') - before)",
     ))  # fmt: skip
     root = Path(__file__).parents[1]

@@ -7,8 +7,9 @@ import subprocess
 import pytest
 
 from p3dfeat.errors import UsageError
-from p3dfeat.sources import find_videos
+from p3dfeat.sources import Known, find_videos, look_for
 from p3dfeat.sources.folders import MOST_VISITS
+from p3dfeat.types import LeftOut
 from tests.users import as_ordinary_user
 
 
@@ -65,6 +66,229 @@ def test_a_glob_names_from_its_fixed_part(tree):
 
 def test_a_file_whose_name_looks_like_a_glob_is_a_file(tree):
     assert ids("odd/[1].mp4") == ["[1]"]
+
+
+@pytest.mark.parametrize("name", ["@dancer.mp4", "[ab].mp4", "a*.mp4", "what?.mp4", "#1.mp4"])
+def test_a_file_that_exists_is_itself_whatever_its_name_looks_like(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    for other in (name, "a.mp4", "ab.mp4", "whats.mp4"):
+        (tmp_path / other).write_bytes(b"")
+    videos, failures = find_videos([name])
+    assert [(video.path, video.source) for video in videos] == [(name, name)]
+    assert not failures
+
+
+@pytest.mark.parametrize("name", ["@dancers", "Talk [2019]", "what?", "more.csv"])
+def test_a_folder_that_exists_is_itself_whatever_its_name_looks_like(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "a.mp4").write_bytes(b"")
+    assert ids(name) == ["a"]
+
+
+def test_a_list_is_read_unless_a_file_is_called_as_it_is_given(tree):
+    (tree / "list.txt").write_text("videos/z.mp4\n")
+    assert ids("@list.txt") == ["videos/z"]
+    (tree / "@list.txt").write_text("")
+    assert ids("@list.txt") == ["@list"]
+
+
+@pytest.mark.parametrize(
+    "pattern", ["Talk [2019]/*.mp4", "./Talk [2019]/*", "Talk [2019]/**/*.mp4", "**/Talk [2019]/*"]
+)
+def test_a_folder_in_a_pattern_is_itself_where_it_exists(tmp_path, monkeypatch, pattern):
+    monkeypatch.chdir(tmp_path)
+    for name in ("Talk [2019]/a.mp4", "Talk 2/b.mp4"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"")
+    assert [id.rpartition("/")[2] for id in ids(pattern)] == ["a"]
+    assert ids("Talk [2019]/*.mp4") == ["a"]
+
+
+def test_brackets_are_a_pattern_where_no_file_is_called_so(tree):
+    assert ids("videos/[a-g]*/*.mp4") == ["archery/clip7", "golf/clip7"]
+    assert ids("more/[ab].*") == ["a", "b.avi", "b.mp4"]
+
+
+@pytest.fixture
+def untidy(tmp_path, monkeypatch):
+    """A folder as it comes from macOS or a NAS."""
+    monkeypatch.chdir(tmp_path)
+    for name in (
+        *("v/a.mp4", "v/._a.mp4", "v/.thumbs/p.mp4", "v/.thumbs/q/r.mkv", "v/.thumbs/s.jpg", "v/b/c.mp4", "v/b/.d.avi"),
+        *("v/.DS_Store", "v/notes.txt", "v/b/NOTES.TXT", "v/b/c.srt", "v/README"),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    return tmp_path
+
+
+def test_hidden_files_and_folders_are_left_out_of_folders_as_of_patterns(untidy):
+    assert ids("v") == ids("v/**/*.mp4") == ["a", "b/c"]
+    assert ids("v/**") == ["README", "a", "b/NOTES", "b/c.mp4", "b/c.srt", "notes"]
+
+
+def test_what_is_hidden_is_taken_where_it_is_named(untidy):
+    assert ids("v/._a.mp4") == ["._a"]
+    assert ids("v/.thumbs") == ids("v/.thumbs/**/*.[mM]*") == ["p", "q/r"]
+    assert ids("v/.*.mp4") == ["._a"]
+    (untidy / "list.txt").write_text("v/.thumbs/p.mp4\n")
+    assert ids("@list.txt") == ["v/.thumbs/p"]
+
+
+def test_a_hidden_folder_that_cannot_be_read_costs_nothing(untidy):
+    for folder in (untidy.parent.parent, untidy.parent, untidy):
+        folder.chmod(0o755)
+    (untidy / "v" / ".thumbs").chmod(0)
+    with as_ordinary_user():
+        assert ids("v") == ["a", "b/c"]
+    (untidy / "v" / ".thumbs").chmod(0o755)
+
+
+def test_what_is_left_out_of_folders_is_counted(untidy):
+    assert look_for(["v"]).left_out == LeftOut("v", {".txt": 2, ".srt": 1, "": 1}, hidden=4)
+    assert look_for(["v", "v/b"]).left_out == LeftOut("2 folders", {".txt": 3, ".srt": 2, "": 1}, hidden=5)
+    assert look_for(["v/**", "v/a.mp4"]).left_out.num_files == 0
+
+
+def test_any_extension_takes_all_files_of_folders_but_hidden_ones(untidy):
+    os.mkfifo(untidy / "v" / "pipe")
+    inputs = look_for(["v"], any_extension=True)
+    videos, failures = inputs.named()
+    assert not failures
+    tried = {"README": True, "a": False, "b/NOTES.TXT": True, "b/c": False, "b/c.srt": True, "notes.txt": True}
+    assert {video.id: video.by_content for video in videos} == tried
+    assert inputs.left_out == LeftOut("v", {}, hidden=4)
+
+
+def test_a_file_beside_a_video_does_not_change_its_id(untidy):
+    """a.srt, or a.json, is tried with any_extension; the video is a, with it and without."""
+    (untidy / "v" / "a.srt").write_bytes(b"")
+    videos, _ = find_videos(["v"], any_extension=True)
+    assert {"a", "a.srt"} <= {video.id for video in videos}
+
+
+@pytest.mark.parametrize("any_extension", [False, True])
+def test_what_p3dfeat_writes_is_neither_tried_nor_counted(untidy, any_extension):
+    for name in ("f.h5", "f.h5.failed.jsonl", "f.h5.parts/lock", "f.h5.mp4"):
+        (untidy / "v" / name).parent.mkdir(exist_ok=True)
+        (untidy / "v" / name).write_bytes(b"")
+    inputs = look_for(["v"], any_extension=any_extension, output="v/f.h5")
+    assert [found.name for found in inputs.found if found.name.startswith("f.h5")] == ["f.h5.mp4"]
+    assert not {".h5", ".jsonl"} & inputs.left_out.extensions.keys()
+    assert inputs.left_out.extensions.get("", 1) == 1
+
+
+def named(stored: dict[str, str], *inputs: str) -> list[str]:
+    """Ids beside what is ``stored``: sources by id."""
+    known = Known(stored, lambda video: stored.get(video.id) if stored.get(video.id) == video.source else None)
+    videos, failures = look_for(inputs).named(known)
+    assert not failures
+    return [video.id for video in videos]
+
+
+def test_what_is_stored_keeps_its_id_and_the_others_make_way(tree):
+    assert named({"b": "more/b.mp4"}, "more") == ["a", "b.avi", "b"]
+    assert named({"b": "more/b.avi"}, "more") == ["a", "b", "b.mp4"]
+    assert named({"a": "more/a.mp4"}, "videos", "more")[0] == "a.mp4"
+    assert named({"a": "videos/a.mp4", "z": "videos/z.mp4"}, "videos", "more")[0] == "a"
+
+
+def test_what_is_stored_under_a_longer_id_keeps_that_when_the_other_one_is_gone(tree):
+    stored = {"b.avi": "more/b.avi", "b.mp4": "more/b.mp4", "videos/a.mp4": "videos/a.mp4"}
+    (tree / "more" / "b.avi").unlink()
+    assert named(stored, "more") == ["a", "b.mp4"]
+    assert named(stored, "videos/a.mp4") == ["videos/a.mp4"]
+
+
+def test_what_lies_below_a_stored_video_gets_an_id_elsewhere(tree):
+    assert named({"x": "nested/x.mp4"}, "nested") == ["nested/x/y.mp4", "x"]
+    assert named({"x/y": "nested/x/y.mp4"}, "nested") == ["x/y", "x.mp4"]
+
+
+def test_what_is_stored_for_another_file_does_not_change_an_id(tree):
+    assert named({"b": "elsewhere/b.mp4"}, "more") == ids("more")
+    assert named({"z": "elsewhere/z.mp4"}, "videos/z.mp4") == ["z"]
+
+
+def test_an_id_that_a_csv_gives_is_not_kept_for_another(tree):
+    (tree / "s.csv").write_text("path,start_seconds,end_seconds,id\nvideos/z.mp4,,,b\n")
+    assert named({"b": "more/b.mp4"}, "s.csv", "more") == ["b", "a", "b.avi", "b.mp4"]
+
+
+def test_of_two_that_are_the_same_the_one_that_was_called_so_keeps_the_id(tree):
+    for order in (["videos/a.mp4", "more/a.mp4"], ["more/a.mp4", "videos/a.mp4"]):
+        videos, _ = look_for(order).named(Known(["a"], lambda video: "more/a.mp4" if video.id == "a" else None))
+        assert {video.id: video.path for video in videos} == {"a": "more/a.mp4", "a.mp4": "videos/a.mp4"}
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch):
+    """Folders of numbered pictures, and of other things."""
+    monkeypatch.chdir(tmp_path)
+    names = [f"frames/{video}/img_{number:05}.jpg" for video in ("golf/v1.a", "v2") for number in (1, 2, 10)]
+    names += ["frames/v2/notes.txt", "frames/one/1.png", "frames/words/a.jpg", "frames/words/b.jpg"]
+    names += ["frames/hidden/.1.png", "frames/hidden/.2.png", "frames/.thumbs/1.png", "frames/.thumbs/2.png"]
+    names += ["frames/v3.mp4", "several/x_1.jpg", "several/x_2.jpg", "several/y_1.jpg"]
+    names += [f"upper/{number}.{extension}" for number, extension in enumerate(["JPG", "jpg", "Jpg"])]
+    names += [f"{kind}/{number}.{kind}" for kind in ("jpeg", "png", "bmp", "webp") for number in (1, 2)]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    return tmp_path
+
+
+def test_folders_of_numbered_pictures_are_videos_where_asked_for(pictures):
+    videos, failures = find_videos(["frames"], frames=12.5)
+    assert not failures
+    assert [(v.id, v.path, v.source, v.frames_fps) for v in videos] == [
+        ("golf/v1.a", "frames/golf/v1.a", "frames/golf/v1.a", 12.5),
+        ("v2", "frames/v2", "frames/v2", 12.5),
+        ("v3", "frames/v3.mp4", "frames/v3.mp4", None),
+    ]
+    assert ids("frames") == ["v3"]
+
+
+@pytest.mark.parametrize("spelt", ["frames/v2", "./frames/v2/", "frames/../frames/v2"])
+def test_a_folder_named_that_holds_pictures_has_its_name_for_an_id(pictures, spelt):
+    ((video,), failures) = find_videos([spelt], frames=25)
+    assert not failures
+    assert (video.id, os.path.samefile(video.path, "frames/v2")) == ("v2", True)
+
+
+@pytest.mark.parametrize("name", ["jpeg", "png", "bmp", "webp", "upper"])
+def test_pictures_are_told_by_their_extension_in_any_case(pictures, name):
+    assert [video.id for video in find_videos([name], frames=25)[0]] == [name]
+
+
+def test_patterns_lists_and_csvs_name_folders_of_pictures_too(pictures):
+    (pictures / "list.txt").write_text("frames/v2\nframes/golf/v1.a\nframes/one\n")
+    (pictures / "s.csv").write_text("path,start_seconds,end_seconds\nframes/v2,0,1\n")
+    named = [[video.id for video in find_videos([text], frames=25)[0]] for text in ("frames/*", "@list.txt", "s.csv")]
+    assert named == [["v2", "v3"], ["frames/v2", "frames/golf/v1.a"], ["frames/v2@0-1"]]
+    assert not find_videos(["@list.txt", "s.csv"])[0]
+
+
+def test_pictures_that_are_read_are_not_left_out(pictures):
+    assert look_for(["frames"], frames=25).left_out.extensions == {".txt": 1, ".png": 1, ".jpg": 2}
+    assert look_for(["frames"]).left_out.extensions == {".txt": 1, ".png": 1, ".jpg": 8}
+
+
+def test_a_folder_of_several_series_of_pictures_is_refused(pictures):
+    videos, (failure,) = find_videos(["several"], frames=25)
+    assert not videos
+    assert str(failure.error) == "several series of pictures (x_*.jpg, y_*.jpg); keep each in a folder of its own"
+
+
+def test_a_folder_of_pictures_alone_says_how_they_are_read(pictures):
+    _, (failure,) = find_videos(["frames/v2"])
+    assert str(failure.error) == "no videos in this folder, by their extensions; --frames FPS reads numbered pictures"
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf"), 1000.5])
+def test_a_rate_of_pictures_is_a_rate(pictures, rate):
+    with pytest.raises(UsageError, match="must be above 0 and at most 1000 frames per second"):
+        find_videos(["frames"], frames=rate)
 
 
 def test_a_list_names_as_it_is_written(tree):
@@ -169,12 +393,82 @@ def test_a_bad_row_of_a_csv_fails_alone(tree, row, message):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("", "no column path"), ("path,start_seconds\nx,1\n", "no column end_seconds"), ("a,b\n", "no column path")],
+    [
+        ("", "no column path"),
+        ("path,start_seconds\nx,1\n", "no column end_seconds"),
+        ("path;start_seconds\nx;1\n", r"no column end_seconds; .*\(or with semicolons or tabs\)"),
+        ("a,b\n", "no column path"),
+        (f"{'x' * 200_000},start_seconds\n", "s.csv, line 1: field larger"),
+        ("path,start_seconds,end_seconds\n".encode("utf-16-le").decode(), "s.csv: holds zero bytes; save it in UTF-8"),
+    ],
 )
 def test_a_csv_without_its_columns_is_refused(tree, content, message):
     (tree / "s.csv").write_text(content)
     with pytest.raises(UsageError, match=message):
         find_videos(["s.csv"])
+
+
+def segments(name: str = "s.csv") -> list[tuple[object, ...]]:
+    videos, failures = find_videos([name])
+    assert not failures
+    return [(video.id, video.source, video.start_seconds, video.end_seconds) for video in videos]
+
+
+CSV = "path,start_seconds,end_seconds,id\r\nvideos/z.mp4,0,1.5,\r\nodd/ünï.mp4,2,,second\r\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_csv_is_read_in_the_encodings_and_with_the_delimiters_of_windows(tree, encoding, delimiter):
+    bom = "\ufeff" if encoding.startswith("utf-16") else ""
+    (tree / "s.csv").write_bytes((bom + CSV.replace(",", delimiter)).encode(encoding))
+    assert segments() == [
+        ("videos/z@0-1.5", "videos/z.mp4", 0.0, 1.5),
+        ("second", "odd/ünï.mp4", 2.0, None),
+    ]
+
+
+def test_a_csv_with_semicolons_may_have_decimal_commas_and_commas_in_paths(tree):
+    (tree / "odd" / "a,b.mp4").write_bytes(b"")
+    (tree / "s.csv").write_text('"path";"start_seconds";"end_seconds"\nodd/a,b.mp4;0,5;1,25\n')
+    assert segments() == [("odd/a,b@0.5-1.25", "odd/a,b.mp4", 0.5, 1.25)]
+
+
+def test_a_decimal_comma_in_a_csv_with_commas_is_no_number(tree):
+    (tree / "s.csv").write_text('path,start_seconds,end_seconds\nvideos/z.mp4,"0,5",1\n')
+    _, (failure,) = find_videos(["s.csv"])
+    assert "start_seconds is '0,5', not a number" in str(failure.error)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", ["@list.txt", "-"])
+def test_a_list_may_be_in_utf16(tree, encoding, name):
+    content = "\ufeffvideos/z.mp4\r\nodd/ünï.mp4\r\n".encode(encoding)
+    (tree / "list.txt").write_bytes(content)
+    videos, failures = find_videos([name], stdin=io.TextIOWrapper(io.BytesIO(content)))
+    assert not failures
+    assert [video.id for video in videos] == ["videos/z", "odd/ünï"]
+
+
+def test_backslashes_stand_for_slashes_where_only_those_lead_to_a_file(tree):
+    (tree / "more" / "x\\y.mp4").write_bytes(b"")
+    (tree / "more" / "x").mkdir()
+    (tree / "more" / "x" / "y.mp4").write_bytes(b"")
+    (tree / "s.csv").write_text("path,start_seconds,end_seconds\nvideos\\golf\\clip7.mp4,0,1\nmore/x\\y.mp4,,\n")
+    assert segments() == [
+        ("videos/golf/clip7@0-1", "videos/golf/clip7.mp4", 0.0, 1.0),
+        ("more/x\\y", "more/x\\y.mp4", None, None),
+    ]
+    (tree / "more" / "list.txt").write_text("..\\videos\\z.mp4\n")
+    assert ids("@more/list.txt") == ["videos/z"]
+
+
+def test_a_path_with_backslashes_that_leads_nowhere_is_told_of_them(tree):
+    (tree / "s.csv").write_text("path,start_seconds,end_seconds\nC:\\videos\\z.mp4,0,1\n")
+    _, failures = find_videos(["s.csv", "-"], stdin=io.StringIO("gone\\z.mp4\nvideos\\golf\n"))
+    hint = "no such file, with backslashes or with slashes in their place"
+    reasons = [str(failure.error) for failure in failures]
+    assert reasons == [rf"{hint}: C:\videos\z.mp4", hint, "a folder; lists name files"]
 
 
 def test_segments_a_microsecond_apart_have_ids_of_their_own(tree):

@@ -1,6 +1,10 @@
 """The p3dfeat command: what it offers, and how it ends."""
 
+import itertools
+import os
+import sys
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, NoReturn
 
@@ -16,7 +20,7 @@ from p3dfeat.cli.interrupts import interrupts
 from p3dfeat.cli.output import PipeClosedError, close_quietly, out
 from p3dfeat.cli.verify import verify
 from p3dfeat.cli.weights import weights
-from p3dfeat.errors import P3DFeatError
+from p3dfeat.errors import P3DFeatError, UsageError
 
 INTERRUPTED = 130  # what Typer makes of a KeyboardInterrupt
 
@@ -61,6 +65,7 @@ def run(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     out.quiet = out.debug = False
     try:
+        _refuse_swallowed_files(sys.argv[1:] if arguments is None else arguments)
         command = typer.main.get_command(app)
         code = command.main(args=arguments, prog_name="p3dfeat", standalone_mode=False)
         if code == INTERRUPTED:
@@ -85,6 +90,13 @@ def run(arguments: list[str] | None = None) -> int:
         return 1
     finally:
         close_quietly()
+
+
+def _refuse_swallowed_files(arguments: Sequence[str]) -> None:
+    """Raise UsageError for the name of a file that would be read as an option: a shell's *.mp4 may give -o.mp4."""
+    for argument in itertools.takewhile(lambda argument: argument != "--", arguments):
+        if argument.startswith("-") and "." in argument and os.path.isfile(argument):
+            raise UsageError(f"{argument}: a file has this name, but a dash begins an option; write ./{argument}")
 
 
 def _interrupted() -> int:

@@ -5,18 +5,20 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from p3dfeat.cli import options
+from p3dfeat.cli.left_out import say_left_out
 from p3dfeat.cli.output import one_line, out
 from p3dfeat.config import DECODER_MEMORY, DEFAULT_MODEL
 from p3dfeat.errors import NothingReadError, UsageError
 
 if TYPE_CHECKING:
-    from p3dfeat.types import Classification, Failure, Video
+    from p3dfeat.types import Classification, Failure, LeftOut, Video
 
 Inputs = Annotated[
     list[str], typer.Argument(metavar="INPUT...", help=options.INPUTS_HELP.format(stdin="a video itself on stdin"))
@@ -34,6 +36,8 @@ def classify(
     stride: options.Stride = None,
     step: options.Step = None,
     fps: options.Fps = None,
+    any_extension: options.AnyExtension = False,
+    frames: options.Frames = None,
     engine: options.Engine = "auto",
     device: options.Device = "auto",
     precision: options.Precision = "auto",
@@ -62,7 +66,8 @@ def classify(
         sampling = classification.classify_sampling(
             loaded, timeline=timeline, clips=clips, stride=stride, step=step, fps=fps
         )
-        with _named_videos(inputs) as (videos, failures):
+        with _named_videos(inputs, any_extension=any_extension, frames=frames) as (videos, failures, left_out):
+            no_videos: list[Failure] = []
             results = classification.classify_videos(
                 videos,
                 model=loaded,
@@ -74,13 +79,18 @@ def classify(
                 batch_size=size,
                 decoders=decoders,
                 on_calibration=say_calibration,
+                on_no_video=no_videos.append,
             )
             with closing(results):
-                _print_all(chain(failures, results), timeline=timeline, json=json, several=len(videos) > 1)
+                counts = _print_all(chain(failures, results), timeline=timeline, json=json, several=len(videos) > 1)
+            say_left_out(replace(left_out, no_videos=len(no_videos)))
+            _end(*counts)
 
 
-def _print_all(results: "Iterable[Classification | Failure]", *, timeline: bool, json: bool, several: bool) -> None:
-    """Print each result as it comes; end with the exit code that tells how many there were."""
+def _print_all(
+    results: "Iterable[Classification | Failure]", *, timeline: bool, json: bool, several: bool
+) -> tuple[int, int]:
+    """Print each result as it comes; how many there were, and how many failed."""
     from p3dfeat.types import Classification
 
     done = failed = 0
@@ -91,6 +101,11 @@ def _print_all(results: "Iterable[Classification | Failure]", *, timeline: bool,
         else:
             failed += 1
             out.say(f"failed: {result.source}: {result.error}")
+    return done, failed
+
+
+def _end(done: int, failed: int) -> None:
+    """Exit 3 where some videos failed, 4 where nothing could be read."""
     if not done:
         raise NothingReadError(f"no video could be read, {failed} failed" if failed else "no videos given")
     if failed:
@@ -98,14 +113,17 @@ def _print_all(results: "Iterable[Classification | Failure]", *, timeline: bool,
 
 
 @contextmanager
-def _named_videos(inputs: Sequence[str]) -> "Iterator[tuple[list[Video], list[Failure]]]":
-    """The videos that the inputs name; "-" is one whose bytes come on stdin."""
-    from p3dfeat.sources import find_videos
+def _named_videos(
+    inputs: Sequence[str], *, any_extension: bool, frames: float | None
+) -> "Iterator[tuple[list[Video], list[Failure], LeftOut]]":
+    """The videos that the inputs name, and what is none of them; "-" is one whose bytes come on stdin."""
+    from p3dfeat.sources import look_for
     from p3dfeat.types import Video
 
-    videos, failures = find_videos([text for text in inputs if text != "-"])
+    found = look_for([text for text in inputs if text != "-"], any_extension=any_extension, frames=frames)
+    videos, failures = found.named()
     if "-" not in inputs:
-        yield videos, failures
+        yield videos, failures, found.left_out
         return
     if sys.stdin is None:
         raise UsageError("-: stdin is closed")
@@ -115,7 +133,7 @@ def _named_videos(inputs: Sequence[str]) -> "Iterator[tuple[list[Video], list[Fa
     with tempfile.NamedTemporaryFile(prefix="p3dfeat-stdin-") as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
         file.flush()
-        yield [*videos, Video(id="-", path=file.name, source="-")], failures
+        yield [*videos, Video(id="-", path=file.name, source="-")], failures, found.left_out
 
 
 def _print(result: "Classification", *, timeline: bool, json: bool, several: bool, first: bool) -> None:

@@ -6,6 +6,7 @@ import typer
 
 from p3dfeat.cli import options
 from p3dfeat.cli.interrupts import interrupts
+from p3dfeat.cli.left_out import say_left_out
 from p3dfeat.cli.output import one_line, out
 from p3dfeat.config import DECODER_MEMORY, DEFAULT_MODEL
 from p3dfeat.errors import NothingReadError, UsageError
@@ -42,6 +43,8 @@ def extract(
     tail: Tail = "pad",
     step: options.Step = None,
     fps: options.Fps = None,
+    any_extension: options.AnyExtension = False,
+    frames: options.Frames = None,
     engine: options.Engine = "auto",
     device: options.Device = "auto",
     precision: options.Precision = "auto",
@@ -68,9 +71,11 @@ def extract(
         raise UsageError("output: none given; name the feature file with -o feats.h5")
     from p3dfeat import extraction
     from p3dfeat.cli.progress import progress_bar
-    from p3dfeat.job import ExtractSettings
+    from p3dfeat.job import ExtractSettings, check_output
     from p3dfeat.zoo import load_model
 
+    if output:
+        check_output(output)  # before a model is fetched
     with progress_bar() as show:
         settings = ExtractSettings(
             model=load_model(model, on_fetch=show) if dry_run else model,
@@ -92,6 +97,8 @@ def extract(
             overwrite=overwrite,
             on_error=on_error,
             strict=strict,
+            any_extension=any_extension,
+            frames=frames,
         )
         if dry_run:
             from p3dfeat.planning import plan_extraction
@@ -118,7 +125,7 @@ def _report(event: "ExtractEvent", show: "Callable[[ExtractEvent], None]", json:
     if isinstance(event, VideoDone):
         if json:
             out.json(event.as_json())
-        if event.error is not None:
+        if event.status == "failed":
             out.say(f"failed: {event.source}: {event.error}")
         elif event.damage is not None:
             out.say(f"partial: {event.source}: {event.damage}; {event.clips_left_out} clips left out")
@@ -140,6 +147,7 @@ def _print_summary(summary: "ExtractSummary", json: bool) -> None:
         text += "; stopped by the first failure"
     if summary.failed:
         text += f"; reasons in {summary.output}.failed.jsonl"
+    say_left_out(summary.left_out)
     out.say(text)
 
 
@@ -154,7 +162,8 @@ def _print_plan(plan: "ExtractPlan", json: bool) -> None:
                 {"event": "plan", "id": video.id, "source": video.source, "clips": video.clips}
                 | {"duration_seconds": seconds, "num_frames": video.info.num_frames}
             )
-        out.json({"event": "summary", **totals, "failed": len(plan.failures)})
+        counts = {"failed": len(plan.failures), "left_out": plan.left_out.num_files}
+        out.json({"event": "summary", **totals, **counts})
     else:
         from rich.table import Table
 
@@ -165,7 +174,10 @@ def _print_plan(plan: "ExtractPlan", json: bool) -> None:
             table.add_row(one_line(video.id), *about, str(video.clips))
         out.show(table)
         text = f"{len(plan.videos)} videos, {plan.clips} clips, about {plan.size_bytes / 1e6:.2f} MB"
-        out.data(f"{text}; {plan.skipped} stored already" if plan.skipped else text)
+        if plan.skipped:
+            text += f"; {plan.skipped} stored already"
+        out.data(text)
+    say_left_out(plan.left_out)
     _end(failed=len(plan.failures), done=len(plan.videos) + plan.skipped)
 
 

@@ -59,6 +59,13 @@ Clips = Annotated[
 Stride = Annotated[int | None, typer.Option(min=1, metavar="S", help="Instead: a clip every S frames, start to end.")]
 Step = Annotated[int | None, typer.Option(min=1, metavar="K", help="Take every K-th frame; default: the model's.")]
 Fps = Annotated[float | None, typer.Option(metavar="RATE", help="Resample to this frame rate first, by timestamps.")]
+AnyExtension = Annotated[
+    bool, typer.Option("--any-extension", help="Find the videos of folders by their content, not by their extension.")
+]
+Frames = Annotated[
+    float | None,
+    typer.Option(metavar="FPS", help="Read folders of numbered pictures as videos of FPS frames per second."),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", callback=_set_quiet, help="Nothing on stderr but errors.")]
 Debug = Annotated[bool, typer.Option("--debug", callback=_set_debug, help="Show tracebacks.")]

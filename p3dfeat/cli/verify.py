@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from p3dfeat.cli import options
+from p3dfeat.cli.left_out import say_left_out
 from p3dfeat.cli.output import one_line, out
 from p3dfeat.errors import UsageError
 
@@ -39,6 +40,8 @@ def verify(
     sample: SampleSize = None,
     model: OtherModel = None,
     workers: options.Workers = None,
+    any_extension: options.AnyExtension = False,
+    frames: options.Frames = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -58,6 +61,8 @@ def verify(
             sample=size,
             model=model,
             workers=workers,
+            any_extension=any_extension,
+            frames=frames,
             on_event=lambda event: _report(event, show, json),
         )
     _print_summary(summary, json)
@@ -100,6 +105,7 @@ def _print_summary(summary: "VerifySummary", json: bool) -> None:
     if summary.recomputed:
         same = f"{summary.identical} of {summary.recomputed} computed again are the same to the bit"
         text += f"; {same}, the worst row of them {summary.worst_relative_error:.1e} away"
+    say_left_out(summary.left_out)
     out.say(text)
 
 

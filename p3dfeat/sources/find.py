@@ -3,16 +3,20 @@
 import glob
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Final, TextIO
 
 from p3dfeat.errors import UsageError, VideoError
+from p3dfeat.pictures import EXTENSIONS as PICTURES
+from p3dfeat.pictures import FEWEST, Series, holds_pictures, in_order
 from p3dfeat.sources.addresses import found_at, is_address, shown
-from p3dfeat.sources.folders import failure, folders, matches
-from p3dfeat.sources.ids import Found, name_videos, printable
+from p3dfeat.sources.folders import Folder, failure, folders, is_folder, matches
+from p3dfeat.sources.ids import Found, Known, name_videos, printable
 from p3dfeat.sources.lists import listed, paths_of, segments_of
-from p3dfeat.types import Failure, Video
+from p3dfeat.types import Failure, LeftOut, Video, check_frames_fps
 
 EXTENSIONS: Final = frozenset(
     {
@@ -29,47 +33,191 @@ def as_texts(inputs: str | Path | Sequence[str | Path]) -> list[str]:
     return [str(inputs)] if isinstance(inputs, str | Path) else [str(item) for item in inputs]
 
 
-def find_videos(inputs: Sequence[str], *, stdin: TextIO | None = None) -> tuple[list[Video], list[Failure]]:
-    """The videos ``inputs`` name, each once, and what could not be used, in the order given (folders sorted).
+def is_named_video(name: str) -> bool:
+    """By its extension; a name of dots before it is a name, as in "...mp4"."""
+    stem, _, extension = name.rpartition(".")
+    return stem != "" and f".{extension.lower()}" in EXTENSIONS
 
-    stdin: what "-" reads; sys.stdin unless given. Raises UsageError for a CSV without the columns it needs.
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the user's inputs lead to, before it has ids: each video once, in the order given (folders sorted).
+
+    failures: what could not be used. left_out: files of folders that are not taken for videos.
     """
+
+    found: tuple[Found, ...]
+    failures: tuple[Failure, ...]
+    left_out: LeftOut
+
+    def named(self, known: Known | None = None) -> tuple[list[Video], list[Failure]]:
+        """The videos, with ids; and all failures, also those to find an id.
+
+        known: what is stored already; a video keeps the id that it is stored under.
+        """
+        videos, nameless = name_videos(self.found, known)
+        return videos, [*self.failures, *nameless]
+
+
+def find_videos(
+    inputs: Sequence[str], *, stdin: TextIO | None = None, any_extension: bool = False, frames: float | None = None
+) -> tuple[list[Video], list[Failure]]:
+    """The videos that ``inputs`` name, and what could not be used; see look_for."""
+    return look_for(inputs, stdin=stdin, any_extension=any_extension, frames=frames).named()
+
+
+def look_for(
+    inputs: Sequence[str],
+    *,
+    stdin: TextIO | None = None,
+    any_extension: bool = False,
+    frames: float | None = None,
+    output: str | Path | None = None,
+) -> Inputs:
+    """Find the videos that ``inputs`` name.
+
+    stdin: what "-" reads; sys.stdin unless given. any_extension: of folders, take every file that is not hidden; those
+    without a video's extension are to be left out if they turn out to be none. frames: folders of numbered pictures
+    are videos, too, of so many frames per second. output: where results go; these are no inputs.
+    Raises UsageError for a CSV without the columns it needs.
+    """
+    check_frames_fps(frames)
+    search = _Search(stdin, any_extension, frames, None if output is None else os.path.abspath(output))
     found: dict[tuple[object, ...], Found] = {}
     failures: list[Failure] = []
     for text in inputs:
-        for item in _expand(text, stdin or sys.stdin):
+        for item in search.expand(text):
             if isinstance(item, Failure):
                 failures.append(item)
             else:  # the first time it is named counts; a link to a file is another name for another id
                 key = (item.place, item.start_seconds, item.end_seconds, item.given_id)
                 found.setdefault(key, item)
-    videos, nameless = name_videos(list(found.values()))
-    return videos, failures + nameless
+    return Inputs(tuple(found.values()), tuple(failures), search.left_out())
 
 
-def _expand(text: str, stdin: TextIO | None) -> Iterator[Found | Failure]:
-    if text == "-":
+class _Search:
+    """Goes through inputs, and counts what it leaves out."""
+
+    def __init__(self, stdin: TextIO | None, any_extension: bool, frames: float | None, output: str | None):
+        self._stdin, self._any_extension, self._frames, self._output = stdin, any_extension, frames, output
+        self._extensions = Counter[str]()
+        self._hidden = 0
+        self._folders: list[str] = []  # that something was left out of
+
+    def left_out(self) -> LeftOut:
+        folders = list(dict.fromkeys(self._folders))
+        where = printable(folders[0]) if len(folders) == 1 else f"{len(folders)} folders"
+        return LeftOut(where, dict(self._extensions), self._hidden)
+
+    def expand(self, text: str) -> Iterator[Found | Failure]:
+        """What an input stands for. What exists under that very name goes before a list or a pattern."""
+        if text == "-":
+            yield from self._listed(self._read_stdin(), Path())
+        elif is_address(text):
+            try:
+                yield found_at(text)
+            except VideoError as error:
+                raise UsageError(f"{shown(text)}: {error}") from None
+        elif os.path.isdir(text):
+            yield from self._in_folder(text)
+        elif not os.path.isfile(text) and text.startswith("@"):
+            yield from _read(Path(text[1:]), lambda content, file: self._listed(content, file.parent))
+        elif text.lower().endswith(".csv") and (os.path.isfile(text) or not glob.has_magic(text)):
+            yield from _read(Path(text), lambda content, file: segments_of(content, file, frames_fps=self._frames))
+        elif os.path.isfile(text):
+            yield Found(text, printable(text), PurePath(text).name)
+        elif glob.has_magic(text):
+            yield from self._matching(text)
+        else:
+            yield failure(text, "no such file or folder")
+
+    def _read_stdin(self) -> bytes:
+        stdin = self._stdin or sys.stdin
         if stdin is None:
             raise UsageError("-: stdin is closed")
-        content = stdin.buffer.read() if hasattr(stdin, "buffer") else os.fsencode(stdin.read())
-        yield from listed(paths_of(content), base=Path())
-    elif text.startswith("@"):
-        yield from _read(Path(text[1:]), lambda content, file: listed(paths_of(content), base=file.parent))
-    elif is_address(text):
-        try:
-            yield found_at(text)
-        except VideoError as error:
-            raise UsageError(f"{shown(text)}: {error}") from None
-    elif os.path.isdir(text):
-        yield from _in_folder(text)
-    elif text.lower().endswith(".csv") and (os.path.isfile(text) or not glob.has_magic(text)):
-        yield from _read(Path(text), segments_of)
-    elif os.path.isfile(text):
-        yield Found(text, printable(text), PurePath(text).name)
-    elif glob.has_magic(text):
-        yield from _matching(text)
-    else:
-        yield failure(text, "no such file or folder")
+        return bytes(stdin.buffer.read()) if hasattr(stdin, "buffer") else os.fsencode(stdin.read())
+
+    def _listed(self, content: bytes, base: Path) -> Iterator[Found | Failure]:
+        return listed(paths_of(content), base=base, frames_fps=self._frames)
+
+    def _matching(self, pattern: str) -> Iterator[Found | Failure]:
+        fixed, paths, failures = matches(pattern)
+        yield from failures
+        any_found = False
+        for path in paths:
+            is_file = os.path.isfile(path)
+            if is_file or (self._frames is not None and holds_pictures(path)):
+                any_found = True
+                name = Path(path).relative_to(fixed).as_posix()
+                yield Found(path, printable(path), name, frames_fps=None if is_file else self._frames)
+        if not any_found:
+            yield failure(pattern, "no file matches this pattern")
+
+    def _in_folder(self, start: str) -> Iterator[Found | Failure]:
+        before = self._extensions.copy(), self._hidden
+        items = sorted(self._below(start), key=lambda item: PurePath(item.source).parts)
+        yield from items
+        left_out = self._extensions - before[0]
+        tried = any(isinstance(item, Found) and item.by_content for item in items)
+        if left_out or self._hidden > before[1] or tried:
+            self._folders.append(start)
+        if not items:
+            yield failure(start, self._why_empty(left_out))
+
+    def _why_empty(self, left_out: Mapping[str, int]) -> str:
+        if self._any_extension:
+            return "no files in this folder"
+        if self._frames is not None:
+            return "no videos in this folder, by their extensions, and no numbered pictures"
+        remedy = "; --frames FPS reads numbered pictures" if not PICTURES.isdisjoint(left_out) else ""
+        return f"no videos in this folder, by their extensions{remedy}"
+
+    def _below(self, start: str) -> Iterator[Found | Failure]:
+        for folder in folders(start):
+            if isinstance(folder, Failure):
+                yield folder
+                continue
+            self._hidden += sum(_hidden_videos(entry) for entry in folder.hidden)
+            pictures: set[str] = set()
+            if self._frames is not None:
+                series = in_order(entry.name for entry in folder.files)
+                if sum(map(len, series.values())) >= FEWEST:
+                    pictures = {name for names in series.values() for name in names}
+                    yield self._pictures(start, folder, list(series))
+            for entry in folder.files:
+                if entry.name not in pictures:
+                    yield from self._file(folder, entry)
+
+    def _file(self, folder: Folder, entry: "os.DirEntry[str]") -> Iterator[Found | Failure]:
+        named = is_named_video(entry.name)
+        if not named and self._output is not None and os.path.abspath(entry.path).startswith(self._output):
+            return
+        if not os.path.isfile(entry.path):
+            if named:
+                yield failure(entry.path, "not a file: a broken link, a pipe or a device")
+        elif named or self._any_extension:
+            yield Found(entry.path, printable(entry.path), folder.name + entry.name, by_content=not named)
+        else:
+            self._extensions[PurePath(entry.name).suffix.lower()] += 1
+
+    def _pictures(self, start: str, folder: Folder, series: Sequence[Series]) -> Found | Failure:
+        path = folder.path.rstrip("/") or "/"
+        if len(series) > 1:
+            kinds = ", ".join(f"{before}*{extension}" for before, extension in series[:3])
+            more = " ..." if len(series) > 3 else ""
+            return failure(path, f"several series of pictures ({kinds}{more}); keep each in a folder of its own")
+        name = folder.name.rstrip("/") or os.path.basename(os.path.abspath(start))
+        return Found(path, printable(path), name, frames_fps=self._frames)
+
+
+def _hidden_videos(entry: "os.DirEntry[str]") -> int:
+    """How many files with a video's extension are not looked at because of this hidden entry."""
+    if not is_folder(entry):
+        return int(is_named_video(entry.name))
+    if entry.is_symlink():
+        return 0
+    inside = (folder for folder in folders(entry.path, hidden_too=True) if isinstance(folder, Folder))
+    return sum(is_named_video(file.name) for folder in inside for file in folder.files)
 
 
 def _read(file: Path, parse: Callable[[bytes, Path], Iterator[Found | Failure]]) -> Iterator[Found | Failure]:
@@ -79,39 +227,3 @@ def _read(file: Path, parse: Callable[[bytes, Path], Iterator[Found | Failure]])
         yield failure(str(file), f"cannot be read as a list ({error.strerror})")
     else:
         yield from parse(content, file)
-
-
-def _in_folder(start: str) -> Iterator[Found | Failure]:
-    items = sorted(_below(start), key=lambda item: PurePath(item.source).parts)
-    yield from items
-    if not items:
-        yield failure(start, "no videos in this folder, by their extensions")
-
-
-def _below(start: str) -> Iterator[Found | Failure]:
-    for folder in folders(start):
-        if isinstance(folder, Failure):
-            yield folder
-            continue
-        for entry in folder.entries:
-            if not _is_named_video(entry.name) or os.path.isdir(entry.path):
-                continue
-            if not os.path.isfile(entry.path):
-                yield failure(entry.path, "not a file: a broken link, a pipe or a device")
-            else:
-                yield Found(entry.path, printable(entry.path), folder.name + entry.name)
-
-
-def _is_named_video(name: str) -> bool:
-    """By its extension; a name of dots before it is a name, as in "...mp4"."""
-    stem, _, extension = name.rpartition(".")
-    return stem != "" and f".{extension.lower()}" in EXTENSIONS
-
-
-def _matching(pattern: str) -> Iterator[Found | Failure]:
-    fixed, paths, failures = matches(pattern)
-    yield from failures
-    for path in paths:
-        yield Found(path, printable(path), Path(path).relative_to(fixed).as_posix())
-    if not paths:
-        yield failure(pattern, "no file matches this pattern")

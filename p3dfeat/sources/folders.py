@@ -1,9 +1,12 @@
-"""Folders and patterns: what lies below them, through links too, but neither round in circles nor through mazes."""
+"""Folders and patterns: what lies below them, through links too, but neither round in circles nor through mazes.
+
+What is hidden, by a dot at the beginning of its name, is left out by both.
+"""
 
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path, PurePath
@@ -19,14 +22,18 @@ MOST_VISITS: Final = 32
 
 @dataclass(frozen=True)
 class Folder:
-    """One that was come by. name: below where it began, "" or with a slash at its end."""
+    """One that was come by. name: below where it began, "" or with a slash at its end.
+
+    files: what is not hidden and no folder. hidden: what is hidden, folders among it.
+    """
 
     path: str
     name: str
-    entries: list["os.DirEntry[str]"]
+    files: list["os.DirEntry[str]"]
+    hidden: list["os.DirEntry[str]"]
 
 
-def folders(start: str) -> Iterator[Folder | Failure]:
+def folders(start: str, *, hidden_too: bool = False) -> Iterator[Folder | Failure]:
     """``start`` and all folders below it, however deep; a Failure for one that cannot be read."""
     visits = Counter[tuple[int, int]]()
     waiting: list[tuple[str, str, frozenset[tuple[int, int]]]] = [(start, "", frozenset())]
@@ -46,46 +53,67 @@ def folders(start: str) -> Iterator[Folder | Failure]:
         except OSError as error:
             yield failure(path, f"folder cannot be read ({error.strerror})")
             continue
-        yield Folder(path, name, entries)
+        hidden = [] if hidden_too else [entry for entry in entries if entry.name.startswith(".")]
+        files: list[os.DirEntry[str]] = []
+        below: list[os.DirEntry[str]] = []
+        for entry in entries:
+            if hidden_too or not entry.name.startswith("."):
+                (below if is_folder(entry) else files).append(entry)
         within = above | {itself}
-        waiting += [(e.path, f"{name}{e.name}/", within) for e in reversed(entries) if os.path.isdir(e.path)]
+        waiting += [(entry.path, f"{name}{entry.name}/", within) for entry in reversed(below)]
+        yield Folder(path, name, files, hidden)
+
+
+def is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Whether it is a folder, or a link to one."""
+    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
 
 
 def matches(pattern: str) -> tuple[str, list[str], list[Failure]]:
-    """The fixed part of a pattern, the files that match, in order, and folders that could not be looked into."""
+    """The fixed part of a pattern, what matches, in order, and folders that could not be looked into.
+
+    A part of the pattern that is there as it is written, such as a folder "Talk [2019]", means itself alone.
+    """
     parts = PurePath(pattern).parts
-    fixed = str(Path(*_until_magic(parts)))
+    count = _num_fixed(parts)
+    fixed, parts = str(Path(*parts[:count])), parts[count:]
     failures: list[Failure] = []
-    if "**" not in parts:
-        found: Iterable[str] = glob.glob(pattern)
-    else:  # by ourselves: glob goes round in circles, forty times
-        found = [fixed] if fixed != "." else [""]
-        for before, part in pairwise(("", *parts[len(list(_until_magic(parts))) :])):
-            if part == before == "**":  # the same once more
-                continue
-            if part == "**":
-                found = list(dict.fromkeys(below for place in found for below in _all_below(place, failures)))
-            else:
-                found = [match for place in found for match in glob.glob(os.path.join(glob.escape(place), part))]
-        if parts[-1] == "**":
-            found = [match for place in found for match in glob.glob(os.path.join(glob.escape(place), "*"))]
-    return fixed, sorted(path for path in found if os.path.isfile(path)), failures
+    found = [fixed if count else ""]
+    for before, part in pairwise(("", *parts)):
+        if part == before == "**":  # the same once more
+            continue
+        if part == "**":  # by ourselves: glob goes round in circles, forty times
+            found = list(dict.fromkeys(below for place in found for below in _all_below(place, failures)))
+        else:
+            found = [match for place in found for match in _named(place, part)]
+    if parts[-1:] == ("**",):
+        found = [match for place in found for match in _named(place, "*")]
+    return fixed, sorted(found), failures
+
+
+def _named(place: str, part: str) -> list[str]:
+    if os.path.lexists(itself := os.path.join(place, part)):
+        return [itself]
+    if not glob.has_magic(part):
+        return []
+    return [os.path.join(place, name) for name in glob.glob(part, root_dir=place or None)]
 
 
 def _all_below(place: str, failures: list[Failure]) -> Iterator[str]:
-    """What ** stands for: this folder and those below it, but for hidden ones."""
+    """What ** stands for: this folder and those below it."""
     for folder in folders(place or "."):
         if isinstance(folder, Failure):
             failures.append(folder)
-        elif not any(part.startswith(".") for part in folder.name.split("/")):
+        else:
             yield os.path.join(place, folder.name.rstrip("/")) if folder.name else place
 
 
-def _until_magic(parts: Iterable[str]) -> Iterator[str]:
-    for part in parts:
-        if glob.has_magic(part):
-            return
-        yield part
+def _num_fixed(parts: Sequence[str]) -> int:
+    """How many parts a pattern begins with that are names."""
+    for count, part in enumerate(parts):
+        if glob.has_magic(part) and not os.path.lexists(os.path.join("", *parts[: count + 1])):
+            return count
+    return len(parts)
 
 
 def failure(text: str, reason: str) -> Failure:

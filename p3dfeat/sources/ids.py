@@ -1,15 +1,16 @@
 """Ids of videos.
 
 An id is a path without its extension: below the folder or the fixed part of the glob it was found by, as written in a
-list (less ".." and the root), the name alone for a file, host and path of a web address. Where two share an id, both
-keep their extension; where that is not enough, both get as many of their parent folders as tell them apart; where
-nothing does, a hash of what they are called.
+list (less ".." and the root), the name alone for a file, host and path of a web address. Folders of pictures, and files
+that are tried whatever their extension, keep all of their names. Where two share an id, both keep their extension;
+where that is not enough, both get as many of their parent folders as tell them apart; where nothing does, a hash of
+what they are called. A video that is stored under one of these keeps it, and the others make way.
 """
 
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Final
@@ -18,6 +19,18 @@ from p3dfeat.errors import VideoError
 from p3dfeat.types import DEEPEST_ID, WEB_SCHEMES, Failure, Video, is_id
 
 DEEPEST: Final = 64  # parent folders added to tell two files apart
+LOOKED_UP: Final = 3  # of these, in ids under which a video may be stored already
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is stored already.
+
+    source_of: what the video stored under this one's id was called, if it is the same; None if not.
+    """
+
+    ids: Collection[str]
+    source_of: Callable[[Video], str | None]
 
 
 @dataclass(frozen=True)
@@ -30,6 +43,8 @@ class Found:
     start_seconds: float | None = None
     end_seconds: float | None = None
     given_id: str | None = None
+    by_content: bool = False  # see Video
+    frames_fps: float | None = None  # of a folder of numbered pictures
 
     @property
     def remote(self) -> bool:
@@ -41,9 +56,12 @@ class Found:
         return self.path if self.remote else os.path.abspath(self.path)
 
 
-def name_videos(found: Sequence[Found]) -> tuple[list[Video], list[Failure]]:
-    """A Video for each file, with an id of its own; a Failure where ids given by the user clash."""
-    ids = _told_apart(found)
+def name_videos(found: Sequence[Found], known: Known | None = None) -> tuple[list[Video], list[Failure]]:
+    """A Video for each file, with an id of its own; a Failure where ids given by the user clash.
+
+    known: what is stored already; None: nothing is.
+    """
+    ids = _told_apart(found, _kept(found, known) if known is not None and known.ids else {})
     videos, failures = [], []
     clashing, counts, seen = _clashes(ids), Counter(ids), set[str]()
     for item, id in zip(found, ids, strict=True):
@@ -54,24 +72,62 @@ def name_videos(found: Sequence[Found]) -> tuple[list[Video], list[Failure]]:
             reason = f"its path makes no id of up to {DEEPEST_ID} names; give it one in a CSV"
             failures.append(Failure(id, item.source, VideoError(reason)))
         else:
-            videos.append(Video(id, item.path, item.source, item.start_seconds, item.end_seconds))
+            videos.append(_video(item, id))
         seen.add(id)
     return videos, failures
 
 
-def _told_apart(found: Sequence[Found]) -> list[str]:
-    """An id for each, longer than its shortest one where that clashes."""
-    ids = [_shortest(item) for item in found]
+def _video(item: Found, id: str) -> Video:
+    times = item.start_seconds, item.end_seconds
+    return Video(id, item.path, item.source, *times, by_content=item.by_content, frames_fps=item.frames_fps)
+
+
+def _kept(found: Sequence[Found], known: Known) -> dict[int, str]:
+    """Ids under which videos are stored already, by their place in ``found``."""
+    shortest = [_shortest(item) for item in found]
+    clashing, given = _clashes(shortest), {item.given_id for item in found}
+    longer = (_with_extension, *(_with_parents(count) for count in range(1, LOOKED_UP + 1)))
+    names = {_last(id) for id in known.ids}
+    owners: dict[str, int] = {}
+    for place, item in enumerate(found):
+        if item.given_id is not None:
+            continue
+        # Where it does not clash, the shortest id is what the video is called anyhow.
+        ids = [shortest[place]] if shortest[place] in clashing else []
+        if _last(_with_extension(item)) in names:
+            ids += [lengthened(item) for lengthened in longer]
+        for id in ids:
+            if id in given or not is_id(id) or (source := known.source_of(_video(item, id))) is None:
+                continue
+            if id not in owners or source == item.source:  # of two copies, the one that was called so
+                owners[id] = place
+                break
+    return {place: id for id, place in owners.items()}
+
+
+def _told_apart(found: Sequence[Found], kept: Mapping[int, str]) -> list[str]:
+    """An id for each, longer than its shortest one where that clashes; those in ``kept`` stay as they are."""
+    ids = [kept.get(place) or _shortest(item) for place, item in enumerate(found)]
     for lengthened in (_with_extension, *(_with_parents(count) for count in range(1, DEEPEST))):
-        clashing = _clashes(ids)
+        clashing = _unsettled(ids, kept)
         if not clashing:
             return ids
         before = ids
-        ids = [lengthened(item) if id in clashing else id for item, id in zip(found, ids, strict=True)]
+        ids = [lengthened(item) if place in clashing else ids[place] for place, item in enumerate(found)]
         if ids == before and lengthened is not _with_extension:  # there are no more parents
             break
-    clashing = _clashes(ids)
-    return [_with_mark(item) if id in clashing else id for item, id in zip(found, ids, strict=True)]
+    clashing = _unsettled(ids, kept)
+    return [_with_mark(item) if place in clashing else ids[place] for place, item in enumerate(found)]
+
+
+def _unsettled(ids: Sequence[str], kept: Mapping[int, str]) -> set[int]:
+    """Places of ids that clash and are to be lengthened; also of those that lie below one that is kept."""
+    clashing, fixed = _clashes(ids), set(kept.values())
+    return {
+        place
+        for place, id in enumerate(ids)
+        if place not in kept and (id in clashing or (fixed and not fixed.isdisjoint(_parents(id))))
+    }
 
 
 def printable(text: str) -> str:
@@ -82,14 +138,25 @@ def printable(text: str) -> str:
 def _clashes(ids: Sequence[str]) -> set[str]:
     """Ids that occur twice, and ids below which others lie: a video is no folder of videos."""
     counts = Counter(ids)
-    parents = {"/".join(parts[:n]) for id in counts for parts in [id.split("/")] for n in range(1, len(parts))}
+    parents = {parent for id in counts for parent in _parents(id)}
     return {id for id, count in counts.items() if count > 1 or id in parents}
+
+
+def _parents(id: str) -> list[str]:
+    """All that stands before a slash."""
+    parts = id.split("/")
+    return ["/".join(parts[:n]) for n in range(1, len(parts))]
+
+
+def _last(id: str) -> str:
+    return id.rpartition("/")[2]
 
 
 def _shortest(item: Found) -> str:
     path = PurePath(item.name)
     bare = path.stem.strip(".") == ""  # "..mp4" is a name whose stem is none
-    return _id(item, item.name if bare else path.with_suffix("").as_posix())
+    whole = bare or item.by_content or item.frames_fps is not None
+    return _id(item, item.name if whole else path.with_suffix("").as_posix())
 
 
 def _with_extension(item: Found) -> str:

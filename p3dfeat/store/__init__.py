@@ -1,11 +1,12 @@
 """The HDF5 layout, crash-safe writing, and reading: the only place that imports h5py."""
 
 from p3dfeat.store.check_process import Looked, Problem, Root, check_file
-from p3dfeat.store.layout import NESTED, Settings, differences
+from p3dfeat.store.layout import NESTED, Settings, check_is_hdf5, differences
 from p3dfeat.store.ledger import Ledger
 from p3dfeat.store.lock import Lock, unfinished
 from p3dfeat.store.read import FeatureFile, VideoFeatures, open_features
-from p3dfeat.store.write import FeatureWriter, stored_ids
+from p3dfeat.store.resume import other_part, source_if_same
+from p3dfeat.store.write import FeatureWriter, stored_videos
 
 __all__ = [
     "NESTED",
@@ -19,8 +20,11 @@ __all__ = [
     "Settings",
     "VideoFeatures",
     "check_file",
+    "check_is_hdf5",
     "differences",
     "open_features",
-    "stored_ids",
+    "other_part",
+    "source_if_same",
+    "stored_videos",
     "unfinished",
 ]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.nets import Architecture
 from p3dfeat.store.layout import VIDEO_MARK
+from p3dfeat.types import MOST_FPS
 
 PIECE_BYTES: Final = 8 << 20  # of an array read at once
 POOLED: Final = "pool5"  # the layer whose mean is kept as "pooled"
@@ -39,7 +40,7 @@ TEXTS: Final = {  # and what the text ones look like
 }
 TOLD: Final = (  # attributes that are passed on: they tell which file it was, and how many clips it should have
     *(VIDEO_MARK, "fingerprint", "size_bytes", "modified", "segment_start_seconds", "segment_end_seconds"),
-    *("num_frames", "duration_seconds", "damage", "clips_left_out"),
+    *("frames_fps", "num_frames", "duration_seconds", "damage", "clips_left_out"),
 )
 
 Tell = Callable[[str], None]
@@ -109,6 +110,9 @@ class VideoCheck:
             value = attributes.get(name)
             if value is not None and not (isinstance(value, str) and re.fullmatch(pattern, value, re.DOTALL)):
                 self._tell(f"attribute {name} is {shown(value)}, which means nothing")
+        rate = attributes.get("frames_fps")
+        if rate is not None and not (isinstance(rate, float) and 0 < rate <= MOST_FPS):
+            self._tell(f"attribute frames_fps is {shown(rate)}, which means nothing")
         start, end = (attributes.get(f"segment_{which}_seconds") for which in ("start", "end"))
         for value in (start, end):
             if value is not None and not (isinstance(value, float) and 0 <= value < math.inf):

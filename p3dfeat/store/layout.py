@@ -5,6 +5,7 @@ Root attributes tell how the numbers were made. Below the root there is one grou
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -117,6 +118,12 @@ def reading(path: Path) -> Iterator[None]:
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         reason = str(error).strip("'\" ").partition("\n")[0]
         raise FeatureFileError(f"{path}: damaged ({reason}); p3dfeat verify tells what is wrong with it") from None
+
+
+def check_is_hdf5(path: Path) -> None:
+    """Raise FeatureFileError for a file that is there and is no HDF5, from its beginning alone."""
+    if path.is_file() and os.access(path, os.R_OK) and not h5py.is_hdf5(path):
+        raise FeatureFileError(f"{path}: not a feature file; it is not HDF5, or is damaged; choose another output")
 
 
 def open_hdf5(path: Path, mode: str = "r") -> h5py.File:

@@ -60,5 +60,6 @@ def attributes_of(video: Video, info: VideoInfo, rows: Rows) -> dict[str, Any]:
     about["remarks"] = "; ".join(info.remarks)
     if not info.remarks:
         del about["remarks"]
-    segment = {"segment_start_seconds": video.start_seconds, "segment_end_seconds": video.end_seconds}
-    return about | {name: value for name, value in segment.items() if value is not None}
+    part = {"segment_start_seconds": video.start_seconds, "segment_end_seconds": video.end_seconds}
+    part["frames_fps"] = video.frames_fps
+    return about | {name: value for name, value in part.items() if value is not None}

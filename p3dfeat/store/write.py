@@ -11,19 +11,18 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any, Final, Self
 
-import h5py
 from numpy.typing import NDArray
 
 from p3dfeat.disk import writing
 from p3dfeat.errors import FeatureFileError, OutputError, VideoError
 from p3dfeat.store import commit
 from p3dfeat.store.journal import JournalReader, JournalWriter, journals, next_journal
-from p3dfeat.store.layout import VIDEO_MARK, Settings, differences, open_hdf5, read_attributes, reading
+from p3dfeat.store.layout import Settings, differences, open_hdf5, read_attributes, reading
 from p3dfeat.store.lock import Lock, parts_of
-from p3dfeat.store.metadata_cache import MetadataCache
 from p3dfeat.store.read import video_ids
-from p3dfeat.store.resume import IDENTITY, SEGMENT, difference
+from p3dfeat.store.resume import difference, other_part
 from p3dfeat.store.rows import Rows, attributes_of
+from p3dfeat.store.stored import IN_OUTPUT, Places, Stored
 from p3dfeat.types import Features, Touched, Video, VideoInfo
 
 BUFFERED_BYTES: Final = 4 << 20  # of one video's rows held in memory before they go to the journal
@@ -32,15 +31,12 @@ BUFFERED_BYTES: Final = 4 << 20  # of one video's rows held in memory before the
 COMMITTED_BYTES: Final = 256 << 20
 COMMITTED_VIDEOS: Final = 1000
 COMMITTED_SHARE: Final = 0.01  # of the videos in the output, where that is more
-IN_OUTPUT: Final = -1  # in place of a record's offset
 OVERWRITES: Final = "overwrite"  # a file beside the journals: they are of a run that replaces the output when it ends
 OVERWRITTEN: Final = "overwritten"  # it has done so, and was killed before it could tidy up
 
-Places = dict[str, tuple[Path, int]]  # of each video: its file, and in a journal the offset of its record
 
-
-def stored_ids(output: str | Path, settings: Settings, *, overwrite: bool = False) -> list[str]:
-    """Ids that a run with these settings would not compute again: of a feature file, and of an interrupted run on it.
+def stored_videos(output: str | Path, settings: Settings, *, overwrite: bool = False) -> Stored:
+    """What a run with these settings would not compute again: of a feature file, and of an interrupted run on it.
 
     overwrite: the run replaces what the file holds. Raises FeatureFileError for a file that is not ours or was made
     with other settings.
@@ -52,7 +48,7 @@ def stored_ids(output: str | Path, settings: Settings, *, overwrite: bool = Fals
     with writing(output):
         if not overwrite or _goes_on(parts, attributes):
             _take_up(parts, attributes, where)
-    return list(where)
+    return Stored(output, where)
 
 
 def _differences(output: Path, attributes: Mapping[str, Any]) -> list[str]:
@@ -141,11 +137,10 @@ class FeatureWriter:
         self.output = Path(os.path.realpath(output)) if os.path.islink(output) else Path(output)
         self._joining = self.output.with_name(self.output.name + ".joining")
         self._attributes = settings.as_attributes()
-        self._where: Places = {}
+        self._stored = Stored(self.output)
         self._twice: set[str] = set()  # ids in the output and in a journal
         self._open: dict[str, Rows] = {}
         self._journal: JournalWriter | None = None
-        self._reader: h5py.File | None = None
         self._breaks_off = False
         self._lock = Lock(output).__enter__() if lock is None else lock
         self._releases = lock is None
@@ -163,21 +158,25 @@ class FeatureWriter:
         overwrite = _replaces(self.output, self.parts, self._attributes, overwrite=asked_to_overwrite)
         self._overwrites = overwrite
         ids = _stored_ids(self.output, self._attributes, overwrite=overwrite)
-        self._where.update(dict.fromkeys(ids, (self.output, IN_OUTPUT)))
+        self._stored.where.update(dict.fromkeys(ids, (self.output, IN_OUTPUT)))
         self._keeps = bool(ids)  # an output without videos may be replaced
         self._in_place = not overwrite and (not ids or commit.is_added_to_in_place(self.output))
         self._num_committed = len(ids)
         self._joining.unlink(missing_ok=True)
         if overwrite and not _goes_on(self.parts, self._attributes):
             self._begin_anew()
-        self._twice = _take_up(self.parts, self._attributes, self._where)
+        self._twice = _take_up(self.parts, self._attributes, self._stored.where)
         if not asked_to_overwrite:  # what a run left that was is now this one's
             for mark in (OVERWRITES, OVERWRITTEN):
                 (self.parts / mark).unlink(missing_ok=True)
 
     @property
     def stored(self) -> Set[str]:
-        return self._where.keys()
+        return self._stored.ids
+
+    def source_of(self, video: Video) -> str | None:
+        """What the video stored under this one's id was called, if it is the same; None if not."""
+        return self._stored.source_of(video)
 
     def _begin_anew(self) -> None:
         """Drop earlier runs' journals; from now on they are of one that overwrites."""
@@ -191,12 +190,12 @@ class FeatureWriter:
 
         on_touched: told of a file that has another time than when it was stored, and is the same.
         """
-        if video.id not in self._where:
+        if video.id not in self._stored.where:
             self._check_place(video.id)
             return False
-        about = self._about(video.id)
-        if tuple(about.get(name) for name in SEGMENT) != (video.start_seconds, video.end_seconds):
-            raise VideoError(f"id {video.id!r} is stored for another segment of {about[VIDEO_MARK]}; choose another id")
+        about = self._stored.about(video.id)
+        if (other := other_part(video, about)) is not None:
+            raise VideoError(f"id {video.id!r} is stored for {other}; choose another id")
         unlike = difference(video, about, on_touched)
         if unlike is None:
             return True
@@ -209,22 +208,7 @@ class FeatureWriter:
         """Forget a video of a journal, for good: a run after this one must not find it there either."""
         with writing(self.output):
             self._append({"dropped": id})
-        del self._where[id]
-
-    def _about(self, id: str) -> Mapping[str, Any]:
-        """Of all that is said of a video, what tells which one it is; a run asks for every video that is stored."""
-        path, offset = self._where[id]
-        if offset == IN_OUTPUT:
-            with reading(path):
-                if self._reader is None:
-                    self._reader = open_hdf5(path)
-                    self._cache = MetadataCache(self._reader)
-                self._cache.enter_folder_of(id)
-                attributes = self._reader[id].attrs
-                return {name: attributes[name] for name in IDENTITY if name in attributes}
-        with writing(self.output), JournalReader(path) as journal:
-            about: Mapping[str, Any] = journal.record(offset).header["attributes"]
-            return about
+        del self._stored.where[id]
 
     def _check_place(self, id: str) -> None:
         """A group that is a video holds no other videos, whichever run brought them."""
@@ -252,7 +236,7 @@ class FeatureWriter:
         assert self._journal is not None
         if not self._journal.is_there():
             raise OutputError(f"{self.parts}: vanished while it was written to; is its disk still there?")
-        self._where[video.id] = self._journal.path, offset
+        self._stored.where[video.id] = self._journal.path, offset
         if self._is_due():
             self.commit()
 
@@ -262,7 +246,7 @@ class FeatureWriter:
         if not self._in_place or any(rows.written for rows in self._open.values()):
             return False
         enough = max(COMMITTED_VIDEOS, COMMITTED_SHARE * self._num_committed)
-        return self._journal.size >= COMMITTED_BYTES or len(self._where) - self._num_committed >= enough
+        return self._journal.size >= COMMITTED_BYTES or len(self._stored.where) - self._num_committed >= enough
 
     def _append(self, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None) -> int:
         if self._journal is None:
@@ -289,20 +273,17 @@ class FeatureWriter:
 
         Nothing to put leaves the output as it was.
         """
-        for file in (self._reader, self._journal):
-            if file is not None:
-                file.close()
-        self._reader = self._journal = None
+        self._close()
         with writing(self.output):
-            waiting = [commit.Waiting(id, *place) for id, place in self._where.items() if place[1] != IN_OUTPUT]
+            waiting = [commit.Waiting(id, *place) for id, place in self._stored.where.items() if place[1] != IN_OUTPUT]
             if self._twice:
                 waiting = commit.without_known(self.output, waiting, self._twice)
             if waiting and self._keeps:
                 commit.add(self.output, self._joining, waiting)
             elif waiting:
                 commit.make(self.output, self._joining, self._attributes, waiting)
-            self._where = dict.fromkeys(self._where, (self.output, IN_OUTPUT))
-            self._keeps, self._num_committed = bool(self._where), len(self._where)
+            self._stored.where = dict.fromkeys(self._stored.where, (self.output, IN_OUTPUT))
+            self._keeps, self._num_committed = bool(self._stored.where), len(self._stored.where)
             self._twice.clear()
             self._tidy(replaced=bool(waiting))
 
@@ -323,10 +304,14 @@ class FeatureWriter:
             if self._in_place or (kind is None and not self._breaks_off):
                 self.commit()
         finally:
-            for file in (self._reader, self._journal):
-                if file is not None:
-                    file.close()
+            self._close()
             self._release()
+
+    def _close(self) -> None:
+        self._stored.close()
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
 
     def _release(self) -> None:
         if self._releases:

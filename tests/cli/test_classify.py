@@ -1,6 +1,7 @@
 """p3dfeat classify, as users type it: true answers about known camera moves."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import torch
 import p3dfeat as package
 from examples.sample_videos import camera_path, colour_scene, write_h264
 from p3dfeat.classification import timeline_of
+from p3dfeat.types import LeftOut
 from tests.videos import numbered_video
 from weights.recipes.p3d_camera.moves import render
 
@@ -163,6 +165,24 @@ def test_a_broken_video_does_not_stop_the_others(p3dfeat, moves, tmp_path):
     (line,) = ended.stderr.splitlines()
     assert line.startswith("failed: ")
     assert "bad.mp4: not a video" in line
+
+
+def test_files_of_other_kinds_are_left_out_and_counted(p3dfeat, moves, tmp_path):
+    shutil.copyfile(moves["static"], tmp_path / "static.dat")
+    shutil.copyfile(moves["zoom in"], tmp_path / "zoom.mp4")
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "._zoom.mp4").write_text("x")
+    hidden = f"{tmp_path}: 1 file left out as hidden; name one to have it read"
+    ended = p3dfeat("classify", tmp_path, "--json")
+    assert (ended.code, [record["id"] for record in ended.records]) == (0, ["zoom"])
+    left_out = "2 files left out by their extension (.dat 1, .txt 1); --any-extension looks into them"
+    assert ended.stderr.splitlines() == [f"{tmp_path}: {left_out}", hidden]
+    ended = p3dfeat("classify", tmp_path, "--json", "--any-extension")
+    assert (ended.code, [record["id"] for record in ended.records]) == (0, ["static.dat", "zoom"])
+    assert ended.stderr.splitlines() == [hidden, f"{tmp_path}: 1 file left out as no video, by its content"]
+    told = []
+    package.classify(tmp_path, clips=1, any_extension=True, on_left_out=told.append)
+    assert told == [LeftOut(str(tmp_path), {}, hidden=1, no_videos=1)]
 
 
 def test_nothing_readable_is_exit_4(p3dfeat, tmp_path):

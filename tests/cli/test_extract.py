@@ -112,9 +112,166 @@ def test_json_is_all_there_is_on_stdout(p3dfeat, folder, output):
         "partial": 0,
         "skipped": 0,
         "failed": 1,
+        "left_out": 1,
         "clips": 60,
         "output": str(output),
     }
+
+
+def test_files_of_other_kinds_are_counted_and_said_once(p3dfeat, folder, output, tmp_path):
+    videos = tmp_path / "v"
+    shutil.copytree(folder, videos)
+    for name in ("a.jpg", "b.JPG", "archery/c.jpg", "README", "._left.mp4", ".thumbs/left.mp4"):
+        (videos / name).parent.mkdir(exist_ok=True)
+        (videos / name).write_bytes(b"")
+    kinds = f"{videos}: 5 files left out by their extension (.jpg 3, .txt 1, none 1); --any-extension looks into them"
+    hidden = f"{videos}: 2 files left out as hidden; name one to have it read"
+    for options in ([], ["--dry-run"]):
+        ended = p3dfeat("extract", videos, "-o", output, "--clips", 1, "--json", *options)
+        assert (ended.code, ended.records[-1]["left_out"]) == (0, 7)
+        assert ended.stderr.splitlines()[:2] == [kinds, hidden]  # then the summary
+        assert ended.stderr.count("left out") == 2
+        assert p3dfeat("extract", videos, "-o", output, "--clips", 1, "-q", *options).stderr == ""
+    p3dfeat("extract", videos, "-o", output, "--clips", 1)
+    assert len(package.open_features(output)) == 3
+
+
+def test_nothing_is_said_where_nothing_is_left_out(p3dfeat, folder, output):
+    archery = folder / "archery"
+    ended = p3dfeat("extract", archery, "-o", output, "--clips", 1, "--json")
+    assert "left out" not in ended.stderr
+    assert ended.records[-1]["left_out"] == 0
+
+
+@pytest.fixture
+def unnamed(folder, tmp_path):
+    """Videos under names that do not say so, among files of other kinds."""
+    videos = tmp_path / "unnamed"
+    videos.mkdir()
+    shutil.copyfile(folder / "left.mp4", videos / "left")
+    shutil.copyfile(folder / "right.mp4", videos / "right.dat")
+    shutil.copyfile(folder / "archery" / "clip7.mp4", videos / "clip7.mp4")
+    (videos / "clip7.json").write_text("{}")
+    (videos / "noise.bin").write_bytes(b"\1\2\3" * 1000)
+    (videos / "empty.dat").write_bytes(b"")
+    return videos
+
+
+def test_videos_are_found_by_content_and_what_is_none_is_left_out(p3dfeat, unnamed, output):
+    planned = p3dfeat("extract", unnamed, "-o", output, "--clips", 1, "--any-extension", "--dry-run", "--json")
+    ended = p3dfeat("extract", unnamed, "-o", output, "--clips", 1, "--any-extension", "--json")
+    *videos, summary = ended.records
+    assert {v["id"]: v["status"] for v in videos} == {
+        **dict.fromkeys(("clip7", "left", "right.dat"), "stored"),
+        **dict.fromkeys(("clip7.json", "empty.dat", "noise.bin"), "left_out"),
+    }
+    assert (ended.code, summary["stored"], summary["failed"], summary["left_out"]) == (0, 3, 0, 3)
+    assert (planned.code, planned.records[-1]["videos"], planned.records[-1]["left_out"]) == (0, 3, 3)
+    assert f"{unnamed}: 3 files left out as no videos, by their content\n" in ended.stderr
+    assert list(package.open_features(output)) == ["clip7", "left", "right.dat"]
+    assert not output.with_name("feats.h5.failed.jsonl").exists()
+    again = p3dfeat("extract", unnamed, "-o", output, "--clips", 1, "--any-extension", "--on-error", "stop")
+    assert (again.code, "0 stored, 3 skipped, 0 failed" in again.stderr) == (0, True)
+
+
+def test_a_broken_video_that_says_it_is_one_fails_with_any_extension_too(p3dfeat, unnamed, output):
+    (unnamed / "broken.mp4").write_bytes(b"\1\2\3" * 1000)
+    ended = p3dfeat("extract", unnamed, "-o", output, "--clips", 1, "--any-extension")
+    assert (ended.code, "failed: " in ended.stderr, "1 failed" in ended.stderr) == (3, True, True)
+
+
+def test_an_output_that_is_a_video_was_swallowed_by_a_shell_and_is_kept(p3dfeat, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.mp4", "b.mp4"):
+        shutil.copyfile(folder / "left.mp4", name)
+    before = (tmp_path / "a.mp4").read_bytes()
+    for options in ([], ["--overwrite"], ["--dry-run"]):
+        ended = p3dfeat("extract", "-o", "a.mp4", "b.mp4", "--model", "nope", *options)
+        assert ended.code == 2
+        assert ended.stderr.startswith("p3dfeat: a.mp4: a video's name, not a feature file's; -o takes what follows it")
+        assert ended.stderr.count("\n") == 1
+    assert (tmp_path / "a.mp4").read_bytes() == before
+    assert sorted(os.listdir()) == ["a.mp4", "b.mp4", "out"]
+    assert p3dfeat("extract", "b.mp4", "-o", "new.MKV").code == 2
+    with pytest.raises(package.UsageError, match="a video's name"):
+        package.extract("b.mp4", "a.mp4")
+
+
+@pytest.mark.parametrize("options", [[], ["--overwrite"], ["--dry-run"]])
+def test_an_output_that_holds_something_else_is_refused_before_any_work(p3dfeat, folder, output, options):
+    output.write_text("my thesis")
+    ended = p3dfeat("extract", folder, "-o", output, "--model", "nope", *options)
+    assert ended.code == 2
+    assert ended.stderr == (
+        f"p3dfeat: {output}: not a feature file; it is not HDF5, or is damaged; choose another output\n"
+    )
+    assert output.read_text() == "my thesis"
+    assert os.listdir(output.parent) == [output.name]
+
+
+def test_an_option_is_not_taken_for_an_output(p3dfeat, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ended = p3dfeat("extract", folder, "-o", "-q")
+    assert (ended.code, "-q: an option in the place of the output" in ended.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["-o.mp4", "-x.mp4", "-q.mp4", "--help.mp4", "-n5.mp4", "-.mp4"])
+@pytest.mark.parametrize("command", [["extract", "-o", "out/f.h5"], ["classify"]])
+def test_a_file_that_would_be_read_as_an_option_is_named(p3dfeat, folder, tmp_path, monkeypatch, name, command):
+    monkeypatch.chdir(tmp_path)
+    shutil.copyfile(folder / "left.mp4", name)
+    shutil.copyfile(folder / "right.mp4", "b.mp4")
+    ended = p3dfeat(*command, name, "b.mp4")
+    hint = f"p3dfeat: {name}: a file has this name, but a dash begins an option; write ./{name}\n"
+    assert (ended.code, ended.stderr) == (2, hint)
+    for spelt in ([f"./{name}"], ["--", name]):
+        assert p3dfeat(*command[:1], "-n", 1, *command[1:], *spelt).code == 0
+        shutil.rmtree("out")
+        os.mkdir("out")
+
+
+def test_a_stored_video_keeps_its_id_when_another_of_its_name_comes(p3dfeat, tmp_path, output):
+    videos = tmp_path / "v"
+    videos.mkdir()
+    numbered_video(videos / "one.mp4", 20)
+    p3dfeat("extract", videos, "-o", output, "--clips", 1)
+    numbered_video(videos / "one.mkv", 24)
+    planned = p3dfeat("extract", videos, "-o", output, "--clips", 1, "--dry-run", "--json")
+    assert [record["id"] for record in planned.records[:-1]] == ["one.mkv"]
+    ended = p3dfeat("extract", videos, "-o", output, "--clips", 1, "--json")
+    assert {r["id"]: r["status"] for r in ended.records[:-1]} == {"one": "skipped", "one.mkv": "stored"}
+    again = p3dfeat("extract", videos, "-o", output, "--clips", 1)
+    assert "0 stored, 2 skipped" in again.stderr
+    verified = p3dfeat("verify", output, "--against", videos, "--sample", 0)
+    assert (verified.code, verified.stdout) == (0, "")
+    (videos / "one.mp4").unlink()
+    assert "0 stored, 1 skipped" in p3dfeat("extract", videos, "-o", output, "--clips", 1).stderr
+
+
+def test_with_overwrite_ids_are_chosen_anew(p3dfeat, tmp_path, output):
+    videos = tmp_path / "v"
+    videos.mkdir()
+    numbered_video(videos / "one.mp4", 20)
+    p3dfeat("extract", videos, "-o", output, "--clips", 1)
+    numbered_video(videos / "one.mkv", 24)
+    p3dfeat("extract", videos, "-o", output, "--clips", 1, "--overwrite")
+    assert list(package.open_features(output)) == ["one.mkv", "one.mp4"]
+
+
+def test_folders_of_numbered_pictures_are_inputs_where_asked_for(p3dfeat, tmp_path, output):
+    """Of bytes that are no pictures: which videos there are is all that is asked here."""
+    for name in ("v1/1.jpg", "v1/2.jpg", "v2.b/1.png", "v2.b/2.png"):
+        (tmp_path / "frames" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "frames" / name).write_bytes(b"x")
+    ended = p3dfeat("extract", tmp_path / "frames", "-o", output, "--frames", 25, "--json")
+    assert [record["id"] for record in ended.records[:-1]] == ["v1", "v2.b"]
+    failures = []
+    package.classify(tmp_path / "frames", frames=25.0, on_failure=failures.append)
+    assert [failure.source for failure in failures] == [str(tmp_path / "frames" / name) for name in ("v1", "v2.b")]
+    ended = p3dfeat("classify", tmp_path / "frames", "--frames", 25)
+    assert ended.stderr.count("failed: ") == 2
+    without = p3dfeat("extract", tmp_path / "frames", "-o", output)
+    assert "--frames FPS reads numbered pictures" in without.stderr
 
 
 def test_paths_come_on_stdin(p3dfeat, folder, output, monkeypatch):
@@ -186,6 +343,8 @@ def test_nothing_readable_is_exit_4(p3dfeat, tmp_path, output, name):
         (["--clips", "3", "--stride", "2"], 2, "either a number of clips or a stride"),
         (["--fps", "-1"], 2, "fps is -1"),
         (["--tail", "cut"], 2, "tail 'cut'"),
+        (["--frames", "0"], 2, "frames 0: must be above 0 and at most 1000 frames per second"),
+        (["--frames", "nan"], 2, "frames nan: must be above 0"),
         (["--frobnicate"], 2, "frobnicate"),
     ],
 )

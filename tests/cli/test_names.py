@@ -50,6 +50,12 @@ def nasty(tmp_path, video) -> dict[int, bytes]:
     return made
 
 
+@pytest.fixture
+def found(nasty) -> dict[int, bytes]:
+    """Those of them that a folder gives: the others are hidden."""
+    return {size: path for size, path in nasty.items() if not any(part.startswith(b".") for part in path.split(b"/"))}
+
+
 def listed_below(folder: Path) -> set[bytes]:
     return {
         os.path.join(at, name) for at, folders, files in os.walk(os.fsencode(folder)) for name in (*folders, *files)
@@ -69,15 +75,18 @@ def assert_all_stored(output: Path, nasty: dict[int, bytes]) -> None:
             assert features[id].attributes["source"].endswith(name)
 
 
-def test_a_folder_of_nasty_names_is_stored_whole_and_nothing_lies_elsewhere(p3dfeat, nasty, tmp_path, monkeypatch):
+def test_a_folder_of_nasty_names_is_stored_whole_and_nothing_lies_elsewhere(
+    p3dfeat, nasty, found, tmp_path, monkeypatch
+):
     (tmp_path / "out").mkdir()
     monkeypatch.chdir(tmp_path / "out")
     before = listed_below(tmp_path)
     ended = p3dfeat("extract", tmp_path / "in", "-o", "feats.h5", "-n", 1)
-    assert (ended.code, ended.stderr.count("\n")) == (0, 1)
+    assert (ended.code, ended.stderr.count("\n")) == (0, 2)
+    assert f"{len(nasty) - len(found)} files left out as hidden" in ended.stderr
     assert listed_below(tmp_path) - before == {os.fsencode(tmp_path / "out" / "feats.h5")}
-    assert_all_stored(tmp_path / "out" / "feats.h5", nasty)
-    assert f"0 stored, {len(nasty)} skipped" in p3dfeat("extract", tmp_path / "in", "-o", "feats.h5", "-n", 1).stderr
+    assert_all_stored(tmp_path / "out" / "feats.h5", found)
+    assert f"0 stored, {len(found)} skipped" in p3dfeat("extract", tmp_path / "in", "-o", "feats.h5", "-n", 1).stderr
 
 
 @pytest.mark.parametrize("kind", ["list", "csv", "arguments"])
@@ -106,7 +115,7 @@ def test_names_with_a_leading_dash_follow_two_dashes(p3dfeat, nasty, tmp_path, m
     assert len(package.open_features(tmp_path / "f.h5")) == len(names) == 3
 
 
-def test_what_is_shown_steers_no_terminal(p3dfeat, nasty, tmp_path):
+def test_what_is_shown_steers_no_terminal(p3dfeat, found, tmp_path):
     """Tables, failures and errors show what cannot be printed escaped, each video on a line of its own."""
     output = tmp_path / "f.h5"
     p3dfeat("extract", tmp_path / "in", "-o", output, "-n", 1)
@@ -120,12 +129,12 @@ def test_what_is_shown_steers_no_terminal(p3dfeat, nasty, tmp_path):
         assert all(c.isprintable() or c == "\n" for c in shown)
         assert r"\x1b[31mred" in shown
         assert r"new\nline" in shown
-    assert [len(shown.splitlines()) >= len(nasty) for shown in tables] == [True, True, False]
+    assert [len(shown.splitlines()) >= len(found) for shown in tables] == [True, True, False]
     said = p3dfeat("extract", tmp_path / "\x1b7gone\n", "-o", tmp_path / "other.h5")
     assert said.stderr.splitlines()[0].endswith(r"\x1b7gone\n: no such file or folder")
 
 
-def test_the_ledger_and_json_hold_the_same_names(p3dfeat, nasty, tmp_path):
+def test_the_ledger_and_json_hold_the_same_names(p3dfeat, nasty, found, tmp_path):
     output = tmp_path / "f.h5"
     for path in nasty.values():
         with open(os.path.join(os.fsencode(tmp_path / "in"), path), "wb"):
@@ -134,10 +143,10 @@ def test_the_ledger_and_json_hold_the_same_names(p3dfeat, nasty, tmp_path):
     assert ended.code == 4
     lines = (tmp_path / "f.h5.failed.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
     entries = [json.loads(line) for line in lines]
-    assert len({entry["id"] for entry in entries}) == len(entries) == len(nasty)
+    assert len({entry["id"] for entry in entries}) == len(entries) == len(found)
     told = [json.loads(line) for line in ended.stdout.split("\n")[:-1]]
     assert [record["id"] for record in told if record["event"] == "video"] == [entry["id"] for entry in entries]
-    assert ended.stderr.count("\n") == len(nasty) + 2  # a line each, the summary, the error
+    assert ended.stderr.count("\n") == len(found) + 3  # a line each, the hidden ones, the summary, the error
 
 
 @pytest.mark.parametrize(

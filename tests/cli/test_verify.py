@@ -66,7 +66,24 @@ def test_json_has_an_object_for_each_and_a_summary_last(p3dfeat, feats, folder):
         "worst_relative_error": 0.0,
         "findings": 1,
         "remarks": 2,
+        "left_out": 0,
     }
+
+
+def test_files_that_are_no_videos_are_left_out_and_not_missing(p3dfeat, folder, tmp_path):
+    videos = tmp_path / "v"
+    shutil.copytree(folder, videos)
+    shutil.copyfile(folder / "left.mp4", videos / "unnamed")
+    (videos / "noise.bin").write_bytes(b"\1\2\3" * 1000)
+    output = tmp_path / "f.h5"
+    p3dfeat("extract", videos, "-o", output, "--clips", 1, "--any-extension")
+    shutil.copyfile(folder / "left.mp4", videos / "late.dat")
+    ended = p3dfeat("verify", output, "--against", videos, "--sample", 0, "--any-extension", "--json")
+    assert [(r["kind"], r["id"]) for r in ended.records[:-1]] == [("missing", "late.dat")]
+    assert ended.records[-1]["left_out"] == 2  # notes.txt, noise.bin
+    assert f"{videos}: 2 files left out as no videos, by their content\n" in ended.stderr
+    plain = p3dfeat("verify", output, "--against", videos, "--sample", 0)
+    assert f"{videos}: 4 files left out by their extension (.bin 1, .dat 1, .txt 1, none 1)" in plain.stderr
 
 
 def test_damage_is_a_finding_and_a_file_that_is_not_there_an_error(p3dfeat, feats, tmp_path):

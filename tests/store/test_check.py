@@ -227,6 +227,8 @@ DAMAGES = {
     "no date": (attribute("modified", "yesterday", "a"), "a", 'attribute modified is "yesterday"'),
     "a segment that ends first": (reversed_segment, "a", "its segment ends at 4 s, before it begins"),
     "a segment of words": (attribute("segment_start_seconds", "x", "a"), "a", "a segment's time is"),
+    "a rate of words": (attribute("frames_fps", "x", "a"), "a", "attribute frames_fps is \"x\", which means nothing"),
+    "a rate of 0": (attribute("frames_fps", 0.0, "a"), "a", "attribute frames_fps is 0.0, which means nothing"),
 }  # fmt: skip
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import FeatureFileError, VideoError
-from p3dfeat.fingerprint import fingerprint, modified
-from p3dfeat.store import FeatureWriter, resume
+from p3dfeat.fingerprint import fingerprint, modified, size_and_time
+from p3dfeat.store import FeatureWriter, open_features, resume
 from p3dfeat.types import Touched, Video
 from tests.store.test_store import INFO, SETTINGS, features, write
 
@@ -98,6 +98,46 @@ def test_a_damaged_video_that_was_written_to_since_is_not_taken_as_stored(output
     os.utime(clip.path, (DAY + 60, DAY + 60))
     with pytest.raises(VideoError, match=r"changed since it was stored \(it was damaged then; modified 2026"):
         asked(output, clip)
+
+
+def source_of(output, video: Video) -> str | None:
+    with FeatureWriter(output, SETTINGS) as writer:
+        return writer.source_of(video)
+
+
+def test_a_video_is_known_by_its_name_or_by_its_content(output, clip):
+    assert source_of(output, clip) == "clip.mp4"
+    moved = replace(clip, source="elsewhere/clip.mp4")
+    assert source_of(output, moved) == "clip.mp4"
+    with open(clip.path, "ab") as file:
+        file.write(b"more")
+    assert source_of(output, clip) == "clip.mp4"  # changed, and still what is stored under this id
+    assert source_of(output, moved) is None
+    os.unlink(clip.path)
+    assert source_of(output, moved) is None
+    assert source_of(output, replace(clip, id="other")) is None
+    assert source_of(output, replace(clip, end_seconds=1.0)) is None
+
+
+def test_numbered_pictures_at_another_rate_are_not_taken_as_stored(tmp_path, output):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number in (1, 2):
+        (folder / f"{number}.png").write_bytes(b"x" * number)
+    found = Video("frames", str(folder), "frames", frames_fps=25.0)
+    size, time = size_and_time(str(folder))
+    info = replace(INFO, size_bytes=size, fingerprint=fingerprint(str(folder)), modified=time)
+    with FeatureWriter(output, SETTINGS) as writer:
+        writer.add(found, features())
+        writer.finish(found, info)
+    with open_features(output) as stored:
+        assert stored["frames"].attributes["frames_fps"] == 25.0
+    assert asked(output, found) == (True, [])
+    with pytest.raises(VideoError, match=r"stored for frames at another rate \(frames 25.0 there, 30.0 now\)"):
+        asked(output, replace(found, frames_fps=30.0))
+    (folder / "3.png").write_bytes(b"x")
+    with pytest.raises(VideoError, match="changed since it was stored"):
+        asked(output, found)
 
 
 def test_times_are_compared_to_the_second(output, clip):

@@ -11,7 +11,7 @@ import pytest
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import FeatureFileError, OutputError, VideoError
 from p3dfeat.fingerprint import fingerprint
-from p3dfeat.store import FeatureWriter, Ledger, Settings, commit, open_features, stored_ids
+from p3dfeat.store import FeatureWriter, Ledger, Settings, commit, open_features, stored_videos
 from p3dfeat.store import write as write_module
 from p3dfeat.types import Features, Video, VideoInfo
 from tests.users import as_ordinary_user
@@ -439,10 +439,10 @@ def test_a_plan_knows_of_the_journal_of_a_killed_run(output, overwrite):
     writer.finish(video("new"), INFO)
     writer._lock._file.close()
     before = sorted(path.name for path in writer.parts.iterdir())
-    assert stored_ids(output, SETTINGS, overwrite=overwrite) == (["new"] if overwrite else ["old", "new"])
-    assert stored_ids(output, replace(SETTINGS, model="new"), overwrite=True) == []
+    assert list(stored_videos(output, SETTINGS, overwrite=overwrite).ids) == (["new"] if overwrite else ["old", "new"])
+    assert not stored_videos(output, replace(SETTINGS, model="new"), overwrite=True).ids
     with pytest.raises(FeatureFileError, match="made with other settings"):
-        stored_ids(output, replace(SETTINGS, model="new"))
+        stored_videos(output, replace(SETTINGS, model="new"))
     assert sorted(path.name for path in writer.parts.iterdir()) == before
 
 

@@ -49,7 +49,15 @@ class LastIndex:
             status = os.stat(video.path)
         except (OSError, ValueError):
             return None
-        return (video.path, video.frames_fps, status.st_ino, status.st_size, status.st_mtime_ns, findings.strict, findings.partial)
+        return (
+            video.path,
+            video.frames_fps,
+            status.st_ino,
+            status.st_size,
+            status.st_mtime_ns,
+            findings.strict,
+            findings.partial,
+        )
 
 
 def read_clips(

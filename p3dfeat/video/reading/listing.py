@@ -49,7 +49,20 @@ class Packets:
     @classmethod
     def none(cls) -> "Packets":
         """Of a video that is no file."""
-        return cls(*[np.zeros(0, np.int64)] * 5, *[np.zeros(0, np.bool_)] * 4, np.zeros(0, np.int64), NO_TIME)
+        nothing, never = np.zeros(0, np.int64), np.zeros(0, np.bool_)
+        return cls(
+            presented=nothing,
+            decoded=nothing,
+            durations=nothing,
+            positions=nothing,
+            sizes=nothing,
+            keys=never,
+            shown=never,
+            broken=never,
+            cut_away=never,
+            second=nothing,
+            held_until=NO_TIME,
+        )
 
     @property
     def has_fields(self) -> bool:

@@ -77,6 +77,7 @@ class StillsReader:
     def finish(self) -> None:
         """Nothing is left to be said."""
 
+
 def _codec_of(path: str) -> str:
     return CODECS[os.path.splitext(path)[1].lower()]
 
@@ -97,7 +98,9 @@ def _decoded(path: str, findings: Findings | None = None) -> VideoFrame:
         except av.FFmpegError as error:
             if isinstance(error, MemoryError):
                 raise
-            raise VideoError(f"damaged: picture {name} does not decode ({complaints.worst() or reason(error)})") from None
+            raise VideoError(
+                f"damaged: picture {name} does not decode ({complaints.worst() or reason(error)})"
+            ) from None
         if not frames or frames[0].is_corrupt:
             raise VideoError(f"damaged: picture {name} does not decode ({complaints.worst() or 'it is empty'})")
         if (said := complaints.worst()) and findings is not None:

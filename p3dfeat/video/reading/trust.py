@@ -16,7 +16,7 @@ import av.logging
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 
-from p3dfeat.errors import VideoError
+from p3dfeat.errors import NotAVideoError, VideoError
 from p3dfeat.video.containers.boxes import top_boxes
 from p3dfeat.video.containers.record import cut_off
 from p3dfeat.video.reading.complaints import Complaints
@@ -81,7 +81,7 @@ def open_container(path: str, *, decoder: str = "cpu") -> InputContainer:
     """
     with regular_file(path) as file:
         if (still := _still(file)) is not None:
-            raise VideoError(_no_video(f"a picture ({still})"))
+            raise NotAVideoError(_no_video(f"a picture ({still})"))
         complaints = Complaints()
         try:
             with closing(complaints), complaints.listening():
@@ -93,10 +93,11 @@ def open_container(path: str, *, decoder: str = "cpu") -> InputContainer:
             raise VideoError(cut)
         except (av.FFmpegError, OSError, ValueError) as error:
             if os.fstat(file).st_size == 0:
-                raise VideoError("empty file, 0 bytes") from None
+                raise NotAVideoError("empty file, 0 bytes") from None
+            if (cut := _cut_index(file)) is not None:
+                raise VideoError(cut) from None
             why = complaints.worst() or reason(error)
-            told = _cut_index(file) or what_else(file) or f"not a video, or damaged beyond opening ({why})"
-            raise VideoError(told) from None
+            raise NotAVideoError(what_else(file) or f"not a video, or damaged beyond opening ({why})") from None
 
 
 def _opened(file: int, decoder: str) -> InputContainer:
@@ -151,7 +152,9 @@ def _cut_index(file: int) -> str | None:
         return str(cut_off(size, end)) if end > size else None
     if not found.keys() & {b"ftyp", b"mdat"} or b"moof" in found:
         return None
-    return "cut off: its index (moov) is missing, as in a phone's recording that was interrupted; a repair tool may help"
+    return (
+        "cut off: its index (moov) is missing, as in a phone's recording that was interrupted; a repair tool may help"
+    )
 
 
 def _no_video(named: str) -> str:

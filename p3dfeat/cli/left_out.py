@@ -1,0 +1,39 @@
+"""What is said of files in folders that were not taken for videos."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from p3dfeat.cli.output import out
+
+if TYPE_CHECKING:
+    from p3dfeat.types import LeftOut
+
+SHOWN_EXTENSIONS = 6
+
+
+def say_left_out(left_out: "LeftOut") -> None:
+    """A line for each of the reasons that there were."""
+    count = sum(left_out.extensions.values())
+    by_extension = f"by {_their(count)} extension ({_kinds(left_out.extensions)}); --any-extension looks into them"
+    videos = "video" if left_out.no_videos == 1 else "videos"
+    by_content = f"as no {videos}, by {_their(left_out.no_videos)} content"
+    for number, reason in (
+        (count, by_extension),
+        (left_out.hidden, "as hidden; name one to have it read"),
+        (left_out.no_videos, by_content),
+    ):
+        if number:
+            out.say(f"{left_out.where}: {number} {'file' if number == 1 else 'files'} left out {reason}")
+
+
+def _their(count: int) -> str:
+    return "its" if count == 1 else "their"
+
+
+def _kinds(extensions: Mapping[str, int]) -> str:
+    """The most frequent ones first."""
+    ranked = sorted(extensions.items(), key=lambda item: (-item[1], item[0] == "", item[0]))
+    kinds = [f"{extension or 'none'} {count}" for extension, count in ranked[:SHOWN_EXTENSIONS]]
+    if rest := sum(count for _, count in ranked[SHOWN_EXTENSIONS:]):
+        kinds.append(f"others {rest}")
+    return ", ".join(kinds)

@@ -1,0 +1,56 @@
+"""Which videos there are, in an output and in the journals beside it, and what is said of each."""
+
+from collections.abc import Mapping, Set
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+
+from p3dfeat.disk import writing
+from p3dfeat.store.journal import JournalReader
+from p3dfeat.store.layout import open_hdf5, reading
+from p3dfeat.store.metadata_cache import MetadataCache
+from p3dfeat.store.resume import IDENTITY, source_if_same
+from p3dfeat.types import Video
+
+IN_OUTPUT: Final = -1  # in place of a record's offset
+
+Places = dict[str, tuple[Path, int]]  # of each video: its file, and in a journal the offset of its record
+
+
+class Stored:
+    """Where each video is stored; to be closed after use."""
+
+    def __init__(self, output: Path, where: Places | None = None):
+        self.where: Places = {} if where is None else where
+        self._output = output
+        self._reader: h5py.File | None = None
+
+    @property
+    def ids(self) -> Set[str]:
+        return self.where.keys()
+
+    def about(self, id: str) -> Mapping[str, Any]:
+        """Of all that is said of a video, what tells which one it is; a run asks for every video that is stored."""
+        path, offset = self.where[id]
+        if offset == IN_OUTPUT:
+            with reading(path):
+                if self._reader is None:
+                    self._reader = open_hdf5(path)
+                    self._cache = MetadataCache(self._reader)
+                self._cache.enter_folder_of(id)
+                attributes = self._reader[id].attrs
+                return {name: attributes[name] for name in IDENTITY if name in attributes}
+        with writing(self._output), JournalReader(path) as journal:
+            about: Mapping[str, Any] = journal.record(offset).header["attributes"]
+            return about
+
+    def source_of(self, video: Video) -> str | None:
+        """What the video stored under this one's id was called, if it is the same; None if not."""
+        return source_if_same(video, self.about(video.id)) if video.id in self.where else None
+
+    def close(self) -> None:
+        """Let go of the output; what is asked for after that opens it again."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
