@@ -2,12 +2,13 @@
 
 Root attributes tell how the numbers were made. Below the root there is one group a video, named by its id, holding
 ``<layer>`` (clips, ...) float32, ``pooled`` (the mean of pool5 over clips), ``seconds`` (clips, 2) and attributes.
+Whatever else users add with h5py, arrays and attributes, is theirs: it is not read, and it is kept.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,16 +16,22 @@ import h5py
 
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import FeatureFileError
+from p3dfeat.types import VideoInfo
 
 FORMAT: Final = "p3dfeat-features"
 FORMAT_VERSION: Final = 1
 LIBVER: Final = ("earliest", "v110")  # the shape of file that every HDF5 reads, and links.py can add to
 VIDEO_MARK: Final = "source"  # the attribute that makes a group a video
+POOLED: Final = "pool5"  # the layer whose mean is kept as "pooled"
+SEGMENT: Final = ("segment_start_seconds", "segment_end_seconds")
+VIDEO_ATTRIBUTES: Final = frozenset(
+    {field.name for field in fields(VideoInfo)} | {"padded_frames", VIDEO_MARK, *SEGMENT}
+)
 
 # What may differ between runs that add to one file: it does not change the numbers beyond rounding.
 INCIDENTAL: Final = frozenset({"p3dfeat_version", "device", "weights_origin", "int8_cosine"})
 NESTED: Final = ("preprocessing", "sampling", "layers", "architecture")
-ORDER: Final = (  # in which they are shown; HDF5 keeps none
+ORDER: Final = (  # of root attributes, in which they are shown; HDF5 keeps none
     *("format", "format_version", "model", "weights_sha256", "weights_origin", "architecture", "layers", "sampling"),
     *("preprocessing", "engine", "precision", "int8_sha256", "int8_cosine", "device", "p3dfeat_version"),
 )
@@ -74,8 +81,7 @@ def read_attributes(file: h5py.File, path: Path) -> dict[str, Any]:
     version = int(file.attrs["format_version"])
     if version > FORMAT_VERSION:
         raise FeatureFileError(f"{path}: written by a newer p3dfeat (format {version}); update p3dfeat to read it")
-    names = sorted(file.attrs, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
-    found = {name: _plain(file.attrs[name]) for name in names}
+    found = {name: _plain(file.attrs[name]) for name in ORDER if name in file.attrs}
     return {name: json.loads(value) if name in NESTED else value for name, value in found.items()}
 
 
@@ -107,6 +113,11 @@ def _comparable(attributes: Mapping[str, Any]) -> dict[str, Any]:
     if found["sampling"]["clips"] is not None:
         found["sampling"] = {name: value for name, value in found["sampling"].items() if name != "tail"}
     return found
+
+
+def array_names(layers: Sequence[str]) -> Set[str]:
+    """Of the arrays that a video has."""
+    return {*layers, "seconds", *(["pooled"] if POOLED in layers else [])}
 
 
 @contextmanager

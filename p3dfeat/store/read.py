@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p3dfeat.errors import FeatureFileError
-from p3dfeat.store.layout import VIDEO_MARK, open_hdf5, read_attributes, reading
+from p3dfeat.store.layout import VIDEO_ATTRIBUTES, VIDEO_MARK, array_names, open_hdf5, read_attributes, reading
 from p3dfeat.store.lock import unfinished
 from p3dfeat.store.metadata_cache import MetadataCache
 from p3dfeat.types import is_id
@@ -23,13 +23,16 @@ class VideoFeatures(Mapping[str, NDArray[Any]]):
     """What is stored of one video: ``features["pool5"]`` (clips, ...), ``["pooled"]``, ``["seconds"]`` (clips, 2).
 
     attributes: source, duration_seconds, frame_rate, num_frames, padded_frames and the like.
-    Arrays are read when asked for.
+    Arrays are read when asked for. What users have added to the video is left out.
     """
 
     def __init__(self, file: "FeatureFile", id: str, group: h5py.Group):
         self._file, self._id = file, id
+        self._arrays = array_names(file.settings["layers"])
         self.attributes: dict[str, Any] = {
-            name: value.item() if isinstance(value, np.generic) else value for name, value in group.attrs.items()
+            name: value.item() if isinstance(value := group.attrs[name], np.generic) else value
+            for name in group.attrs
+            if name in VIDEO_ATTRIBUTES
         }
 
     @property
@@ -38,15 +41,17 @@ class VideoFeatures(Mapping[str, NDArray[Any]]):
         return self._file.group(self._id)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self._arrays:
+            raise KeyError(name)
         dataset = self._group[name]
         assert isinstance(dataset, h5py.Dataset)
         return np.asarray(dataset[()])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._group)
+        return (name for name in self._group if name in self._arrays)
 
     def __len__(self) -> int:
-        return len(self._group)
+        return sum(1 for _ in self)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of an array, without reading it."""

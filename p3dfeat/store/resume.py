@@ -6,10 +6,9 @@ from typing import Any, Final
 
 from p3dfeat.errors import VideoError
 from p3dfeat.fingerprint import fingerprint, modified
-from p3dfeat.store.layout import VIDEO_MARK
+from p3dfeat.store.layout import SEGMENT, VIDEO_MARK
 from p3dfeat.types import Touched, Video
 
-SEGMENT: Final = ("segment_start_seconds", "segment_end_seconds")
 IDENTITY: Final = (VIDEO_MARK, "fingerprint", "size_bytes", "modified", "damage", *SEGMENT)  # attributes that tell
 
 

@@ -1,15 +1,13 @@
 """One video on its way to the journal."""
 
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from p3dfeat.store.layout import VIDEO_MARK
+from p3dfeat.store.layout import POOLED, SEGMENT, VIDEO_MARK
 from p3dfeat.types import Features, Video, VideoInfo
-
-POOLED: Final = "pool5"  # the layer whose mean over clips is a video's descriptor
 
 
 class Rows:
@@ -57,5 +55,5 @@ def attributes_of(video: Video, info: VideoInfo, rows: Rows) -> dict[str, Any]:
     about = asdict(info) | {"padded_frames": rows.padded_frames, VIDEO_MARK: video.source}
     if info.damage is None:  # else it is marked by these
         del about["damage"], about["clips_left_out"]
-    segment = {"segment_start_seconds": video.start_seconds, "segment_end_seconds": video.end_seconds}
+    segment = dict(zip(SEGMENT, (video.start_seconds, video.end_seconds), strict=True))
     return about | {name: value for name, value in segment.items() if value is not None}

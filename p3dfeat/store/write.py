@@ -7,7 +7,7 @@ at most the videos then in flight.
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -18,11 +18,11 @@ from p3dfeat.disk import writing
 from p3dfeat.errors import FeatureFileError, OutputError, VideoError
 from p3dfeat.store import commit
 from p3dfeat.store.journal import JournalReader, JournalWriter, journals, next_journal
-from p3dfeat.store.layout import VIDEO_MARK, Settings, differences, open_hdf5, read_attributes, reading
+from p3dfeat.store.layout import SEGMENT, VIDEO_MARK, Settings, differences, open_hdf5, read_attributes, reading
 from p3dfeat.store.lock import Lock, parts_of
 from p3dfeat.store.metadata_cache import MetadataCache
 from p3dfeat.store.read import video_ids
-from p3dfeat.store.resume import IDENTITY, SEGMENT, difference
+from p3dfeat.store.resume import IDENTITY, difference
 from p3dfeat.store.rows import Rows, attributes_of
 from p3dfeat.types import Features, Touched, Video, VideoInfo
 
@@ -216,24 +216,45 @@ class FeatureWriter:
         path, offset = self._where[id]
         if offset == IN_OUTPUT:
             with reading(path):
-                if self._reader is None:
-                    self._reader = open_hdf5(path)
-                    self._cache = MetadataCache(self._reader)
+                file = self._opened_output()
                 self._cache.enter_folder_of(id)
-                attributes = self._reader[id].attrs
+                attributes = file[id].attrs
                 return {name: attributes[name] for name in IDENTITY if name in attributes}
         with writing(self.output), JournalReader(path) as journal:
             about: Mapping[str, Any] = journal.record(offset).header["attributes"]
             return about
 
+    def _opened_output(self) -> h5py.File:
+        """To read in, until the next commit."""
+        if self._reader is None:
+            self._reader = open_hdf5(self.output)
+            self._cache = MetadataCache(self._reader)
+        return self._reader
+
     def _check_place(self, id: str) -> None:
-        """A group that is a video holds no other videos, whichever run brought them."""
+        """A group that is a video holds no other videos, whichever run brought them; what users added is not theirs."""
         parts = id.split("/")
         for n in range(1, len(parts)):
             if "/".join(parts[:n]) in self.stored:
                 raise VideoError(f"id {id!r} lies inside video {'/'.join(parts[:n])!r} of {self.output}; rename one")
         if id in self._folders:
             raise VideoError(f"id {id!r} is a folder of videos in {self.output}; rename one")
+        if self._keeps and not self._overwrites:
+            with reading(self.output):
+                self._check_not_taken(self._opened_output(), parts)
+
+    def _check_not_taken(self, place: h5py.Group, parts: Sequence[str]) -> None:
+        """Raises VideoError where something in the output that is no video has a new video's name, or its folder's."""
+        for n, name in enumerate(parts, 1):
+            if name not in place:
+                return
+            found = place.get(name)
+            if n == len(parts) or not isinstance(found, h5py.Group):
+                taken = "/".join(parts[:n])
+                raise VideoError(
+                    f"id {'/'.join(parts)!r}: {self.output} holds {taken!r}, which is no video; rename one"
+                )
+            place = found
 
     def add(self, video: Video, features: Features) -> None:
         """Append rows of a video that is being computed. Raises OutputError."""
