@@ -14,7 +14,7 @@ from p3dfeat.errors import VideoError
 from p3dfeat.job import ExtractSettings, Job, MakingReady
 from p3dfeat.sources import as_texts, find_videos
 from p3dfeat.store import FeatureWriter, Ledger, Lock
-from p3dfeat.types import Failure, Touched, Video
+from p3dfeat.types import Failure, Touched, Video, Warned
 from p3dfeat.zoo import Model
 
 
@@ -75,7 +75,7 @@ class ExtractSummary:
         }
 
 
-ExtractEvent = MakingReady | ToDo | Touched | VideoDone | pipeline.Started | pipeline.Described
+ExtractEvent = MakingReady | ToDo | Touched | Warned | VideoDone | pipeline.Started | pipeline.Described
 
 
 def extract(
@@ -158,6 +158,8 @@ def run_extraction(
 ) -> ExtractSummary:
     """``extract`` for settings that are made already."""
     with Lock(output) as lock:  # before anything that takes time: a second run is refused at once
+        if lock.warning is not None:
+            on_event(Warned(lock.warning))
         videos, failures = find_videos(as_texts(inputs), stdin=stdin)
         return _extract(videos, failures, lock, settings, on_event)
 

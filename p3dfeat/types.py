@@ -185,6 +185,13 @@ class Calibrated:
 
 
 @dataclass(frozen=True)
+class Warned:
+    """Something that is worth knowing of a run; it goes on."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Touched:
     """A video's file has another time than when it was stored, but the same size and ends: it is taken as stored."""
 

@@ -24,7 +24,16 @@ from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import P3DFeatError
 from p3dfeat.nets import Architecture
 from p3dfeat.store.check_video import Expected, VideoCheck, reason, shown, telling
-from p3dfeat.store.layout import FORMAT, FORMAT_VERSION, NESTED, ORDER, VIDEO_ATTRIBUTES, VIDEO_MARK, array_names
+from p3dfeat.store.layout import (
+    FORMAT,
+    FORMAT_VERSION,
+    NESTED,
+    ORDER,
+    VIDEO_ATTRIBUTES,
+    VIDEO_MARK,
+    array_names,
+    locked,
+)
 from p3dfeat.store.metadata_cache import MetadataCache
 
 SILENT_SECONDS: Final = 30  # without a sign of life, after which the system ends the process; 8 MB take less anywhere
@@ -53,7 +62,7 @@ class FileCheck:
 
     def run(self) -> None:
         try:
-            file = h5py.File(self._path, "r")
+            file = locked(self._path)
         except BlockingIOError:
             self._find("", "a run is writing it just now; check it when that has ended")
             return

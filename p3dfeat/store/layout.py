@@ -5,6 +5,7 @@ Root attributes tell how the numbers were made. Below the root there is one grou
 Whatever else users add with h5py, arrays and attributes, is theirs: it is not read, and it is kept.
 """
 
+import errno
 import json
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ SEGMENT: Final = ("segment_start_seconds", "segment_end_seconds")
 VIDEO_ATTRIBUTES: Final = frozenset(
     {field.name for field in fields(VideoInfo)} | {"padded_frames", VIDEO_MARK, *SEGMENT}
 )
+
+NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS})  # as flock says it
 
 # What may differ between runs that add to one file: it does not change the numbers beyond rounding.
 INCIDENTAL: Final = frozenset({"p3dfeat_version", "device", "weights_origin", "int8_cosine"})
@@ -130,10 +133,20 @@ def reading(path: Path) -> Iterator[None]:
         raise FeatureFileError(f"{path}: damaged ({reason}); p3dfeat verify tells what is wrong with it") from None
 
 
+def locked(path: str | Path, mode: str = "r") -> h5py.File:
+    """h5py.File, without HDF5's lock on a file system that has none. Raises OSError."""
+    try:
+        return h5py.File(path, mode)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return h5py.File(path, mode, locking=False)
+
+
 def open_hdf5(path: Path, mode: str = "r") -> h5py.File:
     """h5py.File with one-line errors. Raises FeatureFileError."""
     try:
-        return h5py.File(path, mode)
+        return locked(path, mode)
     except FileNotFoundError:
         raise FeatureFileError(f"{path}: no such file") from None
     except PermissionError:
