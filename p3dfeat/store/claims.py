@@ -47,9 +47,10 @@ class Holder:
     def read(cls, text: str) -> "Holder | None":
         """None where it has just begun, or could not sign."""
         try:
-            return cls(**json.loads(text))
+            found = cls(**json.loads(text))
         except (ValueError, TypeError):
             return None
+        return found if isinstance(found.pid, int) else None
 
     @property
     def text(self) -> str:

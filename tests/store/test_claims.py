@@ -173,7 +173,7 @@ def test_a_claim_that_cannot_be_asked_for_from_here_is_refused_until_it_is_remov
         pass
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '"x"', "{}"])
+@pytest.mark.parametrize("text", ["", "{", "[]", '"x"', "{}", '{"pid": "x", "host": "", "since": ""}'])
 def test_a_claim_that_is_not_signed_is_refused_until_it_is_removed(output, text):
     claim(output)
     owner(output).write_text(text)
