@@ -1,12 +1,21 @@
 """python -m p3dfeat, and what the command p3dfeat runs."""
 
+import sys
 from typing import NoReturn
 
-from p3dfeat.cli.interrupts import interrupts
+from p3dfeat.errors import UsageError
+from p3dfeat.systems import check_system
 
 
 def main() -> NoReturn:
     """Heed signals first, since the rest takes a moment to load."""
+    try:
+        check_system()
+    except UsageError as error:
+        print(error, file=sys.stderr)  # noqa: T201  # there is no command line yet
+        sys.exit(error.exit_code)
+    from p3dfeat.cli.interrupts import interrupts
+
     interrupts.install()
     try:
         from p3dfeat.cli.app import main as command

@@ -14,7 +14,7 @@ from p3dfeat.errors import VideoError
 from p3dfeat.job import ExtractSettings, Job, MakingReady, check_output
 from p3dfeat.sources import Inputs, Known, as_texts
 from p3dfeat.store import FeatureWriter, Ledger, Lock
-from p3dfeat.types import Failure, LeftOut, Touched, Video
+from p3dfeat.types import Failure, LeftOut, Touched, Video, Warned
 from p3dfeat.zoo import Model
 
 
@@ -82,7 +82,7 @@ class ExtractSummary:
 
 
 COUNTS: Final = ("stored", "partial", "with_remarks", "skipped", "failed", "clips")
-ExtractEvent = MakingReady | ToDo | Touched | VideoDone | pipeline.Started | pipeline.Described
+ExtractEvent = MakingReady | ToDo | Touched | Warned | VideoDone | pipeline.Started | pipeline.Described
 
 
 def extract(
@@ -175,6 +175,8 @@ def run_extraction(
     """``extract`` for settings that are made already."""
     check_output(output)
     with Lock(output) as lock:  # before anything that takes time: a second run is refused at once
+        if lock.warning is not None:
+            on_event(Warned(lock.warning))
         return _extract(settings.look_for(as_texts(inputs), output, stdin), lock, settings, on_event)
 
 

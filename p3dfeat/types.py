@@ -16,6 +16,7 @@ SecondsArray = NDArray[np.float64]
 
 DEEPEST_ID: Final = 200  # names in an id: groups within groups, which every reader of HDF5 goes down by itself
 MOST_FPS: Final = 1000
+SEGMENT_ORIGINS: Final = ("first-frame", "clock")  # the first frame shown, or the 0 of the file's own clock
 WEB_SCHEMES: Final = ("http://", "https://")
 
 
@@ -31,6 +32,12 @@ def check_frames_fps(value: float | None) -> None:
         raise UsageError(f"frames {value:g}: must be above 0 and at most {MOST_FPS} frames per second")
 
 
+def check_segment_origin(value: str) -> None:
+    """Raise UsageError for what segments cannot be counted from."""
+    if value not in SEGMENT_ORIGINS:
+        raise UsageError(f"segment origin {value!r}: unknown; known are {', '.join(SEGMENT_ORIGINS)}")
+
+
 @dataclass(frozen=True)
 class Video:
     """A video, or a segment of one, that the user asked for."""
@@ -40,6 +47,7 @@ class Video:
     source: str  # what the user called it
     start_seconds: float | None = None  # a segment: frames shown from here ...
     end_seconds: float | None = None  # ... and before this
+    segment_origin: str = "first-frame"  # where its seconds are counted from: one of SEGMENT_ORIGINS
     by_content: bool = False  # its name does not say that it is a video; if it is none, it is left out and no failure
     frames_fps: float | None = None  # of a folder of numbered pictures: frames per second
 
@@ -49,7 +57,13 @@ class Video:
         start, end = self.start_seconds or 0.0, self.end_seconds
         if end is not None and not start < end:
             raise UsageError(f"{self.source}: segment from {start:g} to {end:g} s is empty; the end must come later")
+        check_segment_origin(self.segment_origin)
         check_frames_fps(self.frames_fps)
+
+    @property
+    def is_segment(self) -> bool:
+        """Whether it is a part of a file."""
+        return self.start_seconds is not None or self.end_seconds is not None
 
     @property
     def remote(self) -> bool:
@@ -211,6 +225,13 @@ class Calibrated:
     held_out: bool  # whether those are other clips than the net was calibrated on
     sha256: str  # of the quantised weights: another calibration gives other numbers
     kept: bool  # from an earlier run
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something that is worth knowing of a run; it goes on."""
+
+    text: str
 
 
 @dataclass(frozen=True)

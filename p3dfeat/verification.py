@@ -15,7 +15,7 @@ from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import FeatureFileError, NotAVideoError, P3DFeatError, UsageError
 from p3dfeat.fingerprint import fingerprint, size_and_time
 from p3dfeat.sources import Inputs, Known, as_texts, look_for
-from p3dfeat.store import NESTED, Ledger, Looked, Problem, check_file, other_part, source_if_same, unfinished
+from p3dfeat.store import NESTED, Foreign, Ledger, Looked, Problem, check_file, other_part, source_if_same, unfinished
 from p3dfeat.types import LeftOut, Video
 from p3dfeat.video import Decoders, clip_starts
 
@@ -32,8 +32,8 @@ Sample = int | Literal["all"]
 class Finding:
     """Something that is wrong, or, as a remark, worth knowing; without an id, of the file as a whole.
 
-    kind: "damaged", "missing", "failed", "changed", "different" or "not recomputed"; of remarks "gone", "touched",
-    "interrupted", "not recomputed" or "recomputed".
+    kind: "damaged", "missing", "failed", "changed", "different" or "not recomputed"; of remarks "foreign", "gone",
+    "touched", "interrupted", "not recomputed" or "recomputed".
     """
 
     kind: str
@@ -145,9 +145,12 @@ class _Verification:
             raise FeatureFileError(f"{self._path}: not there yet: {state}")
         if state is not None:
             self._remark("interrupted", "", f"not all is in it: {state}")
+        foreign: dict[str, list[str]] = {}  # ids of the videos that have it
         for found in check_file(self._path):
             if isinstance(found, Problem):
                 self._find("damaged", found.id, found.text)
+            elif isinstance(found, Foreign):
+                foreign.setdefault(found.text, []).append(found.id)
             elif isinstance(found, Looked):
                 self._stored[found.id] = found
                 self._on_event(found)
@@ -155,6 +158,9 @@ class _Verification:
                     self._find("damaged", found.id, problem)
             else:
                 self._settings = dict(decoded(found.attributes))
+        for what, ids in foreign.items():
+            several = f" of {len(ids)} videos" if len(ids) > 1 else ""
+            self._remark("foreign", "" if several else ids[0], f"{what}{several}: not p3dfeat's own, and left alone")
         return bool(self._settings)
 
     def hold_to(self, inputs: Inputs, workers: int | None) -> list[Video]:

@@ -73,6 +73,10 @@ def run(arguments: list[str] | None = None) -> int:
         return code if isinstance(code, int) else 0
     except KeyboardInterrupt:
         return _interrupted()
+    except SystemExit as ended:
+        if ended.code != 1:
+            raise
+        return PipeClosedError.exit_code  # of rich, which shows the help: whoever read it has gone
     except PipeClosedError as closed:
         return closed.exit_code if interrupts.asked_by is None else _interrupted()
     except P3DFeatError as error:

@@ -117,11 +117,13 @@ def _report(event: "ExtractEvent", show: "Callable[[ExtractEvent], None]", json:
     """Move the bar; a JSON line, and one line for a failure, as each video is done."""
     show(event)
     from p3dfeat.extraction import VideoDone
-    from p3dfeat.types import Touched
+    from p3dfeat.types import Touched, Warned
 
     if isinstance(event, Touched):
         times = f"modified {event.modified_there} when stored, {event.modified_now} now"
         out.say(f"{event.source}: {times}, but the same size and ends; taken as stored")
+    if isinstance(event, Warned):
+        out.say(f"warning: {event.text}")
     if isinstance(event, VideoDone):
         if json:
             out.json(event.as_json())

@@ -10,8 +10,6 @@ from p3dfeat.errors import OutputError, P3DFeatError
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-PIPED_WIDTH = 1000  # columns of a table that no terminal limits
-
 
 class PipeClosedError(P3DFeatError):
     """Whoever read our output has gone. Nothing is said of it; 141 is what a shell makes of SIGPIPE."""
@@ -45,8 +43,6 @@ class Output:
         try:
             for renderable in renderables:
                 console.print(renderable)
-        except BrokenPipeError:
-            raise PipeClosedError from None
         except OSError as error:
             raise OutputError(f"stdout: cannot be written ({error.strerror})") from None
 
@@ -61,22 +57,25 @@ class Output:
 
     @staticmethod
     def console(stream: TextIO) -> "Console":
-        from rich.console import Console
+        """For tables and bars; it takes any text, whatever the stream's encoding."""
+        from p3dfeat.cli.console import StreamConsole
 
-        width = None if stream.isatty() else PIPED_WIDTH
-        return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+        return StreamConsole(stream)
 
     @staticmethod
     def _write(stream: TextIO, text: str) -> None:
         try:
-            # File names need not be text; what cannot be printed is shown escaped.
-            encoding = stream.encoding or "utf-8"
-            stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+            stream.write(encodable(text, stream.encoding or "utf-8") + "\n")
             stream.flush()
         except BrokenPipeError:
             raise PipeClosedError from None
         except OSError as error:
             raise OutputError(f"{stream.name}: cannot be written ({error.strerror})") from None
+
+
+def encodable(text: str, encoding: str) -> str:
+    """The text with what an encoding does not have shown escaped; file names need not even be text."""
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def one_line(text: str) -> str:

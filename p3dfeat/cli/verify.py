@@ -118,7 +118,9 @@ def _progress() -> "Iterator[Callable[[VerifyEvent], None]]":
 
     looked = 0
     with ExitStack() as stack, progress_bar() as show:
-        status = stack.enter_context(out.console(sys.stderr).status("opening")) if on_terminal() else None
+        status = (
+            stack.enter_context(out.console(sys.stderr).status("opening", spinner="line")) if on_terminal() else None
+        )
 
         def handle(event: "VerifyEvent") -> None:
             nonlocal looked

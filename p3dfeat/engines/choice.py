@@ -17,6 +17,7 @@ from p3dfeat.engines.quantization import Calibration, quantized
 from p3dfeat.engines.several import SeveralEngines
 from p3dfeat.engines.torch_engine import TorchEngine
 from p3dfeat.errors import UsageError
+from p3dfeat.forks import begin_computing
 from p3dfeat.nets import P3D
 from p3dfeat.types import Batch, UInt8Array
 
@@ -49,8 +50,10 @@ def make_engine(
     device: one, or several GPUs, as for ``pick_devices``; batches are dealt to them in turn.
     cache_folder, weights_sha256: where what is found out about these weights is kept; without both, nothing is.
     precision: "int8" is never taken unasked; it needs OpenVINO, a CPU, and a calibration.
-    Raises UsageError for an engine, device, precision or layer that is not to be had.
+    Raises UsageError for an engine, device, precision or layer that is not to be had, and in a process that was forked
+    from one that computes.
     """
+    begin_computing()
     _check_known(engine)
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"batch size {batch_size}: must be at least 1")

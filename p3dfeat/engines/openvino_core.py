@@ -19,6 +19,7 @@ from p3dfeat.errors import UsageError
 ENDING_SECONDS: Final = 1.0  # for a thread that is interrupted
 
 Found = TypeVar("Found")
+_one_thread: Final = threading.Lock()
 
 
 def openvino_installed() -> bool:
@@ -38,9 +39,14 @@ def load_openvino() -> Any:
     return openvino
 
 
-@functools.cache
 def openvino_core() -> Any:
     """The openvino.Core that all of this process compiles with. Raises UsageError where OpenVINO is not installed."""
+    with _one_thread:  # a second Core, of a thread that came too late, would end, and its plugin with it
+        return _core()
+
+
+@functools.cache
+def _core() -> Any:
     openvino = load_openvino()
 
     def loaded() -> Any:

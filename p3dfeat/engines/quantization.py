@@ -12,6 +12,7 @@ import math
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass
@@ -39,6 +40,7 @@ FILES: Final = ("model.xml", "model.bin")
 RECORD: Final = "record.json"
 OTHER_FOLDER: Final = "P3DFEAT_CACHE may name another folder"
 TINY: Final = float(np.finfo(np.float64).tiny)  # in place of a norm of zero
+_one_thread: Final = threading.RLock()  # at a time has stdout and stderr
 
 
 class _Runs(Protocol):
@@ -265,7 +267,7 @@ def _nncf() -> Any:
 @contextmanager
 def _silence() -> Iterator[None]:
     """Neither bars nor log lines; NNCF's log goes for ever to what stdout was when it was imported."""
-    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+    with _one_thread, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         yield
 
 

@@ -1,5 +1,6 @@
 """PyTorch on the CPU, a CUDA GPU or Apple's MPS: batch norms folded, channels last."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -33,6 +34,7 @@ BATCH_SIZES: Final = {"cpu": 4, "cuda": 32, "mps": 16}
 # activations are then so large that the memory of each is mapped anew.
 LARGE: Final = 5_000_000  # weights
 LARGE_SIZE: Final = 2  # clips
+_one_thread: Final = threading.RLock()  # at a time says how all of the process multiplies
 
 
 class TorchEngine(Engine):
@@ -186,9 +188,10 @@ def fp32_products_in(kind: str) -> Iterator[None]:
     """How cuDNN multiplies fp32: "ieee", or "tf32", which PyTorch takes unasked. Matrix products stay exact."""
     backends: Any = torch.backends  # whose conv mypy does not know
     convolution, product = backends.cudnn.conv, backends.cuda.matmul
-    before = convolution.fp32_precision, product.fp32_precision
-    convolution.fp32_precision, product.fp32_precision = kind, "ieee"
-    try:
-        yield
-    finally:
-        convolution.fp32_precision, product.fp32_precision = before
+    with _one_thread:
+        before = convolution.fp32_precision, product.fp32_precision
+        convolution.fp32_precision, product.fp32_precision = kind, "ieee"
+        try:
+            yield
+        finally:
+            convolution.fp32_precision, product.fp32_precision = before

@@ -1,6 +1,6 @@
 """The HDF5 layout, crash-safe writing, and reading: the only place that imports h5py."""
 
-from p3dfeat.store.check_process import Looked, Problem, Root, check_file
+from p3dfeat.store.check_process import Foreign, Looked, Problem, Root, check_file
 from p3dfeat.store.layout import NESTED, Settings, check_is_hdf5, differences
 from p3dfeat.store.ledger import Ledger
 from p3dfeat.store.lock import Lock, unfinished
@@ -12,6 +12,7 @@ __all__ = [
     "NESTED",
     "FeatureFile",
     "FeatureWriter",
+    "Foreign",
     "Ledger",
     "Lock",
     "Looked",

@@ -2,7 +2,8 @@
 
 Runs in a process of its own (check_process.py), which a damaged file may crash, hang or fill. It says what it finds in
 JSON lines on stdout: {"settings": ...} of a root that can be understood, {"at": id} before it opens anything,
-{"finding": [id, problem]}, {"video": id, ...} of each video, {"beat": true} now and then, and {"end": true}.
+{"finding": [id, problem]}, {"foreign": [id, what]} of what users have added, {"video": id, ...} of each video,
+{"beat": true} now and then, and {"end": true}.
 """
 
 import json
@@ -10,7 +11,7 @@ import re
 import resource
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,16 @@ from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import P3DFeatError
 from p3dfeat.nets import Architecture
 from p3dfeat.store.check_video import Expected, VideoCheck, reason, shown, telling
-from p3dfeat.store.layout import FORMAT, FORMAT_VERSION, NESTED, VIDEO_MARK
+from p3dfeat.store.layout import (
+    FORMAT,
+    FORMAT_VERSION,
+    NESTED,
+    ORDER,
+    VIDEO_ATTRIBUTES,
+    VIDEO_MARK,
+    array_names,
+    locked,
+)
 from p3dfeat.store.metadata_cache import MetadataCache
 
 SILENT_SECONDS: Final = 30  # without a sign of life, after which the system ends the process; 8 MB take less anywhere
@@ -52,7 +62,7 @@ class FileCheck:
 
     def run(self) -> None:
         try:
-            file = h5py.File(self._path, "r")
+            file = locked(self._path)
         except BlockingIOError:
             self._find("", "a run is writing it just now; check it when that has ended")
             return
@@ -66,6 +76,9 @@ class FileCheck:
                     value = file.attrs[name]
                     found[name] = value.item() if isinstance(value, np.generic) else value
             if self._is_ours(found):
+                for name in [name for name in found if name not in ORDER]:
+                    self._note("", f"attribute {name}")
+                    del found[name]
                 self._expected = self._understood(found)
                 self._say({"settings": {name: value for name, value in found.items() if is_plain(value)}})
                 self._cache = MetadataCache(file)
@@ -74,6 +87,11 @@ class FileCheck:
     def _find(self, id: str, problem: str) -> None:
         if not self._start or self._number > self._start:  # what comes before has been told already
             self._say({"finding": [id, problem]})
+
+    def _note(self, id: str, what: str) -> None:
+        """Something that a user has added: to a video or, without an id, beside them."""
+        if not self._start or self._number > self._start:
+            self._say({"foreign": [id, what]})
 
     def _is_ours(self, root: dict[str, Any]) -> bool:
         version = root.get("format_version")
@@ -134,25 +152,33 @@ class FileCheck:
             return True
         with suppress(Exception):  # what is damaged is told of below
             self._cache.enter(prefix.rstrip("/"))
-        empty = True
-        for name in self._names(folder, prefix.rstrip("/"), "names"):
-            empty = False
+        names = list(self._names(folder, prefix.rstrip("/"), "names"))
+        unmarked = bool(prefix) and self._is_of_video(folder, names)
+        for name in names:
             id = prefix + name
             self._number += 1
             if self._number == self._start:  # what the process before this one died of
                 continue
             self._say({"at": id} if self._number > self._start else {"beat": True})
             with telling(partial(self._find, id), "group"):
-                self._look_at(folder, name, id, depth)
-        return not empty
+                self._look_at(folder, name, id, depth, unmarked=unmarked)
+        return bool(names)
 
-    def _look_at(self, folder: h5py.Group, name: str, id: str, depth: int) -> None:
+    def _is_of_video(self, folder: h5py.Group, names: Sequence[str]) -> bool:
+        """Whether a group that is not marked as a video has what only videos have: it has lost its mark."""
+        arrays = array_names(self._expected.layers or ())
+        return not arrays.isdisjoint(names) or not VIDEO_ATTRIBUTES.isdisjoint(folder.attrs)
+
+    def _look_at(self, folder: h5py.Group, name: str, id: str, depth: int, *, unmarked: bool) -> None:
         if not isinstance(folder.get(name, getlink=True), h5py.HardLink):
             self._find(id, "a link to elsewhere; a feature file has none")
             return
         item = folder[name]
         if not isinstance(item, h5py.Group):
-            self._find(id, "an array that belongs to no video")
+            if unmarked:
+                self._find(id, "an array that belongs to no video")
+            else:
+                self._note("", f"array {id}")
             return
         address = h5py.h5o.get_info(item.id).addr
         if address in self._seen:
@@ -160,10 +186,14 @@ class FileCheck:
             return
         self._seen.add(address)
         if VIDEO_MARK not in item.attrs:
-            if not self._walk(item, f"{id}/", depth + 1):
+            if self._walk(item, f"{id}/", depth + 1):
+                return
+            if len(item.attrs) and VIDEO_ATTRIBUTES.isdisjoint(item.attrs):
+                self._note("", f"group {id}")
+            else:
                 self._find(id, f"a folder without videos, or a video without its attribute {VIDEO_MARK}")
         elif self._number > self._start:
-            check = VideoCheck(item, self._expected, partial(self._find, id), self._beat)
+            check = VideoCheck(item, self._expected, partial(self._find, id), partial(self._note, id), self._beat)
             self._say({"video": id, **{key: value for key, value in check.run().items() if is_plain(value)}})
 
     def _beat(self) -> None:

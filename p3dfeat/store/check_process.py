@@ -36,6 +36,14 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Foreign:
+    """Something that a user has added, to a video or, without an id, beside them; text: what it is, and its name."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Looked:
     """A video was looked through, to its last byte. attributes: some of them, see check_video.TOLD."""
 
@@ -60,7 +68,7 @@ class _Progress:
     ended: bool = False
 
 
-def check_file(path: Path) -> Iterator[Problem | Looked | Root]:
+def check_file(path: Path) -> Iterator[Problem | Foreign | Looked | Root]:
     """Look through all of a feature file, however damaged it is; a Problem for all that is wrong.
 
     Raises FeatureFileError for a file that is not there or may not be read.
@@ -146,12 +154,14 @@ def _messages(process: "subprocess.Popen[bytes]") -> Iterator[dict[str, Any]]:
             yield message
 
 
-def _understood(message: dict[str, Any], progress: _Progress) -> Problem | Looked | Root | None:
+def _understood(message: dict[str, Any], progress: _Progress) -> Problem | Foreign | Looked | Root | None:
     if "at" in message:
         progress.at = message["at"]
         progress.opened += 1
     elif "finding" in message:
         return Problem(*message["finding"])
+    elif "foreign" in message:
+        return Foreign(*message["foreign"])
     elif "video" in message:
         about = {name: value for name, value in message.items() if name not in ("video", "clips")}
         return Looked(message["video"], message["clips"], about)

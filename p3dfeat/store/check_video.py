@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.nets import Architecture
-from p3dfeat.store.layout import VIDEO_MARK
+from p3dfeat.store.layout import PART, POOLED, VIDEO_ATTRIBUTES, VIDEO_MARK, array_names
 from p3dfeat.types import MOST_FPS
 
 PIECE_BYTES: Final = 8 << 20  # of an array read at once
-POOLED: Final = "pool5"  # the layer whose mean is kept as "pooled"
 SUM_OF_PROBABILITIES: Final = 1e-3  # how far from 1; float32 leaves 1e-6, bf16 weights before it do not matter
 
 NUMBERS: Final = {  # attributes of a video: the least value that means anything
@@ -39,8 +38,8 @@ TEXTS: Final = {  # and what the text ones look like
     "sample_aspect_ratio": r"\d+:\d+",
 }
 TOLD: Final = (  # attributes that are passed on: they tell which file it was, and how many clips it should have
-    *(VIDEO_MARK, "fingerprint", "size_bytes", "modified", "segment_start_seconds", "segment_end_seconds"),
-    *("frames_fps", "num_frames", "duration_seconds", "damage", "clips_left_out"),
+    *(VIDEO_MARK, "fingerprint", "size_bytes", "modified", *PART),
+    *("num_frames", "duration_seconds", "damage", "clips_left_out"),
 )
 
 Tell = Callable[[str], None]
@@ -66,10 +65,13 @@ class Expected:
 
 
 class VideoCheck:
-    """Goes through the group of one video. tell: takes each problem, one line; beat: called between pieces."""
+    """Goes through the group of one video. tell: takes each problem, one line; beat: called between pieces.
 
-    def __init__(self, group: h5py.Group, expected: Expected, tell: Tell, beat: Callable[[], None]):
-        self._group, self._expected, self._tell, self._beat = group, expected, tell, beat
+    note: takes what is not p3dfeat's own, an attribute or an array, by its name.
+    """
+
+    def __init__(self, group: h5py.Group, expected: Expected, tell: Tell, note: Tell, beat: Callable[[], None]):
+        self._group, self._expected, self._tell, self._note, self._beat = group, expected, tell, note, beat
         self._clips: int | None = None
 
     def run(self) -> dict[str, Any]:
@@ -95,7 +97,10 @@ class VideoCheck:
         for name in sorted(self._group.attrs):
             with telling(self._tell, f"attribute {name}"):
                 value = self._group.attrs[name]
-                found[name] = value.item() if isinstance(value, np.generic) else value
+                if name in VIDEO_ATTRIBUTES:
+                    found[name] = value.item() if isinstance(value, np.generic) else value
+                else:
+                    self._note(f"attribute {name}")
         for name in (*NUMBERS, *TEXTS):
             if name not in found:
                 self._tell(f"attribute {name} is missing")
@@ -123,26 +128,22 @@ class VideoCheck:
 
     def _arrays(self) -> dict[str, h5py.Dataset]:
         """The datasets there should be, by name, of the right type and shape; those whose bytes cannot be are told."""
-        expected, found = self._expected, {}
+        layers, found = self._expected.layers, {}
         names = list(self._group)
+        wanted = set(names if layers is None else array_names(layers))
         for name in names:
             with telling(self._tell, name):
                 if not isinstance(self._group.get(name, getlink=True), h5py.HardLink):
                     self._tell(f"{name}: a link to elsewhere; a feature file has none")
                 elif not isinstance(item := self._group[name], h5py.Dataset):
                     self._tell(f"{name}: not an array; a video holds nothing else")
+                elif name not in wanted:
+                    self._note(f"array {name}")
                 elif self._is_readable(name, item):
                     found[name] = item
-        layers = expected.layers
-        if layers is None:
-            return found
-        wanted = (*layers, "seconds", *(["pooled"] if POOLED in layers else []))
-        for name in sorted(set(names) - set(wanted)):
-            self._tell(f"{name}: not one of the layers of this file")
-        for name in wanted:
-            if name not in names:
-                self._tell(f"{name} is missing")
-        return {name: item for name, item in found.items() if name in wanted}
+        for name in sorted(wanted.difference(names)):
+            self._tell(f"{name} is missing")
+        return found
 
     def _is_readable(self, name: str, item: h5py.Dataset) -> bool:
         """Whether an array is of the type it should be, and its bytes are in this file, as many as its shape says."""

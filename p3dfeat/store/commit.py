@@ -107,11 +107,15 @@ def _holds(file: h5py.File, video: _Stored) -> bool:
     group = file.get(video.id)
     if not isinstance(group, h5py.Group):
         return False
-    attributes = {name: getattr(value, "tolist", lambda value=value: value)() for name, value in group.attrs.items()}
+    attributes = {  # and no others: users may have added some
+        name: getattr(value := group.attrs[name], "tolist", lambda value=value: value)()
+        for name in video.attributes
+        if name in group.attrs
+    }
     arrays = {name: (dtype, shape) for name, dtype, shape in video.arrays()}
     return (
         attributes == video.attributes
-        and {name: (item.dtype, item.shape) for name, item in group.items()} == arrays
+        and {name: (group[name].dtype, group[name].shape) for name in arrays if name in group} == arrays
         and all(group[name][()].tobytes() == b"".join(video.data(name)) for name in arrays)
     )
 

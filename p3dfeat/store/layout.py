@@ -2,13 +2,15 @@
 
 Root attributes tell how the numbers were made. Below the root there is one group a video, named by its id, holding
 ``<layer>`` (clips, ...) float32, ``pooled`` (the mean of pool5 over clips), ``seconds`` (clips, 2) and attributes.
+Whatever else users add with h5py, arrays and attributes, is theirs: it is not read, and it is kept.
 """
 
+import errno
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,16 +18,23 @@ import h5py
 
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import FeatureFileError
+from p3dfeat.types import VideoInfo
 
 FORMAT: Final = "p3dfeat-features"
 FORMAT_VERSION: Final = 1
 LIBVER: Final = ("earliest", "v110")  # the shape of file that every HDF5 reads, and links.py can add to
 VIDEO_MARK: Final = "source"  # the attribute that makes a group a video
+POOLED: Final = "pool5"  # the layer whose mean is kept as "pooled"
+# Which part of a file a video is, and how a folder of pictures is shown.
+PART: Final = ("segment_start_seconds", "segment_end_seconds", "segment_origin", "frames_fps")
+VIDEO_ATTRIBUTES: Final = frozenset({field.name for field in fields(VideoInfo)} | {"padded_frames", VIDEO_MARK, *PART})
+
+NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS})  # as flock says it
 
 # What may differ between runs that add to one file: it does not change the numbers beyond rounding.
 INCIDENTAL: Final = frozenset({"p3dfeat_version", "device", "weights_origin", "int8_cosine"})
 NESTED: Final = ("preprocessing", "sampling", "layers", "architecture")
-ORDER: Final = (  # in which they are shown; HDF5 keeps none
+ORDER: Final = (  # of root attributes, in which they are shown; HDF5 keeps none
     *("format", "format_version", "model", "weights_sha256", "weights_origin", "architecture", "layers", "sampling"),
     *("preprocessing", "engine", "precision", "int8_sha256", "int8_cosine", "device", "p3dfeat_version"),
 )
@@ -75,8 +84,7 @@ def read_attributes(file: h5py.File, path: Path) -> dict[str, Any]:
     version = int(file.attrs["format_version"])
     if version > FORMAT_VERSION:
         raise FeatureFileError(f"{path}: written by a newer p3dfeat (format {version}); update p3dfeat to read it")
-    names = sorted(file.attrs, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
-    found = {name: _plain(file.attrs[name]) for name in names}
+    found = {name: _plain(file.attrs[name]) for name in ORDER if name in file.attrs}
     return {name: json.loads(value) if name in NESTED else value for name, value in found.items()}
 
 
@@ -110,6 +118,11 @@ def _comparable(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def array_names(layers: Sequence[str]) -> Set[str]:
+    """Of the arrays that a video has."""
+    return {*layers, "seconds", *(["pooled"] if POOLED in layers else [])}
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """One line for whatever HDF5 says of bytes that are damaged. Raises FeatureFileError."""
@@ -126,10 +139,20 @@ def check_is_hdf5(path: Path) -> None:
         raise FeatureFileError(f"{path}: not a feature file; it is not HDF5, or is damaged; choose another output")
 
 
+def locked(path: str | Path, mode: str = "r") -> h5py.File:
+    """h5py.File, without HDF5's lock on a file system that has none. Raises OSError."""
+    try:
+        return h5py.File(path, mode)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return h5py.File(path, mode, locking=False)
+
+
 def open_hdf5(path: Path, mode: str = "r") -> h5py.File:
     """h5py.File with one-line errors. Raises FeatureFileError."""
     try:
-        return h5py.File(path, mode)
+        return locked(path, mode)
     except FileNotFoundError:
         raise FeatureFileError(f"{path}: no such file") from None
     except PermissionError:

@@ -1,18 +1,16 @@
 """The folder beside a feature file that one run at a time works in."""
 
 import fcntl
-import json
 import os
 import shutil
-import socket
 import time
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 from p3dfeat.disk import writing
 from p3dfeat.errors import OutputError
+from p3dfeat.store.claims import FIRST, Claim, ClaimedError, Holder, claimed
 from p3dfeat.store.journal import journals
 
 
@@ -25,13 +23,17 @@ def parts_of(output: Path) -> Path:
 class Lock:
     """Keeps other runs off an output, from one end of a with statement to the other.
 
-    The system gives it up when the process dies, however it dies. Raises OutputError where another run holds it, and
-    says which; where the output's folder is missing or not writable.
+    The system gives it up when the process dies, however it dies. On a file system without locks, a claim stands in for
+    it (see claims.py). Raises OutputError where another run holds it, and says which; where the output's folder is
+    missing or not writable.
+    warning: what is to be said of the file system; None where it has locks.
     """
 
     def __init__(self, output: str | Path):
         self.output = Path(output)
         self.parts = parts_of(self.output)
+        self.warning: str | None = None
+        self._claim: Claim | None = None
 
     def __enter__(self) -> Self:
         if not os.path.isdir(self.parts.parent):
@@ -60,7 +62,7 @@ class Lock:
                 text = f"{self.output}: {_holder(self._file)}; wait for its end, or choose another output"
             raise OutputError(text) from None
         except OSError:
-            return True  # a file system without locks: as good as it gets
+            return self._claimed()
         try:
             found = os.path.samestat(os.fstat(self._file.fileno()), os.stat(path))
         except FileNotFoundError:
@@ -71,16 +73,34 @@ class Lock:
             self._file.close()
         return found
 
+    def _claimed(self) -> bool:
+        """On a file system without locks."""
+        self._file.close()
+        claim = Claim(self.parts)
+        try:
+            if not claim.take():
+                return False
+        except ClaimedError as error:
+            raise OutputError(f"{self.output}: {error}") from None
+        self._claim = claim
+        self.warning = (
+            f"{self.output}: its file system has no locks; {self.parts / FIRST} keeps other runs off instead, "
+            "which a run that is killed on another host leaves behind"
+        )
+        return True
+
     def _sign(self) -> None:
         """Say who holds it. On a disk that is full it is held all the same."""
-        about = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}
         with suppress(OSError):
             self._file.truncate(0)
-            os.write(self._file.fileno(), json.dumps(about).encode())
+            os.write(self._file.fileno(), Holder.this().text.encode())
 
     def __exit__(self, *_: object) -> None:
         """Let go, and leave nothing behind that means nothing."""
-        if not journals(self.parts):
+        empty = not journals(self.parts)
+        if self._claim is not None:
+            self._claim.give_up(empty=empty)
+        elif empty:
             shutil.rmtree(self.parts, ignore_errors=True)
         self._file.close()
 
@@ -93,6 +113,9 @@ def unfinished(output: Path) -> str | None:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 return _holder(file)
+            except OSError:  # a file system without locks
+                if words := claimed(parts_of(output)):
+                    return words
     except OSError:
         return None
     if not journals(parts_of(output)):
@@ -111,13 +134,8 @@ def _hold(file: Any) -> None:
 
 def _holder(file: Any) -> str:
     """Whose lock it is, as that run signed it."""
-    try:
+    holder = None
+    with suppress(OSError):
         file.seek(0)
-        about = json.loads(file.read())
-        return f"being written by process {about['pid']} on {about['host']} since {about['since']}"
-    except (OSError, ValueError, KeyError, TypeError):  # it has just begun
-        return "being written by another run"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+        holder = Holder.read(file.read())
+    return "being written by another run" if holder is None else holder.words

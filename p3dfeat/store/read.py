@@ -1,7 +1,9 @@
 """Reading feature files."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -11,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p3dfeat.errors import FeatureFileError
-from p3dfeat.store.layout import VIDEO_MARK, open_hdf5, read_attributes, reading
+from p3dfeat.store.layout import VIDEO_ATTRIBUTES, VIDEO_MARK, array_names, open_hdf5, read_attributes, reading
 from p3dfeat.store.lock import unfinished
 from p3dfeat.store.metadata_cache import MetadataCache
 from p3dfeat.types import is_id
@@ -21,25 +23,35 @@ class VideoFeatures(Mapping[str, NDArray[Any]]):
     """What is stored of one video: ``features["pool5"]`` (clips, ...), ``["pooled"]``, ``["seconds"]`` (clips, 2).
 
     attributes: source, duration_seconds, frame_rate, num_frames, padded_frames and the like.
-    Arrays are read when asked for.
+    Arrays are read when asked for. What users have added to the video is left out.
     """
 
-    def __init__(self, group: h5py.Group):
-        self._group = group
+    def __init__(self, file: "FeatureFile", id: str, group: h5py.Group):
+        self._file, self._id = file, id
+        self._arrays = array_names(file.settings["layers"])
         self.attributes: dict[str, Any] = {
-            name: value.item() if isinstance(value, np.generic) else value for name, value in group.attrs.items()
+            name: value.item() if isinstance(value := group.attrs[name], np.generic) else value
+            for name in group.attrs
+            if name in VIDEO_ATTRIBUTES
         }
 
+    @property
+    def _group(self) -> h5py.Group:
+        """Looked up each time: another process that got this by a fork or a pickle opens the file for itself."""
+        return self._file.group(self._id)
+
     def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self._arrays:
+            raise KeyError(name)
         dataset = self._group[name]
         assert isinstance(dataset, h5py.Dataset)
         return np.asarray(dataset[()])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._group)
+        return (name for name in self._group if name in self._arrays)
 
     def __len__(self) -> int:
-        return len(self._group)
+        return sum(1 for _ in self)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of an array, without reading it."""
@@ -55,46 +67,85 @@ class VideoFeatures(Mapping[str, NDArray[Any]]):
         return self["pooled"]
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """A file as one process has opened it."""
+
+    pid: int
+    file: h5py.File
+    cache: MetadataCache
+
+    @classmethod
+    def now(cls, path: Path) -> Self:
+        file = open_hdf5(path)
+        return cls(os.getpid(), file, MetadataCache(file))
+
+
 class FeatureFile(Mapping[str, VideoFeatures]):
     """A feature file as a mapping from video id to VideoFeatures, in order of ids; for use in a with statement.
 
     settings: how the numbers were made (model, weights, preprocessing, sampling, engine, precision ...).
+    It may be used in child processes, however they are started, and be pickled: each process opens the file for itself
+    when it first uses it. HDF5 does not promise that a child may read through what its parent has opened.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
+        self._place = Path(os.path.abspath(path))  # for processes that work in another folder
         state = None if self.path.exists() else unfinished(self.path)
         if state is not None:
             raise FeatureFileError(f"{self.path}: not there yet: {state}")
-        self._file = open_hdf5(self.path)
+        self._closed = False
+        self._opened: _Opened | None = _Opened.now(self.path)
         try:
             with reading(self.path):
-                self.settings = read_attributes(self._file, self.path)
-                self._cache = MetadataCache(self._file)
+                self.settings = read_attributes(self._opened.file, self.path)
         except BaseException:
-            self._file.close()
+            self.close()
             raise
 
+    def _here(self) -> _Opened:
+        """The file, as this process has opened it."""
+        if self._closed:
+            raise FeatureFileError(f"{self.path}: is closed; use it inside its with statement")
+        opened = self._opened
+        if opened is None or opened.pid != os.getpid():
+            opened = self._opened = _Opened.now(self._place)
+        return opened
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_opened": None}
+
     def __getitem__(self, id: str) -> VideoFeatures:
-        group = self._group(id) if isinstance(id, str) and is_id(id) else None
+        group = self._find(id) if isinstance(id, str) and is_id(id) else None
         if not isinstance(group, h5py.Group) or VIDEO_MARK not in group.attrs:
             raise KeyError(id)
-        return VideoFeatures(group)
+        return VideoFeatures(self, id, group)
 
-    def _group(self, id: str) -> Any:
+    def group(self, id: str) -> h5py.Group:
+        """Where a video's arrays are. Raises KeyError."""
+        group = self._find(id)
+        if not isinstance(group, h5py.Group):
+            raise KeyError(id)
+        return group
+
+    def _find(self, id: str) -> Any:
+        here = self._here()
         with suppress(KeyError):  # no such folder
-            self._cache.enter_folder_of(id)
-        return self._file.get(id)
+            here.cache.enter_folder_of(id)
+        return here.file.get(id)
 
     def __iter__(self) -> Iterator[str]:
         with reading(self.path):
-            yield from video_ids(self._file)
+            yield from video_ids(self._here().file)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
     def close(self) -> None:
-        self._file.close()
+        self._closed = True
+        if self._opened is not None and self._opened.pid == os.getpid():
+            self._opened.file.close()
 
     def __enter__(self) -> Self:
         return self

@@ -5,19 +5,20 @@ from typing import Any, Final
 
 from p3dfeat.errors import VideoError
 from p3dfeat.fingerprint import fingerprint, size_and_time
-from p3dfeat.store.layout import VIDEO_MARK
+from p3dfeat.store.layout import PART, VIDEO_MARK
 from p3dfeat.types import Touched, Video
 
-PART: Final = ("segment_start_seconds", "segment_end_seconds", "frames_fps")
 IDENTITY: Final = (VIDEO_MARK, "fingerprint", "size_bytes", "modified", "damage", *PART)  # attributes that tell
 
 
 def other_part(video: Video, stored: Mapping[str, Any]) -> str | None:
     """What else was taken of the file that is stored under a video's id; None where the same was."""
     source = stored.get(VIDEO_MARK)
-    start, end, frames_fps = (stored.get(name) for name in PART)
+    start, end, origin, frames_fps = (stored.get(name) for name in PART)
     if (start, end) != (video.start_seconds, video.end_seconds):
         return f"another segment of {source}"
+    if origin is not None and origin != video.segment_origin:  # files of before do not tell
+        return f"a segment of {source} that is counted from its {origin.replace('-', ' ')}"
     if frames_fps != video.frames_fps:
         return f"{source} at another rate (frames {frames_fps} there, {video.frames_fps} now)"
     return None

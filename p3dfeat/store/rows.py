@@ -1,15 +1,13 @@
 """One video on its way to the journal."""
 
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from p3dfeat.store.layout import VIDEO_MARK
+from p3dfeat.store.layout import PART, POOLED, VIDEO_MARK
 from p3dfeat.types import Features, Video, VideoInfo
-
-POOLED: Final = "pool5"  # the layer whose mean over clips is a video's descriptor
 
 
 class Rows:
@@ -60,6 +58,6 @@ def attributes_of(video: Video, info: VideoInfo, rows: Rows) -> dict[str, Any]:
     about["remarks"] = "; ".join(info.remarks)
     if not info.remarks:
         del about["remarks"]
-    part = {"segment_start_seconds": video.start_seconds, "segment_end_seconds": video.end_seconds}
-    part["frames_fps"] = video.frames_fps
+    origin = video.segment_origin if video.is_segment else None
+    part = dict(zip(PART, (video.start_seconds, video.end_seconds, origin, video.frames_fps), strict=True))
     return about | {name: value for name, value in part.items() if value is not None}

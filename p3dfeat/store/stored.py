@@ -35,15 +35,20 @@ class Stored:
         path, offset = self.where[id]
         if offset == IN_OUTPUT:
             with reading(path):
-                if self._reader is None:
-                    self._reader = open_hdf5(path)
-                    self._cache = MetadataCache(self._reader)
+                file = self.opened()
                 self._cache.enter_folder_of(id)
-                attributes = self._reader[id].attrs
+                attributes = file[id].attrs
                 return {name: attributes[name] for name in IDENTITY if name in attributes}
         with writing(self._output), JournalReader(path) as journal:
             about: Mapping[str, Any] = journal.record(offset).header["attributes"]
             return about
+
+    def opened(self) -> h5py.File:
+        """The output, to read in until ``close``."""
+        if self._reader is None:
+            self._reader = open_hdf5(self._output)
+            self._cache = MetadataCache(self._reader)
+        return self._reader
 
     def source_of(self, video: Video) -> str | None:
         """What the video stored under this one's id was called, if it is the same; None if not."""

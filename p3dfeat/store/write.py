@@ -7,10 +7,11 @@ at most the videos then in flight.
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Final, Self
 
+import h5py
 from numpy.typing import NDArray
 
 from p3dfeat.disk import writing
@@ -211,13 +212,29 @@ class FeatureWriter:
         del self._stored.where[id]
 
     def _check_place(self, id: str) -> None:
-        """A group that is a video holds no other videos, whichever run brought them."""
+        """A group that is a video holds no other videos, whichever run brought them; what users added is not theirs."""
         parts = id.split("/")
         for n in range(1, len(parts)):
             if "/".join(parts[:n]) in self.stored:
                 raise VideoError(f"id {id!r} lies inside video {'/'.join(parts[:n])!r} of {self.output}; rename one")
         if id in self._folders:
             raise VideoError(f"id {id!r} is a folder of videos in {self.output}; rename one")
+        if self._keeps and not self._overwrites:
+            with reading(self.output):
+                self._check_not_taken(self._stored.opened(), parts)
+
+    def _check_not_taken(self, place: h5py.Group, parts: Sequence[str]) -> None:
+        """Raises VideoError where something in the output that is no video has a new video's name, or its folder's."""
+        for n, name in enumerate(parts, 1):
+            if name not in place:
+                return
+            found = place.get(name)
+            if n == len(parts) or not isinstance(found, h5py.Group):
+                taken = "/".join(parts[:n])
+                raise VideoError(
+                    f"id {'/'.join(parts)!r}: {self.output} holds {taken!r}, which is no video; rename one"
+                )
+            place = found
 
     def add(self, video: Video, features: Features) -> None:
         """Append rows of a video that is being computed. Raises OutputError."""

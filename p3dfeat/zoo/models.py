@@ -5,6 +5,7 @@ from pathlib import Path
 
 from p3dfeat.config import Sampling, default_model
 from p3dfeat.errors import UsageError
+from p3dfeat.forks import begin_computing
 from p3dfeat.nets import P3D
 from p3dfeat.zoo.cards import Card
 from p3dfeat.zoo.conversion import convert
@@ -59,11 +60,13 @@ def load_model(name_or_path: str | Path | None = None, *, on_fetch: OnFetch | No
     Raises UsageError for an unknown name, WeightsError where weights are missing, unreachable, damaged or another
     net's.
     """
+    begin_computing()  # before a download is
     return load_located(locate(str(name_or_path or default_model()), on_fetch=on_fetch))
 
 
 def load_located(located: Located) -> Model:
     """The model of a weights file that is here. Raises WeightsError where it is damaged or another net's."""
+    begin_computing()
     sha256 = located.check()
     converted = convert(located.weights, card=located.card)
     net = P3D(converted.card.architecture)

@@ -110,3 +110,30 @@ def test_a_sample_that_is_none_is_a_usage_error(p3dfeat, feats, sample):
     ended = p3dfeat("verify", feats, f"--sample={sample}")
     assert (ended.code, ended.stdout) == (2, "")
     assert "must be all or a number" in ended.stderr
+
+
+def test_what_a_user_has_added_is_a_remark_of_one_line_each_and_not_shown_by_info(p3dfeat, feats, folder):
+    shown = p3dfeat("info", feats).stdout, p3dfeat("info", feats, "--json").stdout
+    with h5py.File(feats, "r+") as file:
+        file["left"].attrs["label"] = [1, 2]
+        for id in ("left", "right", "archery/clip7"):
+            file[id]["caption"] = "a man runs"
+        file["labels"] = [1]
+        file.attrs["note"] = "mine"
+    ended = p3dfeat("verify", feats, "--against", folder, "--sample", 1)
+    assert (ended.code, ended.stdout) == (0, "")
+    assert ended.stderr.splitlines()[:-1] == [
+        "note: foreign: attribute note: not p3dfeat's own, and left alone",
+        "note: foreign: array caption of 3 videos: not p3dfeat's own, and left alone",
+        "note: foreign: array labels: not p3dfeat's own, and left alone",
+        "note: foreign: left: attribute label: not p3dfeat's own, and left alone",
+    ]
+    assert ": nothing wrong in 3 videos, 6 clips; 1 of 1 computed again are the same" in ended.stderr
+    record = p3dfeat("verify", feats, "--json").records[-2]
+    text = "attribute label: not p3dfeat's own, and left alone"
+    assert record == {"event": "remark", "kind": "foreign", "id": "left", "text": text}
+    again = p3dfeat("info", feats).stdout, p3dfeat("info", feats, "--json").stdout
+    assert [len(text.splitlines()) for text in again] == [len(text.splitlines()) for text in shown]
+    assert not [text for text in again if any(name in text for name in ("label", "caption", "note", "mine"))]
+    more = p3dfeat("extract", folder, "-o", feats, "--clips", 2, "--engine", "torch", "--workers", 1)
+    assert "0 stored, 3 skipped" in more.stderr

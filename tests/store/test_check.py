@@ -12,8 +12,9 @@ import pytest
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import FeatureFileError
 from p3dfeat.nets import Architecture
-from p3dfeat.store import FeatureWriter, Looked, Problem, Root, Settings, check_file, check_process
+from p3dfeat.store import FeatureWriter, Foreign, Looked, Problem, Root, Settings, check_file, check_process
 from p3dfeat.store.check import FileCheck
+from p3dfeat.store.layout import ORDER, VIDEO_ATTRIBUTES, array_names
 from p3dfeat.types import Features, Video, VideoInfo
 
 CLIPS = 3
@@ -138,6 +139,15 @@ def unwritten(file):
     file["a"].create_dataset("res5a", (CLIPS, 256, 2, 2), np.float32)
 
 
+def emptied(file):
+    file["a"].clear()
+    del file["a"].attrs["source"]
+
+
+def renamed_attribute(file):
+    file["a"].attrs["wifth"] = file["a"].attrs.pop("width")
+
+
 def reversed_segment(file):
     file["a"].attrs.update(segment_start_seconds=5.0, segment_end_seconds=4.0)
 
@@ -156,7 +166,6 @@ DAMAGES = {
     "a net that is none": (nested("architecture", stages=[1, 2]), "", "attribute architecture: stages"),
     "a picture that is none": (nested("preprocessing", channels="xyz"), "", "attribute preprocessing: input channels"),
     "a layer the net has not": (attribute("layers", '["pool6"]'), "", "layer 'pool6': not in this net"),
-    "an array of no video": (lambda file: file.create_dataset("x", data=[1]), "x", "an array that belongs to no video"),
     "a soft link": (lambda file: replace(file, "a", h5py.SoftLink("/archery/b")), "a", "a link to elsewhere"),
     "an external link": (
         lambda file: replace(file, "a", h5py.ExternalLink("/etc/passwd", "/")),
@@ -167,8 +176,9 @@ DAMAGES = {
     "a folder in itself": (lambda file: replace(file, "archery/c", file["archery"]), "archery/c", "the same group"),
     "an empty folder": (lambda file: file.create_group("empty"), "empty", "a folder without videos"),
     "a video without its mark": (attribute("source", None, "a"), "a/pool5", "an array that belongs to no video"),
-    "another array": (lambda file: file["a"].create_dataset("y", data=[1.0]), "a",
-                      "y: not one of the layers"),
+    "a video without its mark or arrays": (emptied, "a", "a folder without videos, or a video without"),
+    "a layer under another name": (lambda file: file["a"].move("prob", "prod"), "a", "prob is missing"),
+    "a number under another name": (renamed_attribute, "a", "attribute width is missing"),
     "a group in a video": (lambda file: file["a"].create_group("pool9"), "a", "pool9: not an array"),
     "a link in a video": (
         lambda file: replace(file["a"], "prob", h5py.SoftLink("/archery/b/prob")),
@@ -230,6 +240,64 @@ DAMAGES = {
     "a rate of words": (attribute("frames_fps", "x", "a"), "a", "attribute frames_fps is \"x\", which means nothing"),
     "a rate of 0": (attribute("frames_fps", 0.0, "a"), "a", "attribute frames_fps is 0.0, which means nothing"),
 }  # fmt: skip
+
+
+def video_attribute(file):
+    file["a"].attrs["label"] = "run"
+
+
+def video_array(file):
+    file["a"]["caption"] = "a man runs"
+    file["archery/b"]["caption"] = "a man shoots"
+
+
+def strange_attribute(file):
+    file["a"].attrs.create("table", np.zeros(2, [("x", "i4"), ("y", "f8")]))
+    file["a"].attrs["nothing"] = h5py.Empty("f4")
+
+
+ADDITIONS = {
+    "an attribute of a video": (video_attribute, [("a", "attribute label")]),
+    "arrays of videos": (video_array, [("a", "array caption"), ("archery/b", "array caption")]),
+    "attributes of other types": (strange_attribute, [("a", "attribute nothing"), ("a", "attribute table")]),
+    "an array beside the videos": (lambda file: file.create_dataset("x", data=[1]), [("", "array x")]),
+    "an array like a video's, beside them": (
+        lambda file: file.create_dataset("pooled", data=[1]),
+        [("", "array pooled")],
+    ),
+    "an array in a folder": (lambda file: file["archery"].create_dataset("x", data="x"), [("", "array archery/x")]),
+    "a folder of arrays": (
+        lambda file: (file.create_dataset("my/x", data=[1]), file.create_dataset("my/deep/y", data=["z"])),
+        [("", "array my/deep/y"), ("", "array my/x")],
+    ),
+    "an attribute of the file": (attribute("note", "for a paper"), [("", "attribute note")]),
+    "a group of attributes": (
+        lambda file: file.create_group("about").attrs.update(author="me", numbers=[1, 2]),
+        [("", "group about")],
+    ),
+    "a compressed array": (
+        lambda file: file["a"].create_dataset("boxes", data=np.eye(50), compression="gzip"),
+        [("a", "array boxes")],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ADDITIONS)
+def test_what_users_add_is_noted_and_no_damage(copy, name):
+    add, noted = ADDITIONS[name]
+    with h5py.File(copy, "r+") as file:
+        add(file)
+    found = list(check_file(copy))
+    assert [(item.id, item.text) for item in found if isinstance(item, Foreign)] == noted
+    assert not [item for item in found if isinstance(item, Problem)]
+    assert [item.id for item in found if isinstance(item, Looked)] == list(IDS)
+
+
+def test_what_p3dfeat_writes_is_not_taken_for_a_users(sound):
+    with h5py.File(sound) as file:
+        assert set(file.attrs) <= set(ORDER)
+        assert set(file["a"].attrs) <= VIDEO_ATTRIBUTES
+        assert set(file["a"]) == array_names(("pool5", "prob", "res5a"))
 
 
 @pytest.mark.parametrize("name", DAMAGES)

@@ -1,0 +1,43 @@
+"""rich's consoles for any stream: one whose encoding lacks a character, and one whose reader has gone."""
+
+from typing import IO, Any, Final, NoReturn, TextIO, cast
+
+from rich.console import Console
+from rich.text import Text
+
+from p3dfeat.cli.output import PipeClosedError, encodable
+
+PIPED_WIDTH: Final = 1000  # columns of a table that no terminal limits
+STAND_INS: Final = {"█": "#", "…": "~"}  # of what tables draw themselves
+
+
+class StreamConsole(Console):
+    """Writes to ``stream``. Raises PipeClosedError where nobody reads it any more."""
+
+    def __init__(self, stream: TextIO):
+        self._encoding = stream.encoding or "utf-8"
+        width = None if stream.isatty() else PIPED_WIDTH
+        file = cast(IO[str], _Escaping(stream, self._encoding))
+        super().__init__(file=file, width=width, highlight=False, markup=False, emoji=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Escaped before it is laid out, so that columns stay in line."""
+        return super().render_str(encodable(text, self._encoding), **options)
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Instead of exit code 1."""
+        raise PipeClosedError
+
+
+class _Escaping:
+    """A stream that takes any text."""
+
+    def __init__(self, stream: TextIO, encoding: str):
+        self._stream, self._encoding = stream, encoding
+        self._drawn = {ord(c): other for c, other in STAND_INS.items() if encodable(c, encoding) != c}
+
+    def write(self, text: str) -> int:
+        return self._stream.write(encodable(text.translate(self._drawn), self._encoding))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
