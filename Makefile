@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test fuzz soak memory lint format types imports ci reference bench screenshot camera-model camera-accuracy bench-gpu clean
+.PHONY: help setup demo test fuzz wild soak memory lint format types imports ci reference bench screenshot camera-model camera-accuracy bench-gpu clean
 
 help:  ## show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -49,6 +49,9 @@ bench-gpu: setup  ## clips a second on a CUDA GPU, and end to end with CLIPS=fol
 
 fuzz: setup  ## damaged files by the thousand, COUNT=5000 of SEED=1; WRITE=1 puts the counts into docs/reliability.md
 	@$(BIN)/python -m stress.fuzz --seed $(or $(SEED),1) --count $(or $(COUNT),5000) $(if $(WRITE),--write)
+
+wild: setup  ## every file of CLIPS=folder through every way of reading, beside another reader; WRITE=1 as for fuzz
+	@$(BIN)/python -m stress.wild $(CLIPS) $(if $(WRITE),--write)
 
 soak: setup  ## VIDEOS=20000 while runs are killed 50 times, a quarter of an hour; KILLS=, SEED=; WRITE=1 as for fuzz
 	@$(BIN)/python -m stress.soak --videos $(or $(VIDEOS),20000) --kills $(or $(KILLS),50) --seed $(or $(SEED),1) $(if $(WRITE),--write)

@@ -16,6 +16,7 @@ from p3dfeat.engines import make_engine
 from p3dfeat.errors import UsageError
 from p3dfeat.sources import as_texts, look_for
 from p3dfeat.types import (
+    SEGMENT_ORIGINS,
     Calibrated,
     Calibrating,
     Classification,
@@ -53,20 +54,22 @@ def classify(
     decoder_memory: float = DECODER_MEMORY,
     any_extension: bool = False,
     frames: float | None = None,
+    segment_origin: str = SEGMENT_ORIGINS[0],
     on_failure: Callable[[Failure], None] | None = None,
     on_left_out: Callable[[LeftOut], None] = lambda left_out: None,
     on_calibration: Callable[[Calibrating | Calibrated], None] = lambda event: None,
 ) -> list[Classification]:
     """The ``top_k`` classes of each video, by the mean of the clips' probabilities.
 
-    inputs, workers, decoder, timeout, decoder_memory, any_extension, frames: as for ``extract``.
+    inputs, workers, decoder, timeout, decoder_memory, any_extension, frames, segment_origin: as for
+    ``extract``.
     With timeline, clips follow each other over the whole video unless told otherwise.
     A video that cannot be read goes to on_failure; without one its error is raised. on_calibration is told of int8's,
     on_left_out, at the end, of the files of folders that were not taken for videos.
     """
     loaded = model if isinstance(model, Model) else load_model(model)
     sampling = classify_sampling(loaded, timeline=timeline, clips=clips, stride=stride, step=step, fps=fps)
-    inputs_found = look_for(as_texts(inputs), any_extension=any_extension, frames=frames)
+    inputs_found = look_for(as_texts(inputs), any_extension=any_extension, frames=frames, segment_origin=segment_origin)
     videos, failures = inputs_found.named()
     found, no_videos = [], list[Failure]()
     with Decoders(workers, decoder=decoder, timeout=timeout, memory=decoder_memory) as decoders:

@@ -14,7 +14,7 @@ from p3dfeat.errors import VideoError
 from p3dfeat.job import ExtractSettings, Job, MakingReady, check_output
 from p3dfeat.sources import Inputs, Known, as_texts
 from p3dfeat.store import FeatureWriter, Ledger, Lock
-from p3dfeat.types import Failure, LeftOut, Touched, Video, Warned
+from p3dfeat.types import SEGMENT_ORIGINS, Failure, LeftOut, Touched, Video, Warned
 from p3dfeat.zoo import Model
 
 
@@ -110,6 +110,7 @@ def extract(
     strict: bool = False,
     any_extension: bool = False,
     frames: float | None = None,
+    segment_origin: str = SEGMENT_ORIGINS[0],
     stdin: TextIO | None = None,
     on_event: Callable[[ExtractEvent], None] = lambda event: None,
 ) -> ExtractSummary:
@@ -135,6 +136,7 @@ def extract(
     strict: a video in which something does not add up has failed, instead of being stored with remarks.
     any_extension: of folders, try every file that is not hidden; those that are no videos are left out and counted.
     frames: read folders of numbered pictures as videos, too, of so many frames per second.
+    segment_origin: what the seconds of a CSV's segments are counted from: "first-frame", or the file's own "clock".
     A video that cannot be read is listed in the summary and in ``<output>.failed.jsonl``; the others are stored.
     Raises UsageError, WeightsError, FeatureFileError or OutputError where nothing can be done at all.
     """
@@ -160,6 +162,7 @@ def extract(
         strict=strict,
         any_extension=any_extension,
         frames=frames,
+        segment_origin=segment_origin,
     )
     return run_extraction(inputs, output, settings, stdin=stdin, on_event=on_event)
 

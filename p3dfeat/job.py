@@ -15,7 +15,7 @@ from p3dfeat.engines import Engine, check_runs_int8, is_kept, make_engine
 from p3dfeat.errors import UsageError
 from p3dfeat.sources import Inputs, is_named_video, look_for
 from p3dfeat.store import Settings, check_is_hdf5
-from p3dfeat.types import Calibrated, Calibrating, Fetching, Video
+from p3dfeat.types import SEGMENT_ORIGINS, Calibrated, Calibrating, Fetching, Video
 from p3dfeat.video import Decoders, check_decoding
 from p3dfeat.zoo import Model, load_model
 from p3dfeat.zoo.cache import cache_folder_if_any
@@ -62,6 +62,7 @@ class ExtractSettings:
     strict: bool = False
     any_extension: bool = False
     frames: float | None = None
+    segment_origin: str = SEGMENT_ORIGINS[0]
 
     def __post_init__(self) -> None:
         if self.on_error not in ON_ERROR:
@@ -72,7 +73,14 @@ class ExtractSettings:
 
     def look_for(self, inputs: Sequence[str], output: str | Path | None, stdin: TextIO | None) -> Inputs:
         """The videos that ``inputs`` name; those of folders are found as the settings say."""
-        return look_for(inputs, stdin=stdin, any_extension=self.any_extension, frames=self.frames, output=output)
+        return look_for(
+            inputs,
+            stdin=stdin,
+            any_extension=self.any_extension,
+            frames=self.frames,
+            output=output,
+            segment_origin=self.segment_origin,
+        )
 
     def decoders(self) -> Decoders:
         """The processes that read the videos; for use in a with statement."""

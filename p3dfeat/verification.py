@@ -16,7 +16,7 @@ from p3dfeat.errors import FeatureFileError, NotAVideoError, P3DFeatError, Usage
 from p3dfeat.fingerprint import fingerprint, size_and_time
 from p3dfeat.sources import Inputs, Known, as_texts, look_for
 from p3dfeat.store import NESTED, Foreign, Ledger, Looked, Problem, check_file, other_part, source_if_same, unfinished
-from p3dfeat.types import LeftOut, Video
+from p3dfeat.types import SEGMENT_ORIGINS, LeftOut, Video
 from p3dfeat.video import Decoders, clip_starts
 
 if TYPE_CHECKING:  # what computes brings torch, which looking does not need
@@ -125,6 +125,12 @@ def chosen(videos: Sequence[Video], sample: Sample) -> list[Video]:
     return [video for video in videos if video.id in picked]
 
 
+def as_stored(video: Video, about: Mapping[str, Any]) -> Video:
+    """A video, its segment counted as it was when it was stored; before that was told, by the file's clock."""
+    origin = about.get("segment_origin", "clock")
+    return replace(video, segment_origin=origin) if video.is_segment and origin in SEGMENT_ORIGINS else video
+
+
 class _Verification:
     """Looks at one file, and keeps what it finds."""
 
@@ -175,7 +181,7 @@ class _Verification:
         for video in videos:
             if video.id in self._stored:
                 if self._is_same(video):
-                    same.append(video)
+                    same.append(as_stored(video, self._stored[video.id].attributes))
             elif video.id in failed:
                 self._find("failed", video.id, f"could not be read: {failed[video.id]}")
             elif video.id not in self._unsound:  # of what is damaged beyond reading that has been told
@@ -191,11 +197,12 @@ class _Verification:
     def _source_of(self, video: Video) -> str | None:
         """What the video stored under this one's id was called, if it is the same; None if not."""
         looked = None if video.id in self._unsound else self._stored.get(video.id)
-        return None if looked is None else source_if_same(video, looked.attributes)
+        return None if looked is None else source_if_same(as_stored(video, looked.attributes), looked.attributes)
 
     def _is_same(self, video: Video) -> bool:
         """Whether what is stored is of this file; tells what differs."""
         about = self._stored[video.id].attributes
+        video = as_stored(video, about)
         if (other := other_part(video, about)) is not None:
             self._find("changed", video.id, f"is stored for {other}")
             return False
@@ -228,7 +235,7 @@ class _Verification:
             start, end = (about.get(f"segment_{end}_seconds") for end in ("start", "end"))
             is_there = os.path.isfile if frames_fps is None else os.path.isdir
             if id not in self._unsound and is_there(source) and fits(source, about):
-                found.append(Video(id, source, source, start, end, frames_fps=frames_fps))
+                found.append(as_stored(Video(id, source, source, start, end, frames_fps=frames_fps), about))
         return found
 
     def recompute(self, videos: Sequence[Video], model: str | Path | None, workers: int | None, *, asked: bool) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import chain
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
@@ -27,6 +27,14 @@ TopK = Annotated[int, typer.Option("--top-k", "-k", min=1, metavar="K", help="So
 Timeline = Annotated[bool, typer.Option("--timeline", help="Show how the top label changes over the video's time.")]
 
 
+class Ways(TypedDict):
+    """How the videos that the inputs name are found, as for ``look_for``."""
+
+    any_extension: bool
+    frames: float | None
+    segment_origin: str
+
+
 def classify(
     inputs: Inputs,
     model: options.Model = DEFAULT_MODEL,
@@ -38,6 +46,7 @@ def classify(
     fps: options.Fps = None,
     any_extension: options.AnyExtension = False,
     frames: options.Frames = None,
+    segment_origin: options.SegmentOrigin = "first-frame",
     engine: options.Engine = "auto",
     device: options.Device = "auto",
     precision: options.Precision = "auto",
@@ -66,7 +75,8 @@ def classify(
         sampling = classification.classify_sampling(
             loaded, timeline=timeline, clips=clips, stride=stride, step=step, fps=fps
         )
-        with _named_videos(inputs, any_extension=any_extension, frames=frames) as (videos, failures, left_out):
+        ways: Ways = {"any_extension": any_extension, "frames": frames, "segment_origin": segment_origin}
+        with _named_videos(inputs, ways) as (videos, failures, left_out):
             no_videos: list[Failure] = []
             results = classification.classify_videos(
                 videos,
@@ -113,14 +123,12 @@ def _end(done: int, failed: int) -> None:
 
 
 @contextmanager
-def _named_videos(
-    inputs: Sequence[str], *, any_extension: bool, frames: float | None
-) -> "Iterator[tuple[list[Video], list[Failure], LeftOut]]":
+def _named_videos(inputs: Sequence[str], ways: Ways) -> "Iterator[tuple[list[Video], list[Failure], LeftOut]]":
     """The videos that the inputs name, and what is none of them; "-" is one whose bytes come on stdin."""
     from p3dfeat.sources import look_for
     from p3dfeat.types import Video
 
-    found = look_for([text for text in inputs if text != "-"], any_extension=any_extension, frames=frames)
+    found = look_for([text for text in inputs if text != "-"], **ways)
     videos, failures = found.named()
     if "-" not in inputs:
         yield videos, failures, found.left_out

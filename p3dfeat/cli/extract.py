@@ -45,6 +45,7 @@ def extract(
     fps: options.Fps = None,
     any_extension: options.AnyExtension = False,
     frames: options.Frames = None,
+    segment_origin: options.SegmentOrigin = "first-frame",
     engine: options.Engine = "auto",
     device: options.Device = "auto",
     precision: options.Precision = "auto",
@@ -99,6 +100,7 @@ def extract(
             strict=strict,
             any_extension=any_extension,
             frames=frames,
+            segment_origin=segment_origin,
         )
         if dry_run:
             from p3dfeat.planning import plan_extraction
@@ -163,6 +165,7 @@ def _print_plan(plan: "ExtractPlan", json: bool) -> None:
             out.json(
                 {"event": "plan", "id": video.id, "source": video.source, "clips": video.clips}
                 | {"duration_seconds": seconds, "num_frames": video.info.num_frames}
+                | {"remarks": list(video.info.remarks)}
             )
         counts = {"failed": len(plan.failures), "left_out": plan.left_out.num_files}
         out.json({"event": "summary", **totals, **counts})

@@ -66,6 +66,10 @@ Frames = Annotated[
     float | None,
     typer.Option(metavar="FPS", help="Read folders of numbered pictures as videos of FPS frames per second."),
 ]
+SegmentOrigin = Annotated[
+    str,
+    typer.Option(metavar="first-frame|clock", help="What the seconds of a CSV's segments are counted from."),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", callback=_set_quiet, help="Nothing on stderr but errors.")]
 Debug = Annotated[bool, typer.Option("--debug", callback=_set_debug, help="Show tracebacks.")]

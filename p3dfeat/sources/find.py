@@ -16,7 +16,7 @@ from p3dfeat.sources.addresses import found_at, is_address, shown
 from p3dfeat.sources.folders import Folder, failure, folders, is_folder, matches
 from p3dfeat.sources.ids import Found, Known, name_videos, printable
 from p3dfeat.sources.lists import listed, paths_of, segments_of
-from p3dfeat.types import Failure, LeftOut, Video, check_frames_fps
+from p3dfeat.types import SEGMENT_ORIGINS, Failure, LeftOut, Video, check_frames_fps, check_segment_origin
 
 EXTENSIONS: Final = frozenset(
     {
@@ -49,13 +49,14 @@ class Inputs:
     found: tuple[Found, ...]
     failures: tuple[Failure, ...]
     left_out: LeftOut
+    segment_origin: str = SEGMENT_ORIGINS[0]
 
     def named(self, known: Known | None = None) -> tuple[list[Video], list[Failure]]:
         """The videos, with ids; and all failures, also those to find an id.
 
         known: what is stored already; a video keeps the id that it is stored under.
         """
-        videos, nameless = name_videos(self.found, known)
+        videos, nameless = name_videos(self.found, known, self.segment_origin)
         return videos, [*self.failures, *nameless]
 
 
@@ -73,15 +74,18 @@ def look_for(
     any_extension: bool = False,
     frames: float | None = None,
     output: str | Path | None = None,
+    segment_origin: str = SEGMENT_ORIGINS[0],
 ) -> Inputs:
     """Find the videos that ``inputs`` name.
 
     stdin: what "-" reads; sys.stdin unless given. any_extension: of folders, take every file that is not hidden; those
     without a video's extension are to be left out if they turn out to be none. frames: folders of numbered pictures
-    are videos, too, of so many frames per second. output: where results go; these are no inputs.
+    are videos, too, of so many frames per second. output: where results go; these are no inputs. segment_origin: what
+    the seconds of segments are counted from, one of SEGMENT_ORIGINS.
     Raises UsageError for a CSV without the columns it needs.
     """
     check_frames_fps(frames)
+    check_segment_origin(segment_origin)
     search = _Search(stdin, any_extension, frames, None if output is None else os.path.abspath(output))
     found: dict[tuple[object, ...], Found] = {}
     failures: list[Failure] = []
@@ -92,7 +96,7 @@ def look_for(
             else:  # the first time it is named counts; a link to a file is another name for another id
                 key = (item.place, item.start_seconds, item.end_seconds, item.given_id)
                 found.setdefault(key, item)
-    return Inputs(tuple(found.values()), tuple(failures), search.left_out())
+    return Inputs(tuple(found.values()), tuple(failures), search.left_out(), segment_origin)
 
 
 class _Search:

@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 from typing import Final
 
 from p3dfeat.errors import VideoError
-from p3dfeat.types import DEEPEST_ID, WEB_SCHEMES, Failure, Video, is_id
+from p3dfeat.types import DEEPEST_ID, SEGMENT_ORIGINS, WEB_SCHEMES, Failure, Video, is_id
 
 DEEPEST: Final = 64  # parent folders added to tell two files apart
 LOOKED_UP: Final = 3  # of these, in ids under which a video may be stored already
@@ -56,12 +56,14 @@ class Found:
         return self.path if self.remote else os.path.abspath(self.path)
 
 
-def name_videos(found: Sequence[Found], known: Known | None = None) -> tuple[list[Video], list[Failure]]:
+def name_videos(
+    found: Sequence[Found], known: Known | None = None, segment_origin: str = SEGMENT_ORIGINS[0]
+) -> tuple[list[Video], list[Failure]]:
     """A Video for each file, with an id of its own; a Failure where ids given by the user clash.
 
-    known: what is stored already; None: nothing is.
+    known: what is stored already; None: nothing is. segment_origin: as for Video.
     """
-    ids = _told_apart(found, _kept(found, known) if known is not None and known.ids else {})
+    ids = _told_apart(found, _kept(found, known, segment_origin) if known is not None and known.ids else {})
     videos, failures = [], []
     clashing, counts, seen = _clashes(ids), Counter(ids), set[str]()
     for item, id in zip(found, ids, strict=True):
@@ -72,17 +74,17 @@ def name_videos(found: Sequence[Found], known: Known | None = None) -> tuple[lis
             reason = f"its path makes no id of up to {DEEPEST_ID} names; give it one in a CSV"
             failures.append(Failure(id, item.source, VideoError(reason)))
         else:
-            videos.append(_video(item, id))
+            videos.append(_video(item, id, segment_origin))
         seen.add(id)
     return videos, failures
 
 
-def _video(item: Found, id: str) -> Video:
-    times = item.start_seconds, item.end_seconds
+def _video(item: Found, id: str, segment_origin: str) -> Video:
+    times = item.start_seconds, item.end_seconds, segment_origin
     return Video(id, item.path, item.source, *times, by_content=item.by_content, frames_fps=item.frames_fps)
 
 
-def _kept(found: Sequence[Found], known: Known) -> dict[int, str]:
+def _kept(found: Sequence[Found], known: Known, segment_origin: str) -> dict[int, str]:
     """Ids under which videos are stored already, by their place in ``found``."""
     shortest = [_shortest(item) for item in found]
     clashing, given = _clashes(shortest), {item.given_id for item in found}
@@ -97,7 +99,7 @@ def _kept(found: Sequence[Found], known: Known) -> dict[int, str]:
         if _last(_with_extension(item)) in names:
             ids += [lengthened(item) for lengthened in longer]
         for id in ids:
-            if id in given or not is_id(id) or (source := known.source_of(_video(item, id))) is None:
+            if id in given or not is_id(id) or (source := known.source_of(_video(item, id, segment_origin))) is None:
                 continue
             if id not in owners or source == item.source:  # of two copies, the one that was called so
                 owners[id] = place

@@ -119,9 +119,10 @@ def read_plan(
 
 def plan(index: VideoIndex, video: Video, sampling: Sampling) -> ClipPlans:
     """The clips ``sampling`` takes from an indexed video. Raises VideoError for a segment outside it."""
+    origin = float(index.seconds[0]) if video.is_segment and video.segment_origin == "first-frame" else 0.0
     return plan_clips(
-        index.seconds,
-        index.end_seconds,
+        index.seconds - origin,
+        index.end_seconds - origin,
         sampling,
         start_seconds=video.start_seconds,
         stop_seconds=video.end_seconds,

@@ -15,7 +15,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from p3dfeat.errors import VideoError
+from p3dfeat.errors import NotAVideoError, VideoError
 from p3dfeat.fingerprint import fingerprint, modified
 from p3dfeat.types import Int64Array, SecondsArray, VideoInfo
 from p3dfeat.video.containers import Container, Delivered, container_of
@@ -88,7 +88,7 @@ def _first_real(container: InputContainer) -> VideoStream:
     """The first stream that moves: a picture may come before it, and is not always marked as such."""
     streams = [stream for stream in container.streams.video if not stream.disposition & NO_VIDEO]
     if not streams:
-        raise VideoError("no video stream; is it an audio file?")
+        raise NotAVideoError("no video stream; is it an audio file?")
     longest = max(stream.frames for stream in streams)
     return next((stream for stream in streams if not _may_be_a_picture(stream, longest)), streams[0])
 
