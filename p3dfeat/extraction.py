@@ -62,7 +62,7 @@ class ExtractSummary:
     output: str
     failures: tuple[Failure, ...] = field(default=(), repr=False)
     partial: int = 0  # of those stored, damaged ones of which only parts are
-    with_remarks: int = 0  # of those stored, ones in which something does not add up
+    with_remarks: int = 0  # of those stored whole, ones in which something does not add up
     stopped: bool = False  # by the first failure, with on_error "stop"
     left_out: LeftOut = field(default_factory=LeftOut)
 
@@ -275,7 +275,7 @@ class _Run:
             clips = self._clips.pop(video.id, 0)
             self._stored_clips += clips
             self._partial += info.damage is not None
-            self._with_remarks += bool(info.remarks)
+            self._with_remarks += info.damage is None and bool(info.remarks)
             self._done(
                 VideoDone(
                     *(video.id, video.source, "stored", clips),

@@ -103,13 +103,14 @@ def test_json_is_all_there_is_on_stdout(p3dfeat, folder, output):
     *videos, summary = ended.records
     assert ended.code == 3
     assert [v["status"] for v in videos] == ["failed", "stored", "stored", "stored"]
-    assert all(set(v) == {"event", "id", "source", "status", "clips", "error"} for v in videos)
+    assert all(set(v) == {"event", "id", "source", "status", "clips", "error", "remarks"} for v in videos)
     assert videos[0]["error"] == "no such file or folder"
     assert summary.pop("clips_per_second") > 0
     assert summary == {
         "event": "summary",
         "stored": 3,
         "partial": 0,
+        "with_remarks": 0,
         "skipped": 0,
         "failed": 1,
         "left_out": 1,

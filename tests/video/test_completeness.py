@@ -5,6 +5,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from p3dfeat.config import InputSpec, Sampling
@@ -15,6 +16,7 @@ from p3dfeat.video.containers import Delivered
 from p3dfeat.video.containers.avi import AVI
 from p3dfeat.video.containers.mp4 import MP4
 from p3dfeat.video.findings import Findings
+from p3dfeat.video.packets import Packets
 from stress.seeds import SEEDS, write_seed
 from tests.videos import Coding, numbered_frames, write_video
 
@@ -31,29 +33,16 @@ COUNTING = (
 
 
 NOTHING = Delivered(
-    size_bytes=0,
-    packets=0,
-    packet_bytes=0,
-    begins_with_key=True,
-    untimed=0,
-    last_byte=0,
-    last_bytes=0,
-    last_incomplete=False,
-    first_seconds=0.0,
-    end_seconds=0.0,
+    packets=replace(Packets.none(), decoded=np.zeros(1, np.int64), keys=np.ones(1, np.bool_)),
+    tick_seconds=0.04,
+    seconds=np.zeros(1),
+    end_seconds=0.04,
     frame_seconds=0.04,
-    longest_seconds=0.04,
-    even=True,
-    last_tick=0,
     stream_number=0,
     stream_id=1,
     listed_frames=0,
     listed_seconds=None,
     index_entries=0,
-    index_begins_with_key=True,
-    cut_away=0,
-    total_seconds=0.0,
-    gap_seconds=0.0,
     latest_end=lambda: 0.0,
 )
 

@@ -11,12 +11,14 @@ from itertools import repeat
 
 import pytest
 
+from p3dfeat import http
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import VideoError
+from p3dfeat.http import Limits, download
 from p3dfeat.types import Clip, Video, VideoEnd
 from p3dfeat.video import Decoders
 from p3dfeat.video.reading import remote
-from p3dfeat.video.reading.remote import Limits, at_hand, download
+from p3dfeat.video.reading.remote import at_hand
 from tests.videos import numbered_video
 from tests.web import Answer, Fault, Request, Web, serving, unused_address
 
@@ -34,7 +36,7 @@ def web():
 
 def fetched(url: str, **limits) -> bytes:
     with tempfile.TemporaryFile() as file:
-        download(url, file, limits=Limits(**(vars(IMPATIENT) | limits)))
+        download(url, file, tick=lambda: None, limits=Limits(**(vars(IMPATIENT) | limits)))
         file.seek(0)
         return file.read()
 
@@ -89,7 +91,7 @@ def test_a_file_comes_as_it_is_with_its_time(web):
             return Answer(200, b"x", {"Last-Modified": "Fri, 13 Feb 2009 23:31:30 GMT"})
 
     with serving(Dated()) as address, tempfile.TemporaryFile() as file:
-        download(f"{address}/v.mp4", file)
+        download(f"{address}/v.mp4", file, tick=lambda: None)
         assert os.fstat(file.fileno()).st_mtime == 1234567890
 
 
@@ -144,10 +146,10 @@ def test_redirects_lead_to_web_addresses_and_end(web, location, message):
 def test_nobody_in_the_internet_sends_us_into_the_network_at_home(host):
     for url in ("https://example.org/v.mp4", "http://93.184.215.14/v.mp4"):
         with pytest.raises(VideoError, match="redirected from the internet into a private network"):
-            remote._next_address(url, f"http://{host}/v.mp4")
+            http._next_address(url, f"http://{host}/v.mp4")
     following = f"http://{host}:8080/v.mp4"
-    assert remote._next_address("http://127.0.0.1/v.mp4", following) == following
-    assert remote._next_address("http://example.org/a", "//93.184.215.14/b") == "http://93.184.215.14/b"
+    assert http._next_address("http://127.0.0.1/v.mp4", following) == following
+    assert http._next_address("http://example.org/a", "//93.184.215.14/b") == "http://93.184.215.14/b"
 
 
 def test_a_redirect_is_followed(web):
@@ -212,7 +214,7 @@ def test_https_is_not_spoken_with_those_who_do_not_speak_it(web):
 
 
 def test_no_room_is_one_line(web, monkeypatch):
-    monkeypatch.setattr(remote, "SPACE_LEFT_BYTES", 1 << 60)
+    monkeypatch.setattr(http, "SPACE_LEFT_BYTES", 1 << 60)
     assert refusal(web.url).startswith("no room for it in ")
 
 

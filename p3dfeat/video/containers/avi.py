@@ -21,17 +21,18 @@ def check(file: BinaryIO, found: Delivered, findings: Findings) -> None:
     length = int.from_bytes(head[4:], "little")
     is_open = head[:4] != b"RIFF" or length in UNKNOWN_LENGTHS
     index, end = _index(file, found)
-    counted = max(found.packets, found.last_tick + 1)
+    count, size = len(found.packets), int(found.packets.sizes.sum())
+    counted = max(count, int(found.packets.decoded[-1]) + 1)
     if not is_open and end > found.size_bytes and not 0 < found.listed_frames <= counted:
         findings.failed(cut_off(found.size_bytes, end))
     if not is_open and max(length, end) > found.size_bytes:
         findings.remark(f"{found.size_bytes:,} bytes, {max(length, end):,} by its header")
-    if index is not None and index != (found.packets, found.packet_bytes):
+    if index is not None and index != (count, size):
         text = f"{index[0]:,} frames of {index[1]:,} bytes"
-        findings.remark(f"its index lists {text}, found are {found.packets:,} of {found.packet_bytes:,}")
+        findings.remark(f"its index lists {text}, found are {count:,} of {size:,}")
     # Frames of no bytes, which stand for the one before, are counted by the header and by the clock.
-    if not is_open and not found.packets <= found.listed_frames <= counted:
-        findings.remark(f"its header lists {found.listed_frames:,} frames, {found.packets:,} are found")
+    if not is_open and not count <= found.listed_frames <= counted:
+        findings.remark(f"its header lists {found.listed_frames:,} frames, {count:,} are found")
 
 
 def _index(file: BinaryIO, found: Delivered) -> tuple[tuple[int, int] | None, int]:

@@ -12,9 +12,9 @@ TAIL: Final = 1 << 12  # bytes in which the end mark is looked for: others may t
 def _checked_by(end_mark: bytes) -> Check:
     def check(file: BinaryIO, found: Delivered, findings: Findings) -> None:
         """Fewer frames than the header counts, in a file without an end, mean that the end is missing."""
-        if found.packets >= found.listed_frames:
+        if len(found.packets) >= found.listed_frames:
             return
-        reason = f"its header lists {found.listed_frames:,} frames, {found.packets:,} can be found"
+        reason = f"its header lists {found.listed_frames:,} frames, {len(found.packets):,} can be found"
         if end_mark not in read_at(file, -TAIL, TAIL):
             findings.failed(VideoError(f"cut off: {reason}"))
         findings.remark(reason)

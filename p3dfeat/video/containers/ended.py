@@ -29,7 +29,7 @@ def check_gif(file: BinaryIO, found: Delivered, findings: Findings) -> None:
     """The end mark must be there, and behind the last picture: FFmpeg takes what follows into its last packet."""
     if GIF_END not in read_at(file, -TAIL, TAIL):
         findings.remark("its end is not marked: it may be cut off")
-    elif read_at(file, found.last_byte - found.last_bytes, MOST_BEHIND).count(GIF_PICTURE) > 1:
+    elif read_at(file, int(found.packets.positions[-1]), MOST_BEHIND).count(GIF_PICTURE) > 1:
         findings.remark("it goes on behind its end mark")
 
 
@@ -38,7 +38,7 @@ def check_y4m(file: BinaryIO, found: Delivered, findings: Findings) -> None:
     behind = read_at(file, found.last_byte, LONGEST_LINE)
     if behind and Y4M_FRAME.startswith(behind[: len(Y4M_FRAME)]):
         line = behind.find(b"\n") + 1
-        findings.failed(cut_off(found.size_bytes, found.last_byte + line + found.packet_bytes // found.packets))
+        findings.failed(cut_off(found.size_bytes, found.last_byte + line + int(found.packets.sizes[-1])))
 
 
 OGG: Final = Container("ogg", check=check_ogg)

@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, Final, Literal
 
 from p3dfeat.errors import VideoError
+from p3dfeat.types import SecondsArray
 from p3dfeat.video.findings import Findings
+from p3dfeat.video.packets import NO_TIME, Packets
 
 SLACK_FRAMES: Final = 3.5  # by which the duration in a header may differ from the frames found, beside ...
 SLACK: Final = 0.01  # ... this part of it
@@ -16,30 +18,23 @@ SLACK: Final = 0.01  # ... this part of it
 class Delivered:
     """What FFmpeg delivered of a file's video stream, and what the file's header says of it."""
 
-    size_bytes: int  # of the file
-    packets: int
-    packet_bytes: int
-    begins_with_key: bool
-    untimed: int  # packets without any time
-    last_byte: int  # behind the last packet
-    last_bytes: int  # of the last packet
-    last_incomplete: bool  # the last packet ends behind the end of the file
-    first_seconds: float
+    packets: Packets
+    tick_seconds: float
+    seconds: SecondsArray  # when each frame is shown
     end_seconds: float  # when the last frame is gone
     frame_seconds: float  # from one frame to the next, usually
-    longest_seconds: float  # from one frame to the next, at most
-    even: bool  # whether nearly all frames last equally long
-    last_tick: int  # decoding time of the last packet
     stream_number: int
     stream_id: int  # by the container
     listed_frames: int  # by the header; 0 where it does not say
     listed_seconds: float | None  # by the header
     index_entries: int  # frames in FFmpeg's index, which it read or made while reading
-    index_begins_with_key: bool
-    cut_away: int  # packets that an edit list does not show
-    total_seconds: float  # that all packets last together, by what each says
-    gap_seconds: float  # the longest time, between two packets, for which the first does not last
     latest_end: Callable[[], float]  # when the last packet of any stream ends, in seconds; reads the file once more
+    size_bytes: int = 0  # of the file
+
+    @property
+    def last_byte(self) -> int:
+        """Where the last packet ends."""
+        return int(self.packets.positions[-1] + self.packets.sizes[-1])
 
     @property
     def lacks_seconds(self) -> float:
@@ -83,12 +78,13 @@ class Container:
 
     def inspect(self, path: str, found: Delivered, findings: Findings) -> None:
         """Report what is missing or does not add up."""
-        if found.last_incomplete and not self.is_recording:
+        if found.packets.broken[-1] and not self.is_recording:
             findings.failed(VideoError("damaged or cut off: its last packet is incomplete"))
         with open(path, "rb") as file:
-            self.check(file, found, findings)
-        if found.untimed and self.shown == "stored" and not self.is_recording:
-            findings.remark(f"{found.untimed} of its packets have no time")
+            self.check(file, replace(found, size_bytes=os.path.getsize(path)), findings)
+        untimed = int(((found.packets.presented == NO_TIME) & (found.packets.decoded == NO_TIME)).sum())
+        if untimed and self.shown == "stored" and not self.is_recording:
+            findings.remark(f"{untimed} of its packets have no time")
         if found.lacks_seconds > 0:
             announced = found.listed_seconds or 0.0
             findings.remark(f"{announced:.2f} s by its header, {found.end_seconds:.2f} s found")

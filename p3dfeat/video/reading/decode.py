@@ -37,11 +37,70 @@ class DoubtError(Exception):
     """What comes is not what the index says: the frames must be listed by decoding them all, and read in one pass."""
 
 
-class FrameReader:
+class Reader:
+    """What every way of reading the frames of a video just opened has in common: a decoder, and an ear for it.
+
+    decoded: how many frames the decoder has delivered so far, wanted or not.
+    """
+
+    def __init__(
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        index: VideoIndex,
+        findings: Findings,
+        *,
+        threads: int,
+        by_frame: bool,
+        listens: bool = True,
+    ):
+        """threads: of the decoder; 0: one per core. by_frame: whether each may take a frame of its own.
+
+        listens: whether what the decoder complains of matters.
+        """
+        self._container, self._stream, self._index, self._findings = container, stream, index, findings
+        self._context = stream.codec_context
+        stream.thread_type, self._context.thread_count = "AUTO" if by_frame else "SLICE", threads
+        self._complaints = Complaints()
+        self._voices = {self._context.codec.name, self._context.codec.canonical_name} if listens else set()
+        self._said = ""  # what the decoder complained of first
+        self.decoded = 0
+
+    def close(self) -> None:
+        """Let go of the decoder's memory."""
+        # FFmpeg's threads may have something to say, for which they need Python: not while it waits for them to end.
+        self._context.flush_buffers()
+        self._complaints.close()
+
+    def _is_given(self, place: int) -> bool:
+        """Whether the decoder gets this packet."""
+        return place >= self._index.first and place not in self._index.left_out
+
+    def _decode(self, packet: "Packet[VideoStream] | None", place: int = 0) -> list[VideoFrame]:
+        """What comes of a packet; of None, what the decoder still has. A frame's time is its packet's place."""
+        if packet is not None:
+            packet.pts, packet.dts = place, None
+        try:
+            with self._complaints.listening():
+                frames = self._stream.decode(packet)
+        finally:
+            self._hear()
+        self.decoded += len(frames)
+        return frames
+
+    def _hear(self) -> bool:
+        """Remark what the decoder complains of, the first time; whether it does."""
+        said = self._complaints.worst(self._voices)
+        if said and not self._said:
+            self._said = said
+            self._findings.remark(f"near frame {self.decoded}: {said}")
+        return said is not None
+
+
+class FrameReader(Reader):
     """Reads the ``wanted`` frames, whose numbers rise strictly, of a video just opened; goes through it once.
 
     Iterating yields (number, frame) and raises DoubtError.
-    decoded: how many frames the decoder has delivered so far, wanted or not.
     """
 
     def __init__(
@@ -55,23 +114,19 @@ class FrameReader:
         threads: int = 0,
         listens: bool = True,
     ):
-        """threads: of the decoder; 0: one per core. listens: whether what it complains of matters."""
-        self._container, self._stream, self._index, self._wanted = container, stream, index, wanted
-        self._context = stream.codec_context
-        self._findings = findings or Findings()
         # In threads that take a frame each, FFmpeg loses sight of halves, and calls whole frames corrupt now and then.
-        stream.thread_type = "SLICE" if index.packets.has_fields else "AUTO"
-        self._context.thread_count = threads
-        self.decoded = 0
+        by_frame = not index.packets.has_fields
+        super().__init__(
+            container, stream, index, findings or Findings(), threads=threads, by_frame=by_frame, listens=listens
+        )
+        self._wanted = wanted
         self._next = 0  # number of the frame that is to come next
-        self._seeks, self._sought, self._complained = True, False, False
+        self._seeks, self._sought = True, False
         self._leaves_out = (
             self._context.codec.canonical_name in CODECS_LEAVING_OUT
             and index.numbers is not None
             and len(wanted) < len(index)
         )
-        self._complaints = Complaints()
-        self._voices = {self._context.codec.name, self._context.codec.canonical_name} if listens else set()
         # Where frames are counted: the packets of which one comes.
         shown = np.flatnonzero(index.packets.shown)
         self._shown_places = shown[(shown >= index.first) & ~np.isin(shown, list(index.left_out))]
@@ -81,9 +136,7 @@ class FrameReader:
     def close(self) -> None:
         """Let go of the decoder's memory: a generator that holds its reader would wait for Python's collector."""
         self._frames = iter(())
-        # FFmpeg's threads may have something to say, for which they need Python: not while it waits for them to end.
-        self._context.flush_buffers()
-        self._complaints.close()
+        super().close()
 
     def __iter__(self) -> Iterator[tuple[int, VideoFrame]]:
         keyframes = self._index.keyframes[np.searchsorted(self._index.keyframes, self._wanted, side="right") - 1]
@@ -130,8 +183,8 @@ class FrameReader:
         if self.decoded:
             return
         for place, packet in self._packets:
-            if place >= self._index.first and place not in self._index.left_out:
-                self._decode(packet)
+            if self._is_given(place):
+                self._decode(packet, place)
                 return
 
     def _go_to(self, timestamp: int) -> int | None:
@@ -159,7 +212,7 @@ class FrameReader:
                     self._frames = self._numbered(begin=self._next)
                     return self._next
         except av.FFmpegError as error:
-            _pass_on(error)
+            pass_on(error)
         return None
 
     def _listed_packets(self, place: int) -> Iterator[tuple[int, "Packet[VideoStream]"]]:
@@ -187,7 +240,6 @@ class FrameReader:
             for frame in self._decoded(begin):
                 if self._next == len(self._index) and not self._index.packets.shown[frame.pts or 0]:
                     continue  # some decoders end with the last frame once more where it is said to stay
-                self.decoded += 1
                 number = self._number(frame)
                 if not has_begun and not (number == begin and self._is_keyframe(frame)):
                     raise DoubtError("after a seek comes a frame that is no keyframe")
@@ -199,7 +251,7 @@ class FrameReader:
                 self._next = number + 1
                 yield number, frame
         except av.FFmpegError as error:
-            _pass_on(error)
+            pass_on(error)
             raise DoubtError(f"frame {self._next} or one near it does not decode") from None
 
     def _number(self, frame: VideoFrame) -> int:
@@ -226,7 +278,7 @@ class FrameReader:
         """All frames from here on, less those that are neither wanted nor needed to decode others."""
         index = self._index
         for place, packet in self._packets:
-            if place < index.first or place in index.left_out:
+            if not self._is_given(place):
                 continue
             if index.numbers is not None:
                 number = index.numbers[place]
@@ -235,28 +287,18 @@ class FrameReader:
                 if self._leaves_out:
                     unwanted = number >= 0 and self._none_wanted(number, number + 1)
                     self._context.skip_frame = "NONREF" if unwanted else "DEFAULT"
-            packet.pts, packet.dts = place, None
-            yield from self._decode(packet)
+            yield from self._decode(packet, place)
         yield from self._decode(None)
 
-    def _decode(self, packet: "Packet[VideoStream] | None") -> list[VideoFrame]:
-        """What comes of a packet; of None, what the decoder still has."""
-        with self._complaints.listening():
-            frames = self._stream.decode(packet)
-        self._hear()
-        return frames
-
-    def _hear(self) -> None:
-        """What the decoder complains of is a remark, unless a seek may be the reason."""
-        if said := self._complaints.worst(self._voices):
-            if self._sought or (self._findings.strict and self._findings.partial):
-                raise DoubtError(said)
-            if not self._complained:
-                self._findings.remark(f"near frame {self._next}: {said}")
-            self._complained = True
+    def _hear(self) -> bool:
+        """A complaint may come of a seek, and where one is strict, all near it is to be left out."""
+        complains = super()._hear()
+        if complains and (self._sought or (self._findings.strict and self._findings.partial)):
+            raise DoubtError(self._said)
+        return complains
 
 
-def _pass_on(error: av.FFmpegError) -> None:
+def pass_on(error: av.FFmpegError) -> None:
     """Raise a lack of memory again: it is no fault of the file."""
     if isinstance(error, MemoryError):
         raise error

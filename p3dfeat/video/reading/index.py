@@ -22,15 +22,15 @@ from p3dfeat.video.containers import Container, Delivered, container_of
 from p3dfeat.video.containers.mp4 import MP4, coding_of
 from p3dfeat.video.findings import Findings
 from p3dfeat.video.heartbeat import tick
+from p3dfeat.video.packets import NO_TIME, Packets
 from p3dfeat.video.reading.complaints import Complaints
-from p3dfeat.video.reading.listing import NO_TIME, Packets, list_packets
+from p3dfeat.video.reading.listing import list_packets
 from p3dfeat.video.reading.trust import MAX_PIXELS, open_container, reason
 
 # What else is listed among the video streams: cover art, and pictures to jump about by.
 NO_VIDEO: Final = Disposition.attached_pic | Disposition.timed_thumbnails
 PICTURES: Final = frozenset({"bmp", "gif", "mjpeg", "png", "webp"})  # codings that cover art has
 MOST_READ: Final = 16  # bytes of packets for each byte of a file: an index may list the same ones any number of times
-EVEN, NEARLY_ALL = 0.3, 0.8  # part of their usual length by which frames may differ; part of all frames
 LONGEST_SECONDS: Final = 1e10  # 300 years: clocks that began in 1970 are well below
 
 
@@ -168,7 +168,7 @@ def _index(container: InputContainer, stream: VideoStream, path: str, findings: 
     if not abs(end) < LONGEST_SECONDS:
         raise VideoError(f"damaged: by its times it runs to {end:.3g} s")
     info = _info(stream, path, num_frames=len(seconds), duration=end - float(seconds[0]))
-    record.inspect(path, _delivered(container, stream, path, packets, seconds, end, usual), findings)
+    record.inspect(path, _delivered(container, stream, packets, seconds, end, usual), findings)
     return VideoIndex(
         seconds, end, numbers, timestamps, keyframes, tick_seconds, info, packets, packets.first, frozenset(left_out)
     )
@@ -275,42 +275,21 @@ def _rate(stream: VideoStream) -> float:
 
 
 def _delivered(
-    container: InputContainer,
-    stream: VideoStream,
-    path: str,
-    packets: Packets,
-    seconds: SecondsArray,
-    end: float,
-    usual: float,
+    container: InputContainer, stream: VideoStream, packets: Packets, seconds: SecondsArray, end: float, usual: float
 ) -> Delivered:
-    gaps = np.diff(seconds)
-    entries, record = stream.index_entries, container_of(container.format.name)
-    tick_seconds = float(stream.time_base or 0)
-    own = stream.duration * tick_seconds if stream.duration and "mp4" in container.format.name else None
+    record = container_of(container.format.name)
+    own = stream.duration and record is MP4 and stream.duration * float(stream.time_base or 0)
     return Delivered(
-        size_bytes=os.path.getsize(path),
-        packets=len(packets),
-        packet_bytes=int(packets.sizes.sum()),
-        begins_with_key=bool(packets.keys[0]),
-        untimed=int(((packets.presented == NO_TIME) & (packets.decoded == NO_TIME)).sum()),
-        last_byte=int(packets.positions[-1] + packets.sizes[-1]),
-        last_bytes=int(packets.sizes[-1]),
-        last_incomplete=bool(packets.broken[-1]),
-        first_seconds=float(seconds[0]),
+        packets=packets,
+        tick_seconds=float(stream.time_base or 0),
+        seconds=seconds,
         end_seconds=end,
         frame_seconds=usual,
-        longest_seconds=float(gaps.max(initial=0)),
-        even=bool(np.mean(abs(gaps - usual) < EVEN * usual) > NEARLY_ALL) if len(gaps) else False,
-        last_tick=int(packets.decoded[-1]),
         stream_number=stream.index,
         stream_id=stream.id,
         listed_frames=stream.frames or (record.counts_as_duration and stream.duration) or 0,
         listed_seconds=own or (container.duration / 1e6 if container.duration else None),
-        index_entries=len(entries),
-        index_begins_with_key=bool(len(entries)) and entries[0].is_keyframe,
-        cut_away=int(packets.cut_away.sum()),
-        total_seconds=float(packets.durations.sum()) * tick_seconds,
-        gap_seconds=packets.longest_gap * tick_seconds,
+        index_entries=len(stream.index_entries),
         latest_end=with_arguments(_latest_end, container),
     )
 

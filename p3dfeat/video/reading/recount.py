@@ -18,8 +18,7 @@ from p3dfeat.types import Int64Array
 from p3dfeat.video.bitstreams.hidden import LONGEST_EMPTY
 from p3dfeat.video.findings import Findings
 from p3dfeat.video.heartbeat import tick
-from p3dfeat.video.reading.complaints import Complaints
-from p3dfeat.video.reading.decode import INTRA
+from p3dfeat.video.reading.decode import INTRA, Reader, pass_on
 from p3dfeat.video.reading.index import VideoIndex, frame_times, open_video, usual_duration
 
 
@@ -69,7 +68,7 @@ def recounted(path: str, index: VideoIndex, findings: Findings) -> VideoIndex:
     )
 
 
-class CountedReader:
+class CountedReader(Reader):
     """Reads the ``wanted`` frames of a video just opened, counting all that come. Used as FrameReader is.
 
     Iterating raises VideoError for a frame that does not decode.
@@ -85,21 +84,10 @@ class CountedReader:
         *,
         threads: int = 0,
     ):
-        self._container, self._stream, self._index, self._findings = container, stream, index, findings
+        # In threads that take a frame each, PyAV loses sight of errors.
+        super().__init__(container, stream, index, findings, threads=threads, by_frame=False)
         self._wanted = np.zeros(0, np.int64) if wanted is None else wanted
-        stream.thread_type = "SLICE"  # in threads that take a frame each, PyAV loses sight of errors
-        stream.codec_context.thread_count = threads
-        codec = stream.codec_context.codec
-        self._voices = {codec.name, codec.canonical_name}
-        self._complaints = Complaints()
-        self.decoded = 0
         self.complains = False  # of the packet that was decoded last
-        self._said = ""  # what it complained of first
-
-    def close(self) -> None:
-        """Let go of the decoder's memory."""
-        self._stream.codec_context.flush_buffers()
-        self._complaints.close()
 
     def __iter__(self) -> Iterator[tuple[int, VideoFrame]]:
         frames = enumerate(self.every_frame())
@@ -117,45 +105,28 @@ class CountedReader:
 
     def every_frame(self) -> Iterator[tuple[int, VideoFrame | None]]:
         """Packet and frame, in the order in which the decoder gives them; (packet, None) where none decodes."""
-        place = -1
+        shown = self._index.packets.shown
         try:
-            for packet in self._container.demux(self._stream):
+            for place, packet in enumerate(packet for packet in self._container.demux(self._stream) if packet.size):
                 tick()
-                if not packet.size:
+                if not self._is_given(place):
                     continue
-                place += 1
-                if place < self._index.first or place in self._index.left_out:
-                    continue
-                is_empty = packet.size <= LONGEST_EMPTY and not self._index.packets.shown[place]
-                packet.pts, packet.dts = place, None
+                holds_picture = shown[place] or packet.size > LONGEST_EMPTY
                 try:
-                    yield from self._frames_of(packet)
+                    frames = self._decode(packet, place)
                 except av.FFmpegError as error:
-                    if isinstance(error, MemoryError):
-                        raise
-                    if not is_empty:
+                    pass_on(error)
+                    if holds_picture:
                         yield place, None
+                else:
+                    yield from ((frame.pts or 0, frame) for frame in frames)
             # Some decoders end with the last frame once more where it is said to stay.
-            yield from ((place, frame) for place, frame in self._frames_of(None) if self._index.packets.shown[place])
+            yield from ((frame.pts or 0, frame) for frame in self._decode(None) if shown[frame.pts or 0])
         except av.FFmpegError as error:
-            if isinstance(error, MemoryError):
-                raise
+            pass_on(error)
             why = self._said or "; ".join(self._findings.remarks) or error.strerror
             self._findings.failed(VideoError(f"damaged: unreadable after frame {self.decoded} ({why})"))
 
-    def _frames_of(self, packet: "av.Packet[VideoStream] | None") -> Iterator[tuple[int, VideoFrame]]:
-        try:
-            with self._complaints.listening():
-                frames = self._stream.decode(packet)
-        finally:
-            self._hear()
-        for frame in frames:
-            self.decoded += 1
-            yield frame.pts or 0, frame
-
-    def _hear(self) -> None:
-        said = self._complaints.worst(self._voices)
-        self.complains = said is not None
-        if said and not self._said:
-            self._said = said
-            self._findings.remark(f"near frame {self.decoded}: {said}")
+    def _hear(self) -> bool:
+        self.complains = super()._hear()
+        return self.complains

@@ -16,9 +16,10 @@ from p3dfeat.pictures import numbered_pictures
 from p3dfeat.types import Int64Array, VideoInfo
 from p3dfeat.video.findings import Findings
 from p3dfeat.video.heartbeat import tick
+from p3dfeat.video.packets import Packets
 from p3dfeat.video.reading.complaints import Complaints
+from p3dfeat.video.reading.decode import pass_on
 from p3dfeat.video.reading.index import VideoIndex
-from p3dfeat.video.reading.listing import Packets
 from p3dfeat.video.reading.trust import MAX_PIXELS, reason, regular_file
 
 CODECS: Final = {".jpg": "mjpeg", ".jpeg": "mjpeg", ".png": "png", ".bmp": "bmp", ".webp": "webp"}
@@ -48,7 +49,7 @@ def index_stills(folder: str, fps: float) -> VideoIndex:
         height=first.height,
         rotation=0,
         sample_aspect_ratio="1:1",
-        codec=_codec_of(paths[0]),
+        codec=CODECS[os.path.splitext(paths[0])[1].lower()],
         pixel_format=first.format.name,
         size_bytes=size_bytes,
         fingerprint=mark,
@@ -78,31 +79,26 @@ class StillsReader:
         """Nothing is left to be said."""
 
 
-def _codec_of(path: str) -> str:
-    return CODECS[os.path.splitext(path)[1].lower()]
-
-
 def _decoded(path: str, findings: Findings | None = None) -> VideoFrame:
     """The one frame of a picture. Raises VideoError in a line that names it."""
     name = os.path.basename(path)
     with regular_file(path) as file:
         data = os.pread(file, LARGEST_BYTES, 0)
-    context = VideoCodecContext.create(_codec_of(path), "r")
+    context = VideoCodecContext.create(CODECS[os.path.splitext(path)[1].lower()], "r")
     assert isinstance(context, VideoCodecContext)
     context.options = {"max_pixels": str(MAX_PIXELS), "err_detect": "crccheck"}
-    context.thread_count = 1
+    frames: list[VideoFrame] = []
     with closing(Complaints()) as complaints:
+        why = "it is empty"
         try:
             with complaints.listening():
                 frames = [*context.decode(av.Packet(data)), *context.decode(None)] if data else []
         except av.FFmpegError as error:
-            if isinstance(error, MemoryError):
-                raise
-            raise VideoError(
-                f"damaged: picture {name} does not decode ({complaints.worst() or reason(error)})"
-            ) from None
-        if not frames or frames[0].is_corrupt:
-            raise VideoError(f"damaged: picture {name} does not decode ({complaints.worst() or 'it is empty'})")
-        if (said := complaints.worst()) and findings is not None:
-            findings.remark(f"picture {name}: {said}")
+            pass_on(error)
+            why = reason(error)
+        said = complaints.worst()
+    if not frames or frames[0].is_corrupt:
+        raise VideoError(f"damaged: picture {name} does not decode ({said or why})")
+    if said and findings is not None:
+        findings.remark(f"picture {name}: {said}")
     return frames[0]
