@@ -222,6 +222,7 @@ def test_walks_give_signs_of_life_and_end(tmp_path, monkeypatch):
         path.write_bytes(data)
         ticks.clear()
         with open(path, "rb") as file:
+            assert container.check is not None
             container.check(file, replace(NOTHING, size_bytes=len(data)), Findings(partial=True))
         assert len(ticks) > 10_000, container.name
 

@@ -74,7 +74,7 @@ def test_frames_that_nobody_refers_to_are_left_out_unless_wanted(name, tmp_path)
     path = str(numbered_video(tmp_path / f"v{coding.suffix}", 90, coding=coding))
     index = index_video(path)
     for first in range(3):  # whichever frames are wanted
-        video = Video("v", path, path, start_seconds=float(index.seconds[first]))
+        video = Video("v", path, path, float(index.seconds[first]), segment_origin="clock")
         items = list(read_clips(video, SPEC, Sampling(clips=None, stride=48, step=3)))
         found = [number_of(frame) for item in items if isinstance(item, Clip) for frame in item.frames[:13]]
         assert found[:13] == list(range(first, first + 39, 3))

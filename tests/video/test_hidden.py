@@ -120,7 +120,7 @@ def test_clips_hold_exactly_the_frames_planned(made, sampling, partial):
     found, end = numbers_read(path, sampling, partial=partial)
     assert found == planned
     assert end.frames_decoded <= COUNT
-    assert end.info.damage is None
+    assert (end.info.damage, end.info.remarks) == (None, ())
 
 
 @pytest.mark.parametrize("wanted", [[0], [199], [0, 199], [39, 40, 41, 119, 120, 121], list(range(0, 200, 13))])

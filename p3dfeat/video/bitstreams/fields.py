@@ -40,7 +40,6 @@ class Fields:
     length_bytes: int  # of what is written before each unit; 0: each begins with a mark
     sequences: dict[int, _Sequence] = field(default_factory=dict)
     parameters: dict[int, int] = field(default_factory=dict)  # which sequence each is of
-    found: bool = False  # whether there was any second field
     _first: _Field | None = None  # whose other half has not come
     _alone: list[int] = field(default_factory=list)
     _told: int = 0
@@ -57,7 +56,6 @@ class Fields:
             self._alone.append(self._told - 1)
         self._first = None if second else found
         self._told += 1
-        self.found |= second
         return second
 
     def alone(self) -> list[int]:

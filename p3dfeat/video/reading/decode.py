@@ -22,6 +22,7 @@ from p3dfeat.video.heartbeat import tick
 from p3dfeat.video.reading.complaints import Complaints
 from p3dfeat.video.reading.index import VideoIndex
 from p3dfeat.video.reading.listing import position
+from p3dfeat.video.reading.trust import pass_on
 
 # Decoding on to a frame at most this far ahead is cheaper than a seek, which empties the decoder's pipeline.
 SEEK_GAIN: Final = 12
@@ -85,6 +86,8 @@ class Reader:
                 frames = self._stream.decode(packet)
         finally:
             self._hear()
+        if packet is None:  # some decoders end with the last frame once more where it is said to stay
+            frames = [frame for frame in frames if self._index.packets.shown[frame.pts or 0]]
         self.decoded += len(frames)
         return frames
 
@@ -163,7 +166,7 @@ class FrameReader(Reader):
     def _seek(self, keyframe: int) -> None:
         """Go where decoding reaches ``keyframe``; to an earlier one where the container overshoots."""
         assert self._index.timestamps is not None
-        if not self._sought:
+        if not (self._sought or self.decoded):
             self._introduce()
         self._sought = True
         before, listed = self._next, self._index.keyframes
@@ -180,12 +183,9 @@ class FrameReader(Reader):
 
     def _introduce(self) -> None:
         """Let the decoder see the first packet, which may be all that says by whom, and how, a stream was encoded."""
-        if self.decoded:
-            return
-        for place, packet in self._packets:
-            if self._is_given(place):
-                self._decode(packet, place)
-                return
+        first = next(((place, packet) for place, packet in self._packets if self._is_given(place)), None)
+        if first is not None:
+            self._decode(first[1], first[0])
 
     def _go_to(self, timestamp: int) -> int | None:
         """Seek to the keyframe at or before ``timestamp``, and begin there; its number, or None where none comes.
@@ -222,10 +222,8 @@ class FrameReader(Reader):
             tick()
             if not packet.size:  # that nothing changes, or the end, for which decoders would take that too
                 continue
-            if place == len(packets) or (position(packet), packet.size) != (
-                packets.positions[place],
-                packets.sizes[place],
-            ):
+            known = place < len(packets) and packets.positions[place] == position(packet)
+            if not known or packets.sizes[place] != packet.size:
                 raise DoubtError("a packet comes that was not listed")
             yield place, packet
             place += 1
@@ -238,8 +236,6 @@ class FrameReader(Reader):
         has_begun = begin is None
         try:
             for frame in self._decoded(begin):
-                if self._next == len(self._index) and not self._index.packets.shown[frame.pts or 0]:
-                    continue  # some decoders end with the last frame once more where it is said to stay
                 number = self._number(frame)
                 if not has_begun and not (number == begin and self._is_keyframe(frame)):
                     raise DoubtError("after a seek comes a frame that is no keyframe")
@@ -296,9 +292,3 @@ class FrameReader(Reader):
         if complains and (self._sought or (self._findings.strict and self._findings.partial)):
             raise DoubtError(self._said)
         return complains
-
-
-def pass_on(error: av.FFmpegError) -> None:
-    """Raise a lack of memory again: it is no fault of the file."""
-    if isinstance(error, MemoryError):
-        raise error

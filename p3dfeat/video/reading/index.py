@@ -25,12 +25,13 @@ from p3dfeat.video.heartbeat import tick
 from p3dfeat.video.packets import NO_TIME, Packets
 from p3dfeat.video.reading.complaints import Complaints
 from p3dfeat.video.reading.listing import list_packets
-from p3dfeat.video.reading.trust import MAX_PIXELS, open_container, reason
+from p3dfeat.video.reading.trust import MAX_PIXELS, open_container, pass_on, reason
 
 # What else is listed among the video streams: cover art, and pictures to jump about by.
 NO_VIDEO: Final = Disposition.attached_pic | Disposition.timed_thumbnails
 PICTURES: Final = frozenset({"bmp", "gif", "mjpeg", "png", "webp"})  # codings that cover art has
 MOST_READ: Final = 16  # bytes of packets for each byte of a file: an index may list the same ones any number of times
+MOST_REORDERED: Final = 20  # packets that a decoder takes in before it shows the first; x264 and x265 make 16 at most
 LONGEST_SECONDS: Final = 1e10  # 300 years: clocks that began in 1970 are well below
 
 
@@ -80,7 +81,9 @@ def open_video(path: str, *, decoder: str = "cpu") -> Iterator[tuple[InputContai
         if stream.codec_context is None:
             coding = coding_of(path, stream.id) if container.format.name == MP4.name else ""
             raise VideoError(f"no decoder for its video stream{coding}; p3dfeat doctor lists the codecs at hand")
-        _check_size(stream)
+        if stream.width * stream.height > MAX_PIXELS:
+            size, most = f"{stream.width} x {stream.height}", f"{MAX_PIXELS / 1e6:.0f} million pixels"
+            raise VideoError(f"frames of {size} by its header; more than {most} are not read")
         yield container, stream
 
 
@@ -98,13 +101,6 @@ def _may_be_a_picture(stream: VideoStream, longest: int) -> bool:
     context = stream.codec_context
     is_picture = context is not None and context.codec.canonical_name in PICTURES
     return stream.frames == 1 < longest or (is_picture and stream.frames <= 1)
-
-
-def _check_size(stream: VideoStream) -> None:
-    """Raise VideoError for frames that are too large to be looked at."""
-    if stream.width * stream.height > MAX_PIXELS:
-        most = f"{MAX_PIXELS / 1e6:.0f} million pixels"
-        raise VideoError(f"frames of {stream.width} x {stream.height} by its header; more than {most} are not read")
 
 
 def index_video(path: str, findings: Findings | None = None) -> VideoIndex:
@@ -129,9 +125,9 @@ def _index(container: InputContainer, stream: VideoStream, path: str, findings: 
     record = container_of(container.format.name)
     packets = list_packets(container, stream, findings, most_bytes=MOST_READ * os.path.getsize(path))
     if not len(packets):
-        if listed := len(stream.index_entries):
-            raise VideoError(f"none of the {listed} frames it lists is in it; what it may refer to is not opened")
-        raise VideoError("no frames in its video stream")
+        listed = len(stream.index_entries)
+        elsewhere = f"none of the {listed} frames it lists is in it; what it may refer to is not opened"
+        raise VideoError(elsewhere if listed else "no frames in its video stream")
     if record.stores_dts and packets.parts[-1]:
         findings.remark("its clock goes back, as where recordings were joined: its frames are counted")
     left_out = _lost(path, packets)
@@ -210,15 +206,12 @@ def _lost(path: str, packets: Packets) -> set[int]:
             packet.pts, packet.dts = number, None
             try:
                 lost -= {frame.pts for frame in stream.codec_context.decode(packet) if not frame.is_corrupt}
-            except av.FFmpegError:
-                continue
+            except av.FFmpegError as error:
+                pass_on(error)
             if not lost:
                 break
         stream.codec_context.flush_buffers()
     return lost
-
-
-MOST_REORDERED: Final = 20  # packets that a decoder takes in before it shows the first; x264 and x265 make 16 at most
 
 
 def _presentation_times(

@@ -18,8 +18,9 @@ from p3dfeat.types import Int64Array
 from p3dfeat.video.bitstreams.hidden import LONGEST_EMPTY
 from p3dfeat.video.findings import Findings
 from p3dfeat.video.heartbeat import tick
-from p3dfeat.video.reading.decode import INTRA, Reader, pass_on
+from p3dfeat.video.reading.decode import INTRA, Reader
 from p3dfeat.video.reading.index import VideoIndex, frame_times, open_video, usual_duration
+from p3dfeat.video.reading.trust import pass_on
 
 
 def recounted(path: str, index: VideoIndex, findings: Findings) -> VideoIndex:
@@ -120,8 +121,7 @@ class CountedReader(Reader):
                         yield place, None
                 else:
                     yield from ((frame.pts or 0, frame) for frame in frames)
-            # Some decoders end with the last frame once more where it is said to stay.
-            yield from ((frame.pts or 0, frame) for frame in self._decode(None) if shown[frame.pts or 0])
+            yield from ((frame.pts or 0, frame) for frame in self._decode(None))
         except av.FFmpegError as error:
             pass_on(error)
             why = self._said or "; ".join(self._findings.remarks) or error.strerror

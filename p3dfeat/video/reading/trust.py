@@ -199,6 +199,12 @@ def _is_text(head: bytes) -> bool:
     return all(c.isprintable() or c.isspace() for c in text)
 
 
+def pass_on(error: av.FFmpegError) -> None:
+    """Raise a lack of memory again: it is no fault of the file."""
+    if isinstance(error, MemoryError):
+        raise error
+
+
 def reason(error: Exception) -> str:
     """What FFmpeg says, without its number and the path."""
     text = getattr(error, "strerror", None) or str(error)
