@@ -1,7 +1,7 @@
 """Whether a clip of a long video, or of one of many videos, costs more than another: python -m benchmarks.scale
 
 Runs ``extract`` with the embedded model, each time in a process of its own, on a two-minute video and on two hours of
-the same content; on 100 tiny videos and on 10,000.
+the same content; on 100 tiny videos and on 10,000; on 60 segments of an hour and of 60 short files.
 """
 
 import json
@@ -38,6 +38,10 @@ QUICK_MANY: Final = 500
 STRIDE: Final = 16  # dense: every frame is in one clip
 ROUNDS: Final = 3  # of the small side before the large one, and after
 LIMIT: Final = 1.05
+SEGMENTS: Final = 60  # of a second each
+SEGMENTED_MINUTES: Final = 60
+TURNS: Final = 5
+SEGMENT_LIMIT: Final = 1.5
 RUN: Final = "import sys; from benchmarks import scale; scale.print_run(sys.argv[1], sys.argv[2])"
 
 
@@ -200,12 +204,38 @@ def many_videos(folder: Path, many: int) -> Row:
     return _row(f"time of a clip of {many} tiny videos against {FEW}", found)
 
 
+def many_segments(folder: Path, minutes: int) -> Row:
+    """Segments of one long file, which is listed once by each decoder, against those of as many short files."""
+    short, long = folder / "ten.mp4", folder / "hour.mp4"
+    encode(short, moving_frames(10 * FPS, TINY_HEIGHT, TINY_WIDTH, 0), TINY_HEIGHT, TINY_WIDTH)
+    repeat(short, 6 * minutes, long)
+    lists = {"short files": folder / "short.csv", "one long file": folder / "long.csv"}
+    lines: dict[str, list[str]] = {name: ["path,start_seconds,end_seconds"] for name in lists}
+    for number in range(SEGMENTS):
+        shutil.copyfile(short, folder / f"s{number}.mp4")
+        lines["short files"].append(f"s{number}.mp4,2,3")
+        start = number * minutes * 60 // SEGMENTS
+        lines["one long file"].append(f"hour.mp4,{start},{start + 1}")
+    for name, path in lists.items():
+        path.write_text("\n".join(lines[name]) + "\n")
+    seconds: dict[str, list[float]] = {name: [] for name in lists}
+    for _ in range(TURNS):
+        for name, path in lists.items():
+            done = run(path)
+            seconds[name].append(done.elapsed_seconds + done.listing_seconds)
+    ratio = median(seconds["one long file"]) / median(seconds["short files"])
+    reached = f"{ratio:.2f}x ({median(seconds['one long file']):.2f} s)"
+    measure = f"time of {SEGMENTS} segments of a {minutes}-minute video against {SEGMENTS} short files"
+    return Row(measure, f"at most {SEGMENT_LIMIT}x", reached, ratio <= SEGMENT_LIMIT, {"seconds": seconds})
+
+
 def rows(quick: bool) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="p3dfeat-benchmark-") as name:
         folder = Path(name)
         return [
             long_video(folder, QUICK_TIMES_LONGER if quick else TIMES_LONGER),
             many_videos(folder, QUICK_MANY if quick else MANY),
+            many_segments(folder, SEGMENTED_MINUTES // 10 if quick else SEGMENTED_MINUTES),
         ]
 
 

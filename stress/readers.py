@@ -73,10 +73,12 @@ def read(path: str) -> Outcome:
 
 
 def _shown(path: str) -> Iterator[str]:
-    """Checksums of the pictures that decoding in one pass gives, up to the first error."""
+    """Checksums of the pictures that decoding in one pass gives, up to an error, or a frame marked as corrupt."""
     make, picture = PictureMaker(SPEC), np.empty((SPEC.num_channels, *SPEC.size), np.uint8)
     with suppress(VideoError, av.FFmpegError, OSError, ValueError, IndexError), open_video(path) as (container, stream):
         for frame in container.decode(stream):
+            if frame.is_corrupt:
+                return
             make(frame, picture)
             yield _checksum(picture)
 

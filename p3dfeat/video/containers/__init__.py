@@ -7,8 +7,7 @@ from typing import Final
 
 from p3dfeat.video.containers.asf import ASF
 from p3dfeat.video.containers.avi import AVI
-from p3dfeat.video.containers.counted import APNG, MXF
-from p3dfeat.video.containers.ended import GIF, OGG, Y4M
+from p3dfeat.video.containers.ended import APNG, GIF, MXF, OGG, Y4M
 from p3dfeat.video.containers.matroska import MATROSKA
 from p3dfeat.video.containers.mp4 import MP4
 from p3dfeat.video.containers.mpegts import MPEGTS

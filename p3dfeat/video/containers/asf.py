@@ -3,28 +3,20 @@
 from dataclasses import replace
 from typing import BinaryIO, Final
 
-import numpy as np
-
 from p3dfeat.video.containers.record import Container, Delivered, judge_cut
 from p3dfeat.video.findings import Findings
 
 FILE_PROPERTIES: Final = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 DATA: Final = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 LARGEST_HEADER: Final = 1 << 24  # bytes
-MISSING: Final = 1.8  # times the usual length: of a frame before one that is missing
 # Bytes of the file properties: number of packets, duration in units of 100 ns, which counts the preroll in ms; flags;
 # size of a packet.
 FIELDS: Final = ((56, 64), (64, 72), (80, 88), (88, 92), (96, 100))
-EVEN, NEARLY_ALL = 0.3, 0.8  # part of their usual length by which frames may differ; part of all frames
 BROADCAST: Final = 1  # a flag: what is said of the file's length means nothing
 
 
 def check(file: BinaryIO, found: Delivered, findings: Findings) -> None:
-    """The packets that the header counts must lie inside the file, and frames of one length follow each other."""
-    lengths, usual = np.diff(found.seconds), found.frame_seconds
-    even = np.mean(abs(lengths - usual) < EVEN * usual) > NEARLY_ALL if len(lengths) else False
-    if even and lengths.max() > MISSING * usual:
-        findings.remark(f"one of its frames lasts {lengths.max():.2f} s, others {usual:.2f} s")
+    """The packets that the header counts must lie inside the file."""
     head = file.read(24)
     header = file.read(max(0, min(int.from_bytes(head[16:], "little"), LARGEST_HEADER) - len(head)))
     place = header.find(FILE_PROPERTIES)

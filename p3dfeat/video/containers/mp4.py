@@ -11,6 +11,7 @@ from p3dfeat.video.containers.record import SLACK, SLACK_FRAMES, Container, Deli
 from p3dfeat.video.findings import Findings
 
 ENCRYPTED: Final = "encrypted"  # what the coding "encv" says (ISO/IEC 14496-12, 8.12)
+LARGEST_FRAGMENT: Final = 1 << 30  # bytes: what is larger is damage, and no fragment that was cut off
 MOST_BEHIND: Final = 1 << 20  # bytes behind the last box that are looked at
 WAY_TO_TABLES: Final = (b"mdia", b"minf", b"stbl")  # from a track
 WAY_TO_EDITS: Final = (b"edts", b"elst")
@@ -31,10 +32,12 @@ def check(file: BinaryIO, found: Delivered, findings: Findings) -> None:
     boxes = list(top_boxes(file, found.size_bytes))
     moving = [box for box in boxes if box.kind == b"moof"]
     if boxes and boxes[-1].end > found.size_bytes:
-        if moving or b"moov" not in {box.kind for box in boxes}:
+        holds_frames = boxes[-1].kind in (b"mdat", b"moof") and boxes[-1].end - boxes[-1].start < LARGEST_FRAGMENT
+        if (moving and holds_frames) or b"moov" not in {box.kind for box in boxes}:
             findings.failed(cut_off(found.size_bytes, boxes[-1].end))
         findings.remark(f"cut off behind its last frame: {found.size_bytes:,} bytes of {boxes[-1].end:,}")
-    if boxes and b"moof" in read_at(file, boxes[-1].end, MOST_BEHIND):
+    behind = read_at(file, boxes[-1].end, MOST_BEHIND) if boxes else b""
+    if b"moof" in behind or (moving and (b"mdat" in behind or b"mfra" in behind)):
         findings.remark(f"a fragment lies behind byte {boxes[-1].end:,}, where no box begins")
     for movie in (box for box in boxes if box.kind == b"moov"):
         if any(_pauses(content(file, edits)) for edits in _of_track(file, movie, found.stream_id, WAY_TO_EDITS)):
@@ -42,8 +45,9 @@ def check(file: BinaryIO, found: Delivered, findings: Findings) -> None:
             findings.failed(VideoError(f"{reason}; remux it with ffmpeg -ignore_editlist 1 -c copy"))
         for tables in _of_track(file, movie, found.stream_id, WAY_TO_TABLES):
             _compare_tables({box.kind: content(file, box) for box in children(file, tables)}, findings)
-    if any(not _below(file, fragment, (b"traf",)) for fragment in moving):
-        findings.remark("one of its fragments holds no frames")
+    runs = _below(file, moving[-1], (b"traf", b"trun")) if moving else []
+    if moving and not any(int.from_bytes(read_at(file, run.start, 8)[4:], "big") for run in runs):
+        findings.remark("its last fragment holds no frames")
 
 
 def coding_of(path: str, track: int) -> str:
@@ -70,25 +74,25 @@ def _of_track(file: BinaryIO, movie: Box, track: int, way: tuple[bytes, ...]) ->
 
 def _compare_tables(tables: dict[bytes, bytes], findings: Findings) -> None:
     """The tables of times (8.6.1) must be as long as that of sizes (8.7.3)."""
+    if not tables.keys() & {b"stsz", b"stz2"}:
+        findings.remark("its header has no table of sizes")
     count = int.from_bytes(tables.get(b"stsz", b"")[8:12], "big")
     for kind in (b"stts", b"ctts"):
         table = tables.get(kind, b"")
         rows = np.frombuffer(table, ">u4", len(table) // 4)[2:]
         number = min(int.from_bytes(table[4:8], "big"), len(rows) // 2)
-        if count and number and (timed := int(rows[: 2 * number : 2].sum(dtype=np.int64))) != count:
+        timed = int(rows[: 2 * number : 2].sum(dtype=np.int64))
+        if count != timed and (number or kind == b"stts"):
             findings.remark(f"its header lists {count:,} frames, and times of {timed:,}")
 
 
 def _compare_durations(found: Delivered, findings: Findings) -> None:
-    announced = found.listed_seconds
-    if announced is None:
-        return
-    shown = found.end_seconds - float(found.seconds[0])
+    announced, shown = found.listed_seconds or np.inf, found.end_seconds - float(found.seconds[0])
     if shown > announced + max(SLACK_FRAMES * found.frame_seconds, SLACK * announced):
         findings.remark(f"{announced:.2f} s by its header, {shown:.2f} s found")
     # Of a clip that was trimmed, more is in the file than is shown.
     cut_away, total = int(found.packets.cut_away.sum()), found.packets.durations.sum() * found.tick_seconds
-    if cut_away and total < announced + found.frame_seconds / 2:
+    if cut_away and total < announced + found.frame_seconds / 2 < np.inf:
         findings.remark(f"its edit list leaves out {cut_away} of its frames, and is as long as all of them")
 
 

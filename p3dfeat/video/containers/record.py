@@ -5,12 +5,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import BinaryIO, Final, Literal
 
+import numpy as np
+
 from p3dfeat.errors import VideoError
 from p3dfeat.types import SecondsArray
 from p3dfeat.video.findings import Findings
 from p3dfeat.video.packets import NO_TIME, Packets
 
-SLACK_FRAMES: Final = 3.5  # by which the duration in a header may differ from the frames found, beside ...
+EVEN, NEARLY_ALL = 0.3, 0.8  # part of their usual length by which frames may differ; part of all frames
+MISSING: Final = 3.5  # times the usual length: of a frame before some that are missing
+SLACK_FRAMES: Final = 1.5  # by which the duration in a header may differ from the frames found, beside ...
 SLACK: Final = 0.01  # ... this part of it
 
 
@@ -82,6 +86,10 @@ class Container:
         untimed = int(((found.packets.presented == NO_TIME) & (found.packets.decoded == NO_TIME)).sum())
         if untimed and self.shown == "stored" and not self.is_recording:
             findings.remark(f"{untimed} of its packets have no time")
+        lengths, usual = np.diff(found.seconds), found.frame_seconds
+        even = bool(len(lengths)) and np.mean(abs(lengths - usual) < EVEN * usual) > NEARLY_ALL
+        if even and lengths.max() > MISSING * usual:
+            findings.remark(f"one of its frames lasts {lengths.max():.2f} s, the others {usual:.2f} s")
         if found.lacks_seconds > 0:
             announced = found.listed_seconds or 0.0
             findings.remark(f"{announced:.2f} s by its header, {found.end_seconds:.2f} s found")

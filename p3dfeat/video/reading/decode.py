@@ -22,7 +22,7 @@ from p3dfeat.video.heartbeat import tick
 from p3dfeat.video.reading.complaints import Complaints
 from p3dfeat.video.reading.index import VideoIndex
 from p3dfeat.video.reading.listing import position
-from p3dfeat.video.reading.trust import pass_on
+from p3dfeat.video.reading.trust import demuxed, pass_on
 
 # Decoding on to a frame at most this far ahead is cheaper than a seek, which empties the decoder's pipeline.
 SEEK_GAIN: Final = 12
@@ -196,7 +196,7 @@ class FrameReader(Reader):
         assert numbers is not None
         try:
             self._container.seek(timestamp, stream=self._stream)
-            for packet in self._container.demux(self._stream):
+            for packet in demuxed(self._container, self._stream):
                 tick()
                 if not packet.is_keyframe or not packet.size:
                     continue
@@ -218,7 +218,7 @@ class FrameReader(Reader):
     def _listed_packets(self, place: int) -> Iterator[tuple[int, "Packet[VideoStream]"]]:
         """Packets with their numbers, from ``place`` on, each of which must be what was listed there."""
         packets = self._index.packets
-        for packet in self._container.demux(self._stream):
+        for packet in demuxed(self._container, self._stream):
             tick()
             if not packet.size:  # that nothing changes, or the end, for which decoders would take that too
                 continue

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial as with_arguments
 from itertools import pairwise
@@ -25,7 +25,7 @@ from p3dfeat.video.heartbeat import tick
 from p3dfeat.video.packets import NO_TIME, Packets
 from p3dfeat.video.reading.complaints import Complaints
 from p3dfeat.video.reading.listing import list_packets
-from p3dfeat.video.reading.trust import MAX_PIXELS, open_container, pass_on, reason
+from p3dfeat.video.reading.trust import MAX_PIXELS, demuxed, open_container, pass_on, reason
 
 # What else is listed among the video streams: cover art, and pictures to jump about by.
 NO_VIDEO: Final = Disposition.attached_pic | Disposition.timed_thumbnails
@@ -113,7 +113,7 @@ def index_video(path: str, findings: Findings | None = None) -> VideoIndex:
     with closing(complaints), complaints.listening(), open_video(path) as (container, stream):
         try:
             index = _index(container, stream, path, findings)
-        except (av.FFmpegError, OSError, IndexError) as error:  # IndexError: of a stream that FFmpeg found late
+        except (av.FFmpegError, OSError) as error:
             raise VideoError(f"unreadable ({reason(error)})") from None
         # Decoders say a thing or two of what comes before the first keyframe: they count where they are wanted.
         if said := complaints.worst(but_not=codecs_available - {container.format.name}):
@@ -198,7 +198,7 @@ def _lost(path: str, packets: Packets) -> set[int]:
         stream.thread_type = "SLICE"
         last = int(leading[-1])
         ahead = MOST_REORDERED
-        for number, packet in enumerate(packet for packet in container.demux(stream) if packet.size):
+        for number, packet in enumerate(packet for packet in demuxed(container, stream) if packet.size):
             tick()
             if number < packets.first or not ahead:
                 continue
@@ -289,12 +289,13 @@ def _delivered(
 
 def _latest_end(container: InputContainer) -> float:
     """When the last packet of any stream ends, in seconds; sound may go on after the picture."""
-    container.seek(0)
     end = 0.0
-    for packet in container.demux():
-        tick()
-        if packet.pts is not None:
-            end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+    with suppress(av.FFmpegError, IndexError):
+        container.seek(0)
+        for packet in container.demux():
+            tick()
+            if packet.pts is not None:
+                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
     return end
 
 

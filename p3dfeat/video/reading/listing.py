@@ -14,7 +14,7 @@ from p3dfeat.video.bitstreams.hidden import hidden_packets
 from p3dfeat.video.findings import Findings
 from p3dfeat.video.heartbeat import tick
 from p3dfeat.video.packets import NO_TIME, Packets
-from p3dfeat.video.reading.trust import reason
+from p3dfeat.video.reading.trust import demuxed, reason
 
 
 class _Listing:
@@ -83,7 +83,7 @@ def list_packets(container: InputContainer, stream: VideoStream, findings: Findi
     read_bytes = 0
     listing = _Listing(stream)
     try:
-        for packet in container.demux(stream):
+        for packet in demuxed(container, stream):
             tick()
             if packet.size == 0:  # the end, or that nothing changes
                 listing.hold(packet)

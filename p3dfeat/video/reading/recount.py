@@ -20,7 +20,7 @@ from p3dfeat.video.findings import Findings
 from p3dfeat.video.heartbeat import tick
 from p3dfeat.video.reading.decode import INTRA, Reader
 from p3dfeat.video.reading.index import VideoIndex, frame_times, open_video, usual_duration
-from p3dfeat.video.reading.trust import pass_on
+from p3dfeat.video.reading.trust import demuxed, pass_on
 
 
 def recounted(path: str, index: VideoIndex, findings: Findings) -> VideoIndex:
@@ -108,7 +108,7 @@ class CountedReader(Reader):
         """Packet and frame, in the order in which the decoder gives them; (packet, None) where none decodes."""
         shown = self._index.packets.shown
         try:
-            for place, packet in enumerate(packet for packet in self._container.demux(self._stream) if packet.size):
+            for place, packet in enumerate(packet for packet in demuxed(self._container, self._stream) if packet.size):
                 tick()
                 if not self._is_given(place):
                     continue

@@ -15,6 +15,8 @@ import av
 import av.logging
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
 
 from p3dfeat.errors import NotAVideoError, VideoError
 from p3dfeat.video.containers.boxes import top_boxes
@@ -197,6 +199,12 @@ def _is_text(head: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return all(c.isprintable() or c.isspace() for c in text)
+
+
+def demuxed(container: InputContainer, stream: VideoStream) -> "Iterator[Packet[VideoStream]]":
+    """The packets of a stream. PyAV 18 may end in an IndexError behind the last, where FFmpeg finds streams late."""
+    with suppress(IndexError):
+        yield from container.demux(stream)
 
 
 def pass_on(error: av.FFmpegError) -> None:
