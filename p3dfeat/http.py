@@ -1,4 +1,4 @@
-"""Fetching a file over http and https, whole or not at all, within limits."""
+"""Fetching files over http and https, whole or not at all, within limits; of a video nothing is left afterwards."""
 
 import email.utils
 import ipaddress
@@ -7,17 +7,18 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final
 from urllib.parse import urljoin, urlsplit
 
 from p3dfeat._version import __version__
 from p3dfeat.errors import VideoError
-from p3dfeat.types import WEB_SCHEMES
+from p3dfeat.types import WEB_SCHEMES, Video
 
+OPEN_FILES: Final = "/proc/self/fd"  # where a file without a name can still be opened
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 BUSY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})  # statuses that may pass
 SPACE_LEFT_BYTES: Final = 256 << 20  # of the disk for temporary files, whoever else writes there
@@ -39,6 +40,32 @@ class Limits:
 
 
 LIMITS: Final = Limits()
+
+
+@contextmanager
+def at_hand(video: Video, *, tick: Callable[[], None]) -> Iterator[Video]:
+    """``video`` as a file: itself, or, of one at a web address, a copy that is gone afterwards. Raises VideoError.
+
+    tick: as for ``download``.
+    """
+    if not video.remote:
+        yield video
+        return
+    with _passing_file() as (file, path):
+        download(video.path, file, tick=tick)
+        yield replace(video, path=path)
+
+
+@contextmanager
+def _passing_file() -> Iterator[tuple[IO[bytes], str]]:
+    """A new file, and a path by which it can be opened; it never has a name where the system allows that."""
+    make: Callable[..., Any] = tempfile.TemporaryFile if os.path.isdir(OPEN_FILES) else tempfile.NamedTemporaryFile
+    try:
+        file = make(prefix="p3dfeat-video-")
+    except OSError as error:
+        raise VideoError(f"not fetched: no temporary file can be made ({error.strerror}); set TMPDIR") from None
+    with file:
+        yield file, f"{OPEN_FILES}/{file.fileno()}" if isinstance(file.name, int) else file.name
 
 
 class _MayPassError(Exception):

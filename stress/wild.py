@@ -57,7 +57,7 @@ def compare(path: Path) -> Finding:
     video = Video("v", str(path), str(path))
     try:
         theirs = list(independent(path))
-    except (av.FFmpegError, VideoError, OSError):
+    except (av.FFmpegError, IndexError, OSError):
         theirs = []
     try:
         index, findings, ours = read(video.path, lambda index: np.arange(len(index)))
@@ -101,8 +101,12 @@ def read(path: str, wanted: Callable[[VideoIndex], Int64Array]) -> tuple[VideoIn
 
 def independent(path: Path) -> Iterator[str]:
     """Checksums of the frames that another reader shows."""
-    with open_video(str(path)) as (_, stream):
-        number = stream.index
+    try:
+        with open_video(str(path)) as (_, stream):
+            number = stream.index
+    except VideoError:
+        with av.open(str(path)) as container:
+            number = container.streams.video[0].index
     if shutil.which("ffmpeg"):
         command = ["ffmpeg", "-v", "quiet", "-nostdin", "-noautorotate", "-i", str(path), "-map", f"0:{number}"]
         command += ["-fps_mode", "passthrough", "-f", "framemd5", "-"]

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from p3dfeat.errors import VideoError
 from p3dfeat.types import Clip, Video, VideoEnd
 from p3dfeat.video import index_video, read_clips
 from p3dfeat.video.bitstreams.hidden import hidden_packets
+from p3dfeat.video.packets import NO_TIME, Packets
+from p3dfeat.video.reading.index import with_leading_times
 from stress import wild
 from stress.seeds import SEEDS, write_seed
 from tests.videos import Coding, number_of, numbered_frames, settled, write_video
@@ -372,6 +375,8 @@ class _Stream:
         ("av1", b"\x12\x00\x32\x02\x00\x00", True),
         ("av1", b"\x12\x00\x1a\x01\xa0", False),  # shows an older one
         ("av1", b"\x12\x00\x32\x02\x00\x00\x32\x02\x10\x00", False),
+        ("theora", b"\x80theora", True),
+        ("theora", b"\x3f", False),
         ("mpeg2video", b"\0\0\1\xb7", True),
         ("h264", b"\0\0\1\x06abc\0\0\1\x0a", True),
         ("h264", b"\0\0\1\x41abc", False),
@@ -385,7 +390,7 @@ def test_packets_say_whether_they_show_a_frame(coding, data, hidden):
     assert hides(av.Packet(data)) is hidden
 
 
-def matroska(path: Path, blocks: list[tuple[int, bool, bytes]], coding: bytes) -> Path:
+def matroska(path: Path, blocks: list[tuple[int, bool, bytes]], coding: bytes, header: bytes = b"") -> Path:
     """One video track of these blocks, in milliseconds: only what a reader needs."""
 
     def element(kind: str, content: bytes) -> bytes:
@@ -393,6 +398,7 @@ def matroska(path: Path, blocks: list[tuple[int, bool, bytes]], coding: bytes) -
 
     video = element("b0", b"\0\x80") + element("ba", b"\0\x60")
     track = element("d7", b"\1") + element("73c5", b"\1") + element("83", b"\1") + element("86", coding)
+    track += element("63a2", header) if header else b""
     body = element("1549a966", element("2ad7b1", (1_000_000).to_bytes(4, "big")) + element("4d80", b"made"))
     body += element("1654ae6b", element("ae", track + element("e0", video)))
     cluster = element("e7", bytes(8))
@@ -415,6 +421,94 @@ def test_vp9_hidden_in_blocks_of_its_own_is_no_frame(tmp_path):
     assert len(blocks) > 50
     assert numbers(path) == list(range(50))
     assert numbers(path, Sampling(clips=3, length=2)) == [0, 1, 24, 25, 48, 49]
+
+
+@pytest.mark.parametrize(
+    "unit", [b"\x09\x30", b"\x06\x05\x01a\x80", b"\x0c\xff\xff\x80"], ids=["delimiter", "text", "filler"]
+)
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".flv"])
+def test_packets_of_h264_without_a_picture_are_no_frames(tmp_path, suffix, unit):
+    """Where units have their lengths before them, as live encoders send them."""
+    source = tmp_path / "source.mp4"
+    h264(source, 60, g="20", bf="0")
+    path = tmp_path / f"v{suffix}"
+    with av.open(str(source)) as whole, av.open(str(path), "w") as file:
+        stream = file.add_stream_from_template(whole.streams.video[0])
+        stream.time_base = Fraction(1, 100)
+        for number, packet in enumerate(p for p in whole.demux(video=0) if p.size):
+            told = [(bytes(packet), 4 * number + 2, packet.is_keyframe)]
+            if number and packet.is_keyframe:
+                told.insert(0, (len(unit).to_bytes(4, "big") + unit, 4 * number, False))
+            for data, time, key in told:
+                part = av.Packet(data)
+                part.pts = part.dts = time
+                part.time_base, part.stream, part.is_keyframe = Fraction(1, 100), stream, key
+                file.mux(part)
+    assert numbers(path) == list(range(60))
+    assert numbers(path, Sampling(clips=3, length=2)) == [0, 1, 29, 30, 58, 59]
+
+
+@pytest.mark.parametrize("closed", [0x40, 0], ids=["closed group", "open group"])
+def test_matroska_cut_where_pictures_begin_before_its_clock_keeps_its_times(tmp_path, closed):
+    found, _ = packets("mpeg2video", 50, {"bf": "2", "g": "12", "sc_threshold": "1000000000", "qmax": "4"})
+    kept = found[next(place for place, (_, _, _, key) in enumerate(found) if key and place) :]
+    first = bytearray(kept[0][0])
+    place = first.index(b"\0\0\1\xb8") + 7
+    first[place] = first[place] & 0xBF | closed
+    began = kept[0][1]
+    pause = [2000 if shown > began + 20 else 0 for _, shown, _, _ in kept]
+    told = [(bytes(first), *kept[0][1:]), *kept[1:]]
+    blocks = [(40 * (shown - began) + more, key, data) for (data, shown, _, key), more in zip(told, pause, strict=True)]
+    path = matroska(tmp_path / "v.mkv", blocks, b"V_MPEG2")
+    shown = list(range(began - 2 if closed else began, 50))
+    assert numbers(path)[2 if closed else 0 :] == shown[2 if closed else 0 :]  # of the two, what they refer to is lost
+    expected = [0.04 * (number - began) + (2.0 if number > began + 20 else 0.0) for number in shown]
+    assert np.allclose(index_video(str(path)).seconds, expected, atol=2e-3)
+
+
+def test_pictures_without_a_time_behind_the_first_keyframe_come_before_it():
+    """FFmpeg gives none to some that Matroska shows before its clock begins."""
+    shown = np.array([0, NO_TIME, NO_TIME, 120, 40, 80])
+    packets = replace(
+        Packets.none(),
+        presented=shown,
+        keys=np.array([True] + [False] * 5),
+        shown=np.ones(6, np.bool_),
+    )
+    assert with_leading_times(packets).presented.tolist() == [0, -80, -40, 120, 40, 80]
+    late = replace(packets, presented=np.array([0, 40, *range(80, 1200, 40), NO_TIME]))
+    late = replace(late, keys=np.zeros(31, np.bool_), shown=np.ones(31, np.bool_))
+    assert with_leading_times(late).presented[-1] == NO_TIME
+
+
+def test_two_frames_of_one_time_move_no_others(tmp_path):
+    found, header = packets("mpeg4", 40, {"g": "20", "qmin": "2", "qmax": "5"}, header=True)
+    blocks = [(40 * (number - (number == 21)), key, data) for number, (data, _, _, key) in enumerate(found)]
+    path = matroska(tmp_path / "v.mkv", blocks, b"V_MPEG4/ISO/ASP", header)
+    assert numbers(path) == list(range(40))
+    times = 0.04 * np.arange(40)
+    times[21] = 0.84  # between its neighbours
+    assert np.allclose(index_video(str(path)).seconds, times, atol=2e-3)
+
+
+def test_bare_motion_jpeg_is_no_picture(tmp_path):
+    found, _ = packets("mjpeg", 30, {"qmin": "2", "qmax": "3"}, pixels="yuvj420p")
+    path = tmp_path / "v.mjpeg"
+    path.write_bytes(b"".join(data for data, *_ in found))
+    assert numbers(path) == list(range(30))
+    path.write_bytes(found[0][0])
+    with pytest.raises(VideoError, match="not a video but a picture"):
+        numbers(path)
+
+
+@pytest.mark.parametrize(
+    "junk", [bytes(100), b"TAG" + bytes(125), b"<!-- saved by hand -->"], ids=["zeros", "tag", "text"]
+)
+def test_what_follows_the_last_frame_of_y4m_takes_no_frame_away(tmp_path, junk):
+    seed = next(seed for seed in SEEDS if seed.container == "yuv4mpegpipe" or seed.name == "raw.y4m")
+    path = write_seed(tmp_path / seed.name, seed)
+    path.write_bytes(path.read_bytes() + junk)
+    assert len(numbers(path)) == seed.frames
 
 
 # Every way of reading

@@ -14,11 +14,9 @@ import pytest
 from p3dfeat import http
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import VideoError
-from p3dfeat.http import Limits, download
+from p3dfeat.http import Limits, at_hand, download
 from p3dfeat.types import Clip, Video, VideoEnd
 from p3dfeat.video import Decoders
-from p3dfeat.video.reading import remote
-from p3dfeat.video.reading.remote import at_hand
 from tests.videos import numbered_video
 from tests.web import Answer, Fault, Request, Web, serving, unused_address
 
@@ -220,10 +218,10 @@ def test_no_room_is_one_line(web, monkeypatch):
 
 def test_nothing_is_left_in_the_folder_of_temporary_files_even_while_it_is_read(web, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with at_hand(Video("v", web.url, "v")) as video:
+    with at_hand(Video("v", web.url, "v"), tick=lambda: None) as video:
         with open(video.path, "rb") as file:
             assert file.read() == web.files["/v.mp4"]
-        if os.path.isdir(remote.OPEN_FILES):
+        if os.path.isdir(http.OPEN_FILES):
             assert list(tmp_path.iterdir()) == []
     assert not os.path.exists(video.path)
     assert list(tmp_path.iterdir()) == []
@@ -231,8 +229,8 @@ def test_nothing_is_left_in_the_folder_of_temporary_files_even_while_it_is_read(
 
 def test_where_files_must_have_names_they_go_as_well(web, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(remote, "OPEN_FILES", str(tmp_path / "gone"))
-    with at_hand(Video("v", web.url, "v")) as video, open(video.path, "rb") as file:
+    monkeypatch.setattr(http, "OPEN_FILES", str(tmp_path / "gone"))
+    with at_hand(Video("v", web.url, "v"), tick=lambda: None) as video, open(video.path, "rb") as file:
         assert file.read() == web.files["/v.mp4"]
     assert list(tmp_path.iterdir()) == []
 

@@ -78,7 +78,7 @@ class Fields:
     def _field(self, data: bytes) -> _Field | None:
         """The field that a packet holds; None where it is a whole frame, be it of two fields."""
         found: _Field | None = None
-        for begin, end in self._units(data):
+        for begin, end in listed_units(data, self.length_bytes) if self.length_bytes else marked_units(data):
             kind = data[begin] & 31
             if kind in PICTURES:
                 now = self._field_of(data[begin + 1 : min(end, begin + LONGEST_HEADER)])
@@ -105,18 +105,6 @@ class Fields:
         except EOFError:
             return None
 
-    def _units(self, data: bytes) -> Iterator[tuple[int, int]]:
-        """Where each NAL unit begins and ends."""
-        if not self.length_bytes:
-            yield from marked_units(data)
-            return
-        place = self.length_bytes
-        while place < len(data):
-            end = place + int.from_bytes(data[place - self.length_bytes : place])
-            if end > place:
-                yield place, min(end, len(data))
-            place = end + self.length_bytes
-
 
 def fields_of(stream: VideoStream) -> Fields | None:
     """What knows the second fields of an H.264 stream; None where none can come, by what is said at its beginning."""
@@ -126,13 +114,23 @@ def fields_of(stream: VideoStream) -> Fields | None:
         return None
     if header[0] == 1:  # as MP4 and Matroska have it
         fields = Fields(1 + (header[4] & 3))
-        units = _listed_units(header)
+        units = _header_units(header)
     else:
         fields = Fields(0)
         units = [header[begin:end] for begin, end in marked_units(header)]
     for unit in units:
         fields.learn(unit)
     return fields if any(sequence.has_fields for sequence in fields.sequences.values()) else None
+
+
+def listed_units(data: bytes, length_bytes: int) -> Iterator[tuple[int, int]]:
+    """Where NAL units begin and end that have their lengths before them."""
+    place = length_bytes
+    while place < len(data):
+        end = place + int.from_bytes(data[place - length_bytes : place])
+        if end > place:
+            yield place, min(end, len(data))
+        place = end + length_bytes
 
 
 def marked_units(data: bytes) -> Iterator[tuple[int, int]]:
@@ -146,7 +144,7 @@ def marked_units(data: bytes) -> Iterator[tuple[int, int]]:
         begin = following
 
 
-def _listed_units(header: bytes) -> list[bytes]:
+def _header_units(header: bytes) -> list[bytes]:
     """Those of an MP4's or a Matroska's header: some of one kind, then some of the other."""
     units, place = [], 5
     for mask in (31, 255):

@@ -8,7 +8,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from p3dfeat.video.bitstreams.bits import Bits
-from p3dfeat.video.bitstreams.fields import marked_units
+from p3dfeat.video.bitstreams.fields import listed_units, marked_units
 
 Hides = Callable[["Packet[VideoStream]"], bool]  # of packets in the order of the file: whether no frame comes of this
 
@@ -18,7 +18,8 @@ VOP: Final = b"\x00\x00\x01\xb6"  # begins a picture
 REFERRED_TO: Final = 0x40  # of the byte behind, in pictures that are neither whole ones nor between two others
 PACKED: Final = re.compile(rb"\x00\x00\x01\xb2DivX\d+(?:Build|b)\d+p")
 LONGEST_NOTHING: Final = 19  # bytes of a packet that may say that nothing changes; FFmpeg goes by the same
-LONGEST_EMPTY: Final = 64  # bytes of a packet in which no picture is expected: delimiters, ends, texts
+LONGEST_EMPTY: Final = 1024  # bytes of a packet that is looked into: delimiters, ends, parameters and texts are short
+REFERRED_TO_HIDDEN: Final = frozenset({"vp8", "vp9", "av1"})  # codings whose hidden frames others refer to
 PICTURE_START: Final = b"\x00\x00\x01\x00"  # of MPEG-1 and MPEG-2
 SLICES: Final = {"h264": (31, 0, range(1, 6)), "hevc": (126, 1, range(32))}  # mask, shift, types of units in pictures
 AV1_SEQUENCE, AV1_HEADER, AV1_FRAME = 1, 3, 6  # types of OBUs
@@ -31,25 +32,31 @@ def hidden_packets(stream: VideoStream) -> Hides | None:
     if coding == "mpeg4":
         return Pictures(header).hides
     if coding in SLICES:
-        return None if header[:1] == b"\1" else _without_slices(*SLICES[coding])
+        return _without_slices(*SLICES[coding], _length_bytes(coding, header))
     return {
         "vp8": _is_hidden_vp8,
         "vp9": _is_hidden_vp9,
         "av1": _is_hidden_av1,
         "gif": _is_gif_extension,
+        "theora": lambda packet: bool(memoryview(packet)[0] & 0x80),  # a header (Theora specification, 6.1)
         "mpeg1video": _is_no_mpeg_picture,
         "mpeg2video": _is_no_mpeg_picture,
     }.get(coding)
 
 
-def _without_slices(mask: int, shift: int, slices: range) -> Hides:
-    """Of streams with marks between their units, as broadcasts and bare streams have them."""
+def _length_bytes(coding: str, header: bytes) -> int:
+    """Bytes of a unit's length, by the header (ISO/IEC 14496-15, 5.3.3 and 8.3.3); 0 where marks lie between units."""
+    place = 4 if coding == "h264" else 21
+    return 1 + (header[place] & 3) if header[:1] == b"\1" and len(header) > place else 0
 
+
+def _without_slices(mask: int, shift: int, slices: range, length_bytes: int) -> Hides:
     def hides(packet: "Packet[VideoStream]") -> bool:
         if packet.size > LONGEST_EMPTY:
             return False
         data = bytes(packet)
-        return all((data[begin] & mask) >> shift not in slices for begin, _ in marked_units(data))
+        units = listed_units(data, length_bytes) if length_bytes else marked_units(data)
+        return all((data[begin] & mask) >> shift not in slices for begin, _ in units)
 
     return hides
 

@@ -11,6 +11,7 @@ from p3dfeat.video.containers.record import SLACK, SLACK_FRAMES, Container, Deli
 from p3dfeat.video.findings import Findings
 
 ENCRYPTED: Final = "encrypted"  # what the coding "encv" says (ISO/IEC 14496-12, 8.12)
+LONGER: Final = 3.5  # frames by which a clip that was cut may be longer than its header says
 LARGEST_FRAGMENT: Final = 1 << 30  # bytes: what is larger is damage, and no fragment that was cut off
 MOST_BEHIND: Final = 1 << 20  # bytes behind the last box that are looked at
 WAY_TO_TABLES: Final = (b"mdia", b"minf", b"stbl")  # from a track
@@ -88,7 +89,7 @@ def _compare_tables(tables: dict[bytes, bytes], findings: Findings) -> None:
 
 def _compare_durations(found: Delivered, findings: Findings) -> None:
     announced, shown = found.listed_seconds or np.inf, found.end_seconds - float(found.seconds[0])
-    if shown > announced + max(SLACK_FRAMES * found.frame_seconds, SLACK * announced):
+    if shown > announced + max(LONGER * found.frame_seconds, SLACK * announced):
         findings.remark(f"{announced:.2f} s by its header, {shown:.2f} s found")
     # Of a clip that was trimmed, more is in the file than is shown.
     cut_away, total = int(found.packets.cut_away.sum()), found.packets.durations.sum() * found.tick_seconds

@@ -13,7 +13,7 @@ from p3dfeat.video.findings import Findings
 from p3dfeat.video.packets import NO_TIME, Packets
 
 EVEN, NEARLY_ALL = 0.3, 0.8  # part of their usual length by which frames may differ; part of all frames
-MISSING: Final = 3.5  # times the usual length: of a frame before some that are missing
+MISSING: Final = 8.5  # times the usual length: of a frame before many that are missing
 SLACK_FRAMES: Final = 1.5  # by which the duration in a header may differ from the frames found, beside ...
 SLACK: Final = 0.01  # ... this part of it
 
@@ -90,7 +90,7 @@ class Container:
         even = bool(len(lengths)) and np.mean(abs(lengths - usual) < EVEN * usual) > NEARLY_ALL
         if even and lengths.max() > MISSING * usual:
             findings.remark(f"one of its frames lasts {lengths.max():.2f} s, the others {usual:.2f} s")
-        if found.lacks_seconds > 0:
+        if not self.is_recording and found.lacks_seconds > 0:
             announced = found.listed_seconds or 0.0
             findings.remark(f"{announced:.2f} s by its header, {found.end_seconds:.2f} s found")
 

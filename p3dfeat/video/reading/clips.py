@@ -90,8 +90,7 @@ def read_clips(
     indexes = indexes or LastIndex()
     index, findings = indexes.of(video, Findings(partial=partial, strict=strict))
     again = False
-    picky = partial and strict and bool(index.packets.broken.any())
-    if (distrust or picky) and not index.recounted:
+    if (distrust or (partial and strict and index.packets.broken.any())) and not index.recounted:
         index = recounted(video.path, index, findings)
     while True:
         plans = plan(index, video, sampling)

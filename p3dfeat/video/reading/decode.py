@@ -215,18 +215,15 @@ class FrameReader(Reader):
             pass_on(error)
         return None
 
-    def _listed_packets(self, place: int) -> Iterator[tuple[int, "Packet[VideoStream]"]]:
-        """Packets with their numbers, from ``place`` on, each of which must be what was listed there."""
+    def _listed_packets(self, begin: int) -> Iterator[tuple[int, "Packet[VideoStream]"]]:
+        """Packets with their numbers, from ``begin`` on, each of which must be what was listed there."""
         packets = self._index.packets
-        for packet in demuxed(self._container, self._stream):
+        found = (packet for packet in demuxed(self._container, self._stream) if packet.size)
+        for place, packet in zip(range(begin, len(packets)), found, strict=False):  # what is behind was not listed
             tick()
-            if not packet.size:  # that nothing changes, or the end, for which decoders would take that too
-                continue
-            known = place < len(packets) and packets.positions[place] == position(packet)
-            if not known or packets.sizes[place] != packet.size:
+            if packets.positions[place] != position(packet) or packets.sizes[place] != packet.size:
                 raise DoubtError("a packet comes that was not listed")
             yield place, packet
-            place += 1
 
     def _numbered(self, begin: int | None = None) -> Iterator[tuple[int, VideoFrame]]:
         """Number and frame of all that is decoded from here on, in the order shown, each where it is expected.

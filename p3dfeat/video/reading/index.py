@@ -19,6 +19,7 @@ from p3dfeat.errors import NotAVideoError, VideoError
 from p3dfeat.fingerprint import fingerprint, modified
 from p3dfeat.types import Int64Array, SecondsArray, VideoInfo
 from p3dfeat.video.containers import Container, Delivered, container_of
+from p3dfeat.video.containers.avi import AVI
 from p3dfeat.video.containers.mp4 import MP4, coding_of
 from p3dfeat.video.findings import Findings
 from p3dfeat.video.heartbeat import tick
@@ -130,6 +131,7 @@ def _index(container: InputContainer, stream: VideoStream, path: str, findings: 
         raise VideoError(elsewhere if listed else "no frames in its video stream")
     if record.stores_dts and packets.parts[-1]:
         findings.remark("its clock goes back, as where recordings were joined: its frames are counted")
+    packets = with_leading_times(packets)
     left_out = _lost(path, packets)
     if record.is_recording:
         left_out |= _broken_ends(packets, findings)
@@ -183,6 +185,19 @@ def _broken_ends(packets: Packets, findings: Findings) -> set[int]:
     if broken:
         findings.remark("its first or last packet is incomplete, and its frame left out")
     return broken
+
+
+def with_leading_times(packets: Packets) -> Packets:
+    """Times for what follows the first keyframe and has none, as in Matroska where it begins before 0."""
+    known = packets.presented != NO_TIME
+    untimed = np.flatnonzero(~known & packets.shown)
+    first = packets.first
+    if not len(untimed) or not known[first] or untimed[-1] - first > MOST_REORDERED or known.sum() < 2:
+        return packets
+    presented = packets.presented.copy()
+    usual = max(1, int(np.median(np.diff(np.sort(presented[known])))))
+    presented[untimed] = presented[first] - usual * np.arange(len(untimed), 0, -1)
+    return replace(packets, presented=presented)
 
 
 def _lost(path: str, packets: Packets) -> set[int]:
@@ -249,15 +264,23 @@ def frame_times(packets: Packets, places: Int64Array, stream: VideoStream) -> Se
     kinds += [packets.decoded] if record.stores_dts else []
     parts = packets.parts[places] if record.stores_dts else np.zeros(len(places), np.int64)
     for times in (kind[places] for kind in kinds):
-        rows = [np.sort(times[parts == part]) for part in np.unique(parts)]
+        rows = [_told_apart(np.sort(times[parts == part] * 2)) for part in np.unique(parts)]
         if NO_TIME not in times and all(np.all(np.diff(row) > 0) for row in rows):
             for before, row in pairwise(rows):
                 if row[0] <= before[-1]:
                     row += before[-1] - row[0] + (before[-1] - before[0]) // max(1, len(before) - 1)
             joined = np.concatenate(rows)
             if np.all(np.diff(joined) > 0):
-                return np.asarray(joined * tick_seconds, np.float64)
+                return np.asarray(joined * tick_seconds / 2, np.float64)
     return np.arange(len(places)) / _rate(stream)
+
+
+def _told_apart(times: Int64Array) -> Int64Array:
+    """Sorted times in half ticks; of two that are the same, the second moves half way to the next."""
+    same = np.flatnonzero(np.diff(times) == 0) + 1
+    same = same[same < len(times) - 1]
+    times[same] = (times[same] + times[same + 1]) // 2
+    return times
 
 
 def _rate(stream: VideoStream) -> float:
@@ -281,7 +304,7 @@ def _delivered(
         stream_number=stream.index,
         stream_id=stream.id,
         listed_frames=stream.frames or (record.counts_as_duration and stream.duration) or 0,
-        listed_seconds=own or (container.duration / 1e6 if container.duration else None),
+        listed_seconds=own or (container.duration / 1e6 if container.duration and record is not AVI else None),
         index_entries=len(stream.index_entries),
         latest_end=with_arguments(_latest_end, container),
     )

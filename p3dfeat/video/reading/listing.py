@@ -93,5 +93,9 @@ def list_packets(container: InputContainer, stream: VideoStream, findings: Findi
                 raise VideoError(f"damaged: lists the same bytes over and over, as {len(listing):,} frames so far")
             listing.add(packet)
     except av.FFmpegError as error:
-        findings.failed(VideoError(f"unreadable after {len(listing)} frames ({reason(error)})"))
+        said = f"unreadable after {len(listing)} frames ({reason(error)})"
+        behind = container.size - (listing.positions[-1] + listing.sizes[-1]) if len(listing) else container.size
+        if not len(listing) or behind > max(listing.sizes):
+            findings.failed(VideoError(said))
+        findings.remark(said)  # what is left has no room for another frame
     return listing.packets()

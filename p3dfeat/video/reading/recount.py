@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 
 from p3dfeat.errors import VideoError
 from p3dfeat.types import Int64Array
-from p3dfeat.video.bitstreams.hidden import LONGEST_EMPTY
+from p3dfeat.video.bitstreams.hidden import REFERRED_TO_HIDDEN
 from p3dfeat.video.findings import Findings
 from p3dfeat.video.heartbeat import tick
 from p3dfeat.video.reading.decode import INTRA, Reader
@@ -106,13 +106,15 @@ class CountedReader(Reader):
 
     def every_frame(self) -> Iterator[tuple[int, VideoFrame | None]]:
         """Packet and frame, in the order in which the decoder gives them; (packet, None) where none decodes."""
-        shown = self._index.packets.shown
         try:
-            for place, packet in enumerate(packet for packet in demuxed(self._container, self._stream) if packet.size):
+            found = (packet for packet in demuxed(self._container, self._stream) if packet.size)
+            for place, packet in zip(range(len(self._index.packets)), found, strict=False):
                 tick()
                 if not self._is_given(place):
                     continue
-                holds_picture = shown[place] or packet.size > LONGEST_EMPTY
+                holds_picture = (
+                    self._index.packets.shown[place] or self._context.codec.canonical_name in REFERRED_TO_HIDDEN
+                )
                 try:
                     frames = self._decode(packet, place)
                 except av.FFmpegError as error:

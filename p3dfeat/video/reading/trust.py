@@ -34,6 +34,8 @@ FORMATS: Final = (
 )
 # Of a frame: 16384 x 8192, more than any camera takes. A header may say 65535 x 65535, which is 17 GB in colour.
 MAX_PIXELS: Final = 1 << 27
+JPEG_BEGINS, JPEG_FOLLOWS = b"\xff\xd8", b"\xff\xd9\xff\xd8"
+LONGEST_PICTURE: Final = 1 << 24  # bytes in which a second picture must begin
 HEAD_BYTES: Final = 1024  # enough to tell what a file that is no video is
 
 # How files begin that are often taken for videos: what a server sent instead of one, and what refers to others.
@@ -98,11 +100,15 @@ def open_container(path: str, *, decoder: str = "cpu") -> InputContainer:
                 raise NotAVideoError("empty file, 0 bytes") from None
             if (cut := _cut_index(file)) is not None:
                 raise VideoError(cut) from None
+            head = os.pread(file, LONGEST_PICTURE, 0)
+            if head[:2] == JPEG_BEGINS and JPEG_FOLLOWS in head:  # FFmpeg takes some bare Motion JPEG for one picture
+                os.lseek(file, 0, os.SEEK_SET)
+                return _opened(file, decoder, format="mjpeg")
             why = complaints.worst() or reason(error)
             raise NotAVideoError(what_else(file) or f"not a video, or damaged beyond opening ({why})") from None
 
 
-def _opened(file: int, decoder: str) -> InputContainer:
+def _opened(file: int, decoder: str, format: str | None = None) -> InputContainer:
     options = {
         "fd": str(file),
         "protocol_whitelist": "fd",
@@ -117,7 +123,7 @@ def _opened(file: int, decoder: str) -> InputContainer:
         with suppress(av.FFmpegError, OSError, RuntimeError, ValueError):  # no such GPU, or a file with other faults
             return _limited(av.open("fd:", options=options, metadata_errors="replace", hwaccel=gpu))
         os.lseek(file, 0, os.SEEK_SET)  # FFmpeg's copy of an open file shares its place
-    return _limited(av.open("fd:", options=options, metadata_errors="replace"))
+    return _limited(av.open("fd:", format=format, options=options, metadata_errors="replace"))
 
 
 def _limited(container: InputContainer) -> InputContainer:
