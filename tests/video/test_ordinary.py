@@ -380,6 +380,7 @@ class _Stream:
         ("mpeg2video", b"\0\0\1\xb7", True),
         ("h264", b"\0\0\1\x06abc\0\0\1\x0a", True),
         ("h264", b"\0\0\1\x41abc", False),
+        ("h264", b"\0\0\1\x1fabc", False),  # of no kind that is known
         ("hevc", b"\0\0\1\x48\x01", True),
         ("hevc", b"\0\0\1\x02\x01abc", False),
     ],

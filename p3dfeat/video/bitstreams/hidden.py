@@ -8,7 +8,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from p3dfeat.video.bitstreams.bits import Bits
-from p3dfeat.video.bitstreams.fields import listed_units, marked_units
+from p3dfeat.video.bitstreams.fields import marked_units
 
 Hides = Callable[["Packet[VideoStream]"], bool]  # of packets in the order of the file: whether no frame comes of this
 
@@ -21,7 +21,8 @@ LONGEST_NOTHING: Final = 19  # bytes of a packet that may say that nothing chang
 LONGEST_EMPTY: Final = 1024  # bytes of a packet that is looked into: delimiters, ends, parameters and texts are short
 REFERRED_TO_HIDDEN: Final = frozenset({"vp8", "vp9", "av1"})  # codings whose hidden frames others refer to
 PICTURE_START: Final = b"\x00\x00\x01\x00"  # of MPEG-1 and MPEG-2
-SLICES: Final = {"h264": (31, 0, range(1, 6)), "hevc": (126, 1, range(32))}  # mask, shift, types of units in pictures
+# Mask and shift of a unit's type, and the types that hold no picture: parameters, texts, delimiters, ends, filler.
+NO_SLICES: Final = {"h264": (31, 0, range(6, 13)), "hevc": (126, 1, range(32, 41))}
 AV1_SEQUENCE, AV1_HEADER, AV1_FRAME = 1, 3, 6  # types of OBUs
 
 
@@ -31,8 +32,8 @@ def hidden_packets(stream: VideoStream) -> Hides | None:
     coding, header = context.codec.canonical_name, context.extradata or b""
     if coding == "mpeg4":
         return Pictures(header).hides
-    if coding in SLICES:
-        return _without_slices(*SLICES[coding], _length_bytes(coding, header))
+    if coding in NO_SLICES:
+        return _without_slices(*NO_SLICES[coding], _length_bytes(coding, header))
     return {
         "vp8": _is_hidden_vp8,
         "vp9": _is_hidden_vp9,
@@ -50,13 +51,21 @@ def _length_bytes(coding: str, header: bytes) -> int:
     return 1 + (header[place] & 3) if header[:1] == b"\1" and len(header) > place else 0
 
 
-def _without_slices(mask: int, shift: int, slices: range, length_bytes: int) -> Hides:
+def _without_slices(mask: int, shift: int, empty: range, length_bytes: int) -> Hides:
+    """Whether all units of a packet are of kinds that hold no picture; what is damaged may hold one."""
+
     def hides(packet: "Packet[VideoStream]") -> bool:
         if packet.size > LONGEST_EMPTY:
             return False
-        data = bytes(packet)
-        units = listed_units(data, length_bytes) if length_bytes else marked_units(data)
-        return all((data[begin] & mask) >> shift not in slices for begin, _ in units)
+        data, place = bytes(packet), 0
+        if not length_bytes:
+            return all((data[begin] & mask) >> shift in empty for begin, _ in marked_units(data))
+        while place + length_bytes < len(data):
+            begin = place + length_bytes
+            place = begin + int.from_bytes(data[place:begin])
+            if (data[begin] & mask) >> shift not in empty:
+                return False
+        return place == len(data)
 
     return hides
 

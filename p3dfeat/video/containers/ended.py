@@ -36,10 +36,11 @@ def check_gif(file: BinaryIO, found: Delivered, findings: Findings) -> None:
 
 def check_y4m(file: BinaryIO, found: Delivered, findings: Findings) -> None:
     """Nothing must follow the last frame that begins as another."""
-    behind = read_at(file, found.last_byte, LONGEST_LINE)
+    last, length = int(found.packets.positions[-1]), int(found.packets.sizes[-1])
+    behind = read_at(file, last + length, LONGEST_LINE)
     if behind and Y4M_FRAME.startswith(behind[: len(Y4M_FRAME)]):
         line = behind.find(b"\n") + 1
-        findings.failed(cut_off(found.size_bytes, found.last_byte + line + int(found.packets.sizes[-1])))
+        findings.failed(cut_off(found.size_bytes, last + length + line + length))
 
 
 def _checked_by(end_mark: bytes) -> Check:

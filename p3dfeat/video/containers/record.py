@@ -36,11 +36,6 @@ class Delivered:
     size_bytes: int = 0  # of the file
 
     @property
-    def last_byte(self) -> int:
-        """Where the last packet ends."""
-        return int(self.packets.positions[-1] + self.packets.sizes[-1])
-
-    @property
     def lacks_seconds(self) -> float:
         """How many seconds are missing at the end, by the header; 0 or less where none are."""
         if self.listed_seconds is None:

@@ -183,9 +183,9 @@ class FrameReader(Reader):
 
     def _introduce(self) -> None:
         """Let the decoder see the first packet, which may be all that says by whom, and how, a stream was encoded."""
-        first = next(((place, packet) for place, packet in self._packets if self._is_given(place)), None)
-        if first is not None:
-            self._decode(first[1], first[0])
+        for place, packet in filter(lambda found: self._is_given(found[0]), self._packets):
+            self._decode(packet, place)
+            break
 
     def _go_to(self, timestamp: int) -> int | None:
         """Seek to the keyframe at or before ``timestamp``, and begin there; its number, or None where none comes.
@@ -234,7 +234,9 @@ class FrameReader(Reader):
         try:
             for frame in self._decoded(begin):
                 number = self._number(frame)
-                if not has_begun and not (number == begin and self._is_keyframe(frame)):
+                # Of two fields, the second may refer to the first.
+                is_intra = frame.key_frame and (self._index.packets.has_fields or frame.pict_type in INTRA)
+                if not has_begun and not (number == begin and is_intra):
                     raise DoubtError("after a seek comes a frame that is no keyframe")
                 has_begun = True
                 if number != self._next and not (self._leaves_out and self._none_wanted(self._next, number)):
@@ -258,10 +260,6 @@ class FrameReader(Reader):
         if not self._index.packets.shown[place] or self._next >= len(shown):
             return -1
         return self._next if place <= shown[min(self._next + MOST_AHEAD, len(shown) - 1)] else -1
-
-    def _is_keyframe(self, frame: VideoFrame) -> bool:
-        """By the decoder's own word. Of two fields, the second may refer to the first."""
-        return frame.key_frame and (self._index.packets.has_fields or frame.pict_type in INTRA)
 
     def _none_wanted(self, first: int, end: int) -> bool:
         """Whether no frame is wanted from number ``first`` up to ``end``, which is later."""

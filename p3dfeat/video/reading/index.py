@@ -260,8 +260,7 @@ def frame_times(packets: Packets, places: Int64Array, stream: VideoStream) -> Se
     recordings were joined, each goes on where the one before it ends.
     """
     record, tick_seconds = container_of(stream.container.format.name), float(stream.time_base or 0)
-    kinds = [packets.presented] if record.shown == "stored" else []
-    kinds += [packets.decoded] if record.stores_dts else []
+    kinds = [packets.presented] * (record.shown == "stored") + [packets.decoded] * record.stores_dts
     parts = packets.parts[places] if record.stores_dts else np.zeros(len(places), np.int64)
     for times in (kind[places] for kind in kinds):
         rows = [_told_apart(np.sort(times[parts == part] * 2)) for part in np.unique(parts)]
@@ -277,8 +276,7 @@ def frame_times(packets: Packets, places: Int64Array, stream: VideoStream) -> Se
 
 def _told_apart(times: Int64Array) -> Int64Array:
     """Sorted times in half ticks; of two that are the same, the second moves half way to the next."""
-    same = np.flatnonzero(np.diff(times) == 0) + 1
-    same = same[same < len(times) - 1]
+    same = np.flatnonzero(np.diff(times[:-1]) == 0) + 1
     times[same] = (times[same] + times[same + 1]) // 2
     return times
 

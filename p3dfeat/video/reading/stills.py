@@ -75,7 +75,7 @@ class StillsReader:
             yield number, frame
 
     def finish(self) -> None:
-        """Nothing is left to be said."""
+        """As FrameReader has it."""
 
 
 def _decoded(path: str, findings: Findings | None = None) -> VideoFrame:
