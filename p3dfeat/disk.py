@@ -2,10 +2,12 @@
 
 import errno
 import os
+import stat
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Final
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+from typing import Final, Self
 
 from p3dfeat.errors import OutputError, P3DFeatError
 
@@ -13,6 +15,7 @@ Bytes = bytes | bytearray | memoryview
 
 FULL: Final = "make room, and run it again"
 NOT_ALLOWED: Final = "choose another place, or ask for leave to write there"
+FOREIGN: Final = "move it away, or choose another place"
 GONE: Final = "bring it back, and run it again"
 REMEDIES: Final = {
     errno.ENOSPC: FULL,
@@ -36,6 +39,8 @@ def writing(path: Path, remedy: str = "", *, error: type[P3DFeatError] = OutputE
         yield
     except OSError as refusal:
         reason = refusal.strerror or refusal
+        if isinstance(refusal, ForeignError):
+            raise error(f"{refusal.filename}: {reason}; {FOREIGN}") from None
         remedy = remedy or REMEDIES.get(refusal.errno or 0, "")
         raise error(f"{path}: cannot be written ({reason}){remedy and f'; {remedy}'}") from None
 
@@ -60,23 +65,158 @@ def bring_out_of_memory(fd: int, first: int, end: int) -> None:
         os.posix_fadvise(fd, first, end - first, os.POSIX_FADV_DONTNEED)
 
 
-def replace(fresh: Path, path: Path) -> None:
-    """Put a file that is written and closed in another's place, at one stroke, and for good. Raises OSError."""
-    fd = os.open(fresh, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    os.replace(fresh, path)
-    keep_names(path.parent)
+class ForeignError(OSError):
+    """Something of ours was expected under a name, and something else is there."""
+
+    def __init__(self, path: Path, reason: str):
+        super().__init__(errno.EEXIST, reason, str(path))
 
 
-def keep_names(folder: Path) -> None:
-    """Bring a folder's list of names to the disk, where the system can."""
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    except OSError:  # some file systems know no such thing; the names are then as safe as they get
-        return
-    finally:
-        os.close(fd)
+class Folder:
+    """An open folder. Files in it are made, opened and removed by their names alone, and links are never followed.
+
+    Use in a with statement. All methods raise OSError. A name is one part of a path.
+
+        with Folder.opened(Path("results")) as folder:
+            fd = folder.new("list.writing")
+            ...
+            folder.rename("list.writing", "list")
+    """
+
+    def __init__(self, fd: int, path: Path):
+        self.fd, self.path = fd, path
+        self._closed = weakref.finalize(self, os.close, fd)  # also where an interrupt comes before a with statement
+
+    @classmethod
+    def opened(cls, path: Path) -> Self:
+        """The folder that the user names; links on the way to it are the user's own."""
+        return cls(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), path)
+
+    def inner(self, name: str) -> "Folder":
+        """The folder ``name`` in this one. Raises ForeignError for a link or a file."""
+        try:
+            fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                raise ForeignError(self.path / name, "a link or a file, where a folder should be") from None
+            raise
+        return Folder(fd, self.path / name)
+
+    def make_folder(self, name: str, mode: int = 0o700) -> None:
+        """Make the folder ``name``. Raises FileExistsError."""
+        os.mkdir(name, mode, dir_fd=self.fd)
+
+    def names(self) -> list[str]:
+        """Names of all that is in it, sorted."""
+        return sorted(os.listdir(self.fd))
+
+    def new(self, name: str, mode: int = 0o666) -> int:
+        """A new file, open for reading and writing. Raises FileExistsError for whatever has the name already."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(name, flags, mode, dir_fd=self.fd)
+
+    def open(self, name: str, flags: int = os.O_RDONLY) -> int:
+        """A file that is there. Raises ForeignError for a link, a special file, or a file with a second name."""
+        path = self.path / name
+        try:
+            fd = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self.fd)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):  # ENXIO: a pipe or a socket
+                raise ForeignError(path, "a link, a folder or a special file, where a plain file should be") from None
+            raise
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise ForeignError(path, "a folder or a special file, where a plain file should be")
+            if status.st_nlink > 1:
+                raise ForeignError(path, "a file that has a second name (a hard link)")
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def read(self, name: str, most_bytes: int) -> bytes:
+        """The content of a file, or its first ``most_bytes``."""
+        with os.fdopen(self.open(name), "rb") as file:
+            return file.read(most_bytes)
+
+    def holds(self, name: str) -> bool:
+        """Whether something has this name, a broken link included."""
+        try:
+            self.status(name)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def status(self, name: str) -> os.stat_result:
+        """Of what has this name; of a link, the link's own."""
+        return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+
+    def unlink(self, name: str) -> None:
+        """Remove a file or a link; nothing happens where there is none."""
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self.fd)
+
+    def rename(self, name: str, new: str, folder: "Folder | None" = None) -> None:
+        """Give a file another name at one stroke, in ``folder`` if one is given. What had that name is gone."""
+        os.replace(name, new, src_dir_fd=self.fd, dst_dir_fd=(folder or self).fd)
+
+    def replace(self, name: str, new: str, folder: "Folder | None" = None) -> None:
+        """``rename`` for a file that is written and closed; it outlives a power cut."""
+        fd = self.open(name)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        self.rename(name, new, folder)
+        (folder or self).keep_names()
+
+    def keep_names(self) -> None:
+        """Bring the folder's list of names to the disk, where the system can."""
+        with suppress(OSError):  # some file systems know no such thing; the names are then as safe as they get
+            os.fsync(self.fd)
+
+    def remove_folder(self, name: str) -> None:
+        """Remove the folder ``name`` if it is empty; else it stays."""
+        with suppress(OSError):
+            os.rmdir(name, dir_fd=self.fd)
+
+    @contextmanager
+    def new_below(self, path: PurePosixPath) -> Iterator[int]:
+        """A new file at a relative path, in folders that are made where they are missing.
+
+        It has its name when the with statement ends without an error; it then replaces a file of that name.
+        Raises ForeignError where a step on the way is a link or a file.
+        """
+        *above, name = path.parts
+        part = f"{name}.writing"
+        here = Folder(os.dup(self.fd), self.path)
+        try:
+            for step in above:
+                with suppress(FileExistsError):
+                    here.make_folder(step, 0o777)
+                below = here.inner(step)
+                here.close()
+                here = below
+            here.unlink(part)  # of a run that was killed
+            fd = here.new(part)
+            try:
+                yield fd
+            except BaseException:
+                here.unlink(part)
+                raise
+            finally:
+                os.close(fd)
+            here.rename(part, name)
+        finally:
+            here.close()
+
+    def close(self) -> None:
+        """Nothing happens the second time."""
+        self._closed()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

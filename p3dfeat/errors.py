@@ -77,3 +77,7 @@ class OutputError(P3DFeatError):
     """The result cannot be written."""
 
     exit_code = 2
+
+
+class P3DFeatWarning(UserWarning):
+    """Something a user should know that stops nothing. Its text is one line; the command line prints it on stderr."""

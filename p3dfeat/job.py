@@ -32,6 +32,9 @@ def check_output(output: str | Path) -> None:
     if is_named_video(os.path.basename(text)):
         hint = "-o takes what follows it, of *.mp4 the first video; name a feature file, -o feats.h5"
         raise UsageError(f"{text}: a video's name, not a feature file's; {hint}")
+    if os.path.exists(text) and not os.path.isfile(text):
+        what = "a folder" if os.path.isdir(text) else "a pipe or a device"
+        raise UsageError(f"{text}: {what}, not a file; features are written to an HDF5 file, -o feats.h5")
     if text.startswith("-"):
         raise UsageError(f"{text}: an option in the place of the output; write -o feats.h5, or ./{text} for a file")
     check_is_hdf5(Path(output))

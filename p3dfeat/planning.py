@@ -1,7 +1,6 @@
 """What extracting would do, without doing it: ``p3dfeat extract --dry-run``."""
 
 from collections.abc import Sequence, Set
-from contextlib import closing
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -101,7 +100,7 @@ def _named(
     """The videos with the ids they would have, what cannot be used, and which ids are stored."""
     if not output:
         return *found.named(), set()
-    with closing(stored_videos(output, job.recorded(), overwrite=overwrite)) as stored:
+    with stored_videos(output, job.recorded(), overwrite=overwrite) as stored:
         return *found.named(Known(stored.ids, stored.source_of)), stored.ids
 
 

@@ -4,9 +4,10 @@ import itertools
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -20,7 +21,7 @@ from p3dfeat.cli.interrupts import interrupts
 from p3dfeat.cli.output import PipeClosedError, close_quietly, out
 from p3dfeat.cli.verify import verify
 from p3dfeat.cli.weights import weights
-from p3dfeat.errors import P3DFeatError, UsageError
+from p3dfeat.errors import P3DFeatError, P3DFeatWarning, UsageError
 
 INTERRUPTED = 130  # what Typer makes of a KeyboardInterrupt
 
@@ -54,6 +55,7 @@ def _options(
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with the code that tells how it went."""
     interrupts.install()
+    os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")  # HDF5 loads no code because a file asks for it
     try:
         code = run(arguments)
     except KeyboardInterrupt:  # as it was about to return
@@ -64,6 +66,21 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     out.quiet = out.debug = False
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        return _run(arguments)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """Ours as a line on stderr; those of libraries are meant for programmers, who see them under --debug."""
+    if issubclass(category, P3DFeatWarning):
+        with suppress(P3DFeatError):  # whoever read stderr may have gone
+            out.say(f"note: {message}")
+    elif out.debug:
+        out.say(f"{category.__name__}: {message}")
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         _refuse_swallowed_files(sys.argv[1:] if arguments is None else arguments)
         command = typer.main.get_command(app)

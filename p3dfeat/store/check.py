@@ -6,7 +6,7 @@ JSON lines on stdout: {"settings": ...} of a root that can be understood, {"at":
 {"beat": true} now and then, and {"end": true}.
 """
 
-import json
+import os
 import re
 import resource
 import signal
@@ -21,8 +21,10 @@ import h5py
 import numpy as np
 
 from p3dfeat.config import InputSpec, Sampling
+from p3dfeat.confinement import confine, gain_no_rights
 from p3dfeat.errors import P3DFeatError
 from p3dfeat.nets import Architecture
+from p3dfeat.store.check_process import is_plain
 from p3dfeat.store.check_video import Expected, VideoCheck, reason, shown, telling
 from p3dfeat.store.layout import (
     FORMAT,
@@ -34,11 +36,14 @@ from p3dfeat.store.layout import (
     array_names,
     locked,
 )
+from p3dfeat.store.members import is_hard
 from p3dfeat.store.metadata_cache import MetadataCache
+from p3dfeat.text.jsons import json_line, parse_json
 
 SILENT_SECONDS: Final = 30  # without a sign of life, after which the system ends the process; 8 MB take less anywhere
 MEMORY_BYTES: Final = 2 << 30  # beyond what the process has when it begins
 DEEPEST: Final = 500  # folders in each other; ids have a few
+SYSTEM: Final = ("/usr", "/lib", "/lib64", "/etc", "/proc/self", "/dev")  # that libraries read in as they load
 REQUIRED: Final = {  # root attributes that are text, and what they look like
     "model": ".+",
     "weights_sha256": "([0-9a-f]{64})?",
@@ -82,6 +87,7 @@ class FileCheck:
                 self._expected = self._understood(found)
                 self._say({"settings": {name: value for name, value in found.items() if is_plain(value)}})
                 self._cache = MetadataCache(file)
+                self._seen.add(h5py.h5o.get_info(file.id).addr)
                 self._walk(file, "", 0)
 
     def _find(self, id: str, problem: str) -> None:
@@ -132,7 +138,7 @@ class FileCheck:
             self._find("", f"attribute {name} is missing")
             return None
         try:
-            return make(json.loads(text))
+            return make(parse_json(text))
         except P3DFeatError as error:
             self._find("", f"attribute {name}: {error}")
         except Exception:
@@ -170,7 +176,7 @@ class FileCheck:
         return not arrays.isdisjoint(names) or not VIDEO_ATTRIBUTES.isdisjoint(folder.attrs)
 
     def _look_at(self, folder: h5py.Group, name: str, id: str, depth: int, *, unmarked: bool) -> None:
-        if not isinstance(folder.get(name, getlink=True), h5py.HardLink):
+        if not is_hard(folder, name):
             self._find(id, "a link to elsewhere; a feature file has none")
             return
         item = folder[name]
@@ -200,11 +206,6 @@ class FileCheck:
         self._say({"beat": True})
 
 
-def is_plain(value: object) -> bool:
-    """Whether JSON has it."""
-    return isinstance(value, str | int | float)
-
-
 def _input_spec(about: dict[str, Any]) -> InputSpec:
     fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in about.items()}
     return InputSpec(**fields)
@@ -232,11 +233,14 @@ def main(path: str, start: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this process ends it
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     limit_memory(MEMORY_BYTES)
+    gain_no_rights()
+    code = [folder or "." for folder in sys.path]
+    confine(readable=(os.path.realpath(path), *code, sys.prefix, sys.base_prefix, *SYSTEM), network=False)
     out = sys.stdout.buffer
 
     def say(message: dict[str, Any]) -> None:
         signal.alarm(SILENT_SECONDS)  # the system's own clock: HDF5 may hang where no Python runs
-        out.write(json.dumps(message).encode() + b"\n")
+        out.write(json_line(message).encode() + b"\n")
         out.flush()
 
     FileCheck(path, start, say).run()

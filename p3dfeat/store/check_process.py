@@ -13,12 +13,18 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import IO, Any, Final
 
+from p3dfeat.confinement import environment
 from p3dfeat.errors import FeatureFileError, OutputError
+from p3dfeat.store.layout import MOST_UNPACKED, PIECE_BYTES
+from p3dfeat.text.jsons import parse_object
 
 SILENT_SECONDS: Final = 45.0  # without a word, after which the process is ended; it does so itself after 30
 ENDING_SECONDS: Final = 10.0  # between its last word and its end
 MOST_DEATHS: Final = 5  # after each of which the check goes on behind what was being looked at
 MOST_HANGS: Final = 2  # of them, which take their time
+
+LINE_BYTES: Final = 4 << 20  # of what it says at once
+MOST_SMALL_BEATS: Final = 1_000_000  # signs of life beyond one for each piece of all arrays
 
 HUNG: Final = "came to no end, and was ended"
 START: Final = (  # with this process's path, so that a p3dfeat that was found by a changed sys.path is found there too
@@ -73,12 +79,12 @@ def check_file(path: Path) -> Iterator[Problem | Foreign | Looked | Root]:
 
     Raises FeatureFileError for a file that is not there or may not be read.
     """
-    _check_readable(path)
+    most_beats = MOST_UNPACKED * _size_of_readable(path) // PIECE_BYTES + MOST_SMALL_BEATS
     progress, deaths = _Progress(), list[str]()
     while len(deaths) < MOST_DEATHS and deaths.count(HUNG) < MOST_HANGS:
         before = progress.opened
         with _process(path, progress.opened) as (process, complaints):
-            for message in _messages(process):
+            for message in _messages(process, most_beats):
                 found = _understood(message, progress)
                 if found is not None:
                     yield found
@@ -91,10 +97,14 @@ def check_file(path: Path) -> Iterator[Problem | Foreign | Looked | Root]:
     yield Problem("", f"the rest was not looked at, after {len(deaths)} processes that died")
 
 
-def _check_readable(path: Path) -> None:
+def _size_of_readable(path: Path) -> int:
+    """In bytes. Raises FeatureFileError for a file that is not there, may not be read, or is no file."""
     try:
+        if path.is_fifo() or path.is_char_device():  # reading it might never end
+            raise FeatureFileError(f"{path}: not a feature file; it is a pipe or a device")
         with open(path, "rb") as file:
             file.read(1)
+            return os.fstat(file.fileno()).st_size
     except FileNotFoundError:
         raise FeatureFileError(f"{path}: no such file") from None
     except OSError as error:
@@ -106,14 +116,14 @@ def _process(path: Path, start: int) -> "Iterator[tuple[subprocess.Popen[bytes],
     """A process that checks, which is gone when the with statement ends, and the file that takes its stderr."""
     folders = json.dumps([folder for folder in sys.path if isinstance(folder, str)])
     command = [sys.executable, "-P", "-c", START, folders, str(path), str(start)]
-    environment = os.environ | {
+    settings = environment(network=False) | {
         "HDF5_PLUGIN_PRELOAD": "::",  # no code is loaded because a file asks for it
         **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
     }
     with tempfile.TemporaryFile() as complaints:
         try:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, env=environment
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, env=settings
             )
         except OSError as error:
             raise OutputError(f"{path}: no process can be started to check it ({error.strerror})") from None
@@ -134,42 +144,55 @@ def _waited_for(process: "subprocess.Popen[bytes]") -> int:
         return -signal.SIGALRM
 
 
-def _messages(process: "subprocess.Popen[bytes]") -> Iterator[dict[str, Any]]:
-    """What it says, line by line, to its end; it is ended where it is silent for too long."""
+def _messages(process: "subprocess.Popen[bytes]", most_beats: int) -> Iterator[dict[str, Any]]:
+    """What it says, line by line, to its end.
+
+    It is ended where it is silent for too long, says that it goes on more often than any file takes, or talks nonsense.
+    """
     assert process.stdout is not None
-    fd, rest = process.stdout.fileno(), b""
+    fd, rest, beats = process.stdout.fileno(), b"", 0
     while True:
         if not connection.wait([fd], timeout=SILENT_SECONDS):
             process.send_signal(signal.SIGALRM)
             return
         data = os.read(fd, 1 << 16)
-        if not data:
-            return
         *lines, rest = (rest + data).split(b"\n")
         for line in lines:
             try:
-                message = json.loads(line)
+                message = parse_object(line, most_bytes=LINE_BYTES)
             except ValueError:  # its memory is spoilt
                 return
+            beats += "beat" in message
+            if beats > most_beats:
+                process.send_signal(signal.SIGALRM)
+                return
             yield message
+        if not data or len(rest) > LINE_BYTES:
+            return
 
 
 def _understood(message: dict[str, Any], progress: _Progress) -> Problem | Foreign | Looked | Root | None:
-    if "at" in message:
-        progress.at = message["at"]
-        progress.opened += 1
-    elif "finding" in message:
-        return Problem(*message["finding"])
-    elif "foreign" in message:
-        return Foreign(*message["foreign"])
-    elif "video" in message:
-        about = {name: value for name, value in message.items() if name not in ("video", "clips")}
-        return Looked(message["video"], message["clips"], about)
-    elif "settings" in message and not progress.opened:
-        return Root(message["settings"])
-    elif "end" in message:
-        progress.ended = True
+    """None for what is only for the progress, and for what makes no sense: a spoilt process may say anything."""
+    match message:
+        case {"at": str(id)}:
+            progress.at = id
+            progress.opened += 1
+        case {"finding": [str(id), str(text)]}:
+            return Problem(id, text)
+        case {"foreign": [str(id), str(text)]}:
+            return Foreign(id, text)
+        case {"video": str(id), "clips": int(clips), **about}:
+            return Looked(id, clips, {name: value for name, value in about.items() if is_plain(value)})
+        case {"settings": dict(attributes)} if not progress.opened:
+            return Root({name: value for name, value in attributes.items() if is_plain(value)})
+        case {"end": True}:
+            progress.ended = True
     return None
+
+
+def is_plain(value: object) -> bool:
+    """Whether JSON has it as text or a number."""
+    return isinstance(value, str | int | float)
 
 
 def _death(code: int, complaints: IO[bytes]) -> str:
@@ -178,6 +201,6 @@ def _death(code: int, complaints: IO[bytes]) -> str:
         return HUNG
     if code < 0:
         return f"died of {signal.Signals(-code).name}"
-    complaints.seek(0)
+    complaints.seek(max(0, complaints.seek(0, os.SEEK_END) - LINE_BYTES))
     last = complaints.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
     return f"failed ({last or f'exit code {code}'})"

@@ -13,10 +13,18 @@ from numpy.typing import NDArray
 
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.nets import Architecture
-from p3dfeat.store.layout import PART, POOLED, VIDEO_ATTRIBUTES, VIDEO_MARK, array_names
+from p3dfeat.store.layout import (
+    MOST_UNPACKED,
+    PART,
+    PIECE_BYTES,
+    POOLED,
+    VIDEO_ATTRIBUTES,
+    VIDEO_MARK,
+    array_names,
+)
+from p3dfeat.store.members import foreign_filters, is_hard
 from p3dfeat.types import MOST_FPS
 
-PIECE_BYTES: Final = 8 << 20  # of an array read at once
 SUM_OF_PROBABILITIES: Final = 1e-3  # how far from 1; float32 leaves 1e-6, bf16 weights before it do not matter
 
 NUMBERS: Final = {  # attributes of a video: the least value that means anything
@@ -133,7 +141,7 @@ class VideoCheck:
         wanted = set(names if layers is None else array_names(layers))
         for name in names:
             with telling(self._tell, name):
-                if not isinstance(self._group.get(name, getlink=True), h5py.HardLink):
+                if not is_hard(self._group, name):
                     self._tell(f"{name}: a link to elsewhere; a feature file has none")
                 elif not isinstance(item := self._group[name], h5py.Dataset):
                     self._tell(f"{name}: not an array; a video holds nothing else")
@@ -152,8 +160,12 @@ class VideoCheck:
             self._tell(f"{name}: holds {item.dtype}, not {wanted}")
         elif item.is_virtual or item.external is not None:
             self._tell(f"{name}: its numbers lie in other files; a feature file holds its own")
+        elif foreign_filters(item):
+            self._tell(f"{name}: packed by filter {foreign_filters(item)[0]}, which is not HDF5's own")
         elif not item.shape or 0 in item.shape:
             self._tell(f"{name}: is empty")
+        elif item.chunks is not None and item.nbytes > MOST_UNPACKED * item.id.get_storage_size():
+            self._tell(f"{name}: its shape {item.shape} says {item.nbytes} bytes, which are not there")
         elif item.chunks is None and item.id.get_storage_size() != item.nbytes:
             self._tell(
                 f"{name}: its shape {item.shape} says {item.nbytes} bytes, {item.id.get_storage_size()} are there"

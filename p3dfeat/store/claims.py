@@ -8,6 +8,7 @@ first; files ``after-...`` that nothing leads to mean nothing. A kill at any mom
 
 import json
 import os
+import re
 import secrets
 import socket
 from contextlib import suppress
@@ -16,10 +17,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from p3dfeat.disk import write_at
+from p3dfeat.disk import Folder, write_at
+from p3dfeat.store.parts import OWNER
+from p3dfeat.text.jsons import parse_object
 
-FIRST: Final = "owner"
 ENDED: Final = "ended"
+SIGNATURE_BYTES: Final = 4096  # of what a run signs with, at most
 DEAD: Final = "ZXx"  # states in /proc of processes that have ended, which their parents have not asked for yet
 
 
@@ -44,13 +47,15 @@ class Holder:
         return cls(pid, socket.gethostname(), since, _system(), _started(pid), secrets.token_hex(8))
 
     @classmethod
-    def read(cls, text: str) -> "Holder | None":
+    def read(cls, signature: bytes) -> "Holder | None":
         """None where it has just begun, or could not sign."""
         try:
-            found = cls(**json.loads(text))
+            found = cls(**parse_object(signature))
         except (ValueError, TypeError):
             return None
-        return found if isinstance(found.pid, int) else None
+        texts = (found.host, found.since, found.system, found.started, found.token)
+        fits = isinstance(found.pid, int) and found.pid > 0 and all(isinstance(text, str) for text in texts)
+        return found if fits and re.fullmatch("[0-9a-f]*", found.token) else None
 
     @property
     def text(self) -> str:
@@ -87,7 +92,7 @@ class ClaimedError(Exception):
 class Claim:
     """On a folder; it is this run's once ``take`` returns True."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Folder):
         self._folder = folder
         self._row: dict[str, Holder | None] = {}  # up to this one
 
@@ -100,10 +105,10 @@ class Claim:
         if words := _words(self._folder, row):
             raise ClaimedError(words)
         last = list(row.values())[-1] if row else None
-        name = FIRST if last is None else f"after-{last.token}"
+        name = OWNER if last is None else f"after-{last.token}"
         me = Holder.this()
         try:
-            fd = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            fd = self._folder.new(name)
         except (FileExistsError, FileNotFoundError):
             return False
         try:
@@ -113,36 +118,34 @@ class Claim:
                 os.close(fd)
             row = claims(self._folder)
         except BaseException:
-            (self._folder / name).unlink(missing_ok=True)
+            self._folder.unlink(name)
             raise
         if row.get(name) == me and list(row)[-1] == name:
             self._row = row
             return True
-        (self._folder / name).unlink(missing_ok=True)  # what it followed was given up meanwhile
+        self._folder.unlink(name)  # what it followed was given up meanwhile
         return False
 
-    def give_up(self, *, empty: bool) -> None:
-        """Let others claim the folder. empty: remove it, with all that is in it, if nobody is quicker."""
-        with suppress(OSError):
-            if claims(self._folder) != self._row:  # it was taken away by hand, and what is there may be another run's
-                return
-            for path in list(self._folder.iterdir()) if empty else []:
-                if path.name not in self._row:
-                    path.unlink(missing_ok=True)
+    @property
+    def holds(self) -> bool:
+        """Whether it is still this run's: someone may have taken it away by hand."""
+        return claims(self._folder) == self._row
+
+    def give_up(self) -> None:
+        """Let others claim the folder."""
+        if self.holds:
             for name in self._row:
-                (self._folder / name).unlink(missing_ok=True)
-            if empty:
-                self._folder.rmdir()
+                self._folder.unlink(name)
 
 
-def claims(folder: Path) -> dict[str, Holder | None]:
+def claims(folder: Folder) -> dict[str, Holder | None]:
     """The claims on a folder by their files' names: each but the last is of a run that the next one found dead."""
     found: dict[str, Holder | None] = {}
-    name = FIRST
+    name = OWNER
     while True:
         try:
-            holder = Holder.read((folder / name).read_text(encoding="utf-8", errors="replace"))
-        except (FileNotFoundError, NotADirectoryError):
+            holder = Holder.read(folder.read(name, SIGNATURE_BYTES))
+        except FileNotFoundError:
             return found
         found[name] = holder
         if holder is None:
@@ -150,12 +153,12 @@ def claims(folder: Path) -> dict[str, Holder | None]:
         name = f"after-{holder.token}"
 
 
-def claimed(folder: Path) -> str | None:
+def claimed(folder: Folder) -> str | None:
     """Who may be working in a folder, and what to do if that is not so; None where nobody is."""
     return _words(folder, claims(folder))
 
 
-def _words(folder: Path, row: dict[str, Holder | None]) -> str | None:
+def _words(folder: Folder, row: dict[str, Holder | None]) -> str | None:
     if not row:
         return None
     holder = list(row.values())[-1]
@@ -164,7 +167,7 @@ def _words(folder: Path, row: dict[str, Holder | None]) -> str | None:
     if holder is not None and holder.is_of_here:
         return f"{holder.words}; wait for its end, or choose another output"
     words = "being written by another run" if holder is None else holder.words
-    return f"{words}; if that run is no more, remove {folder / FIRST}"
+    return f"{words}; if that run is no more, remove {folder.path / OWNER}"
 
 
 def _system() -> str:

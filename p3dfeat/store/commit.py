@@ -9,6 +9,7 @@ import fcntl
 import io
 import os
 import shutil
+import stat
 import struct
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager, suppress
@@ -19,12 +20,15 @@ from typing import Any, Final
 import h5py
 import numpy as np
 
-from p3dfeat.disk import bring_out_of_memory, bring_to_disk, replace, write_at
+from p3dfeat.disk import Folder, bring_out_of_memory, bring_to_disk, write_at
 from p3dfeat.errors import OutputError
 from p3dfeat.store.image import Image, undisturbed
 from p3dfeat.store.journal import SYNCED_BYTES, JournalReader, Record
-from p3dfeat.store.layout import LIBVER, open_hdf5, reading
+from p3dfeat.store.layout import LIBVER, locked, open_hdf5, reading
 from p3dfeat.store.links import FLIP_OFFSET, Lists, OtherShapeError
+from p3dfeat.store.members import link_on_the_way
+from p3dfeat.store.parts import JOINING
+from p3dfeat.store.read import is_own_video
 
 BATCH_VIDEOS: Final = 500  # made by HDF5 between two times that memory is emptied
 COPIED_BYTES: Final = 4 << 20  # from a journal at once
@@ -35,20 +39,21 @@ class Waiting:
     """A video that a journal holds whole, from the record at ``offset`` on."""
 
     id: str
-    journal: Path
+    journal: str  # its name in the folder of the journals
     offset: int
 
 
 class _Journals:
     """The records of videos that wait; use in a with statement."""
 
-    def __init__(self, waiting: Sequence[Waiting]):
+    def __init__(self, folder: Folder, waiting: Sequence[Waiting]):
+        self._folder = folder
         self.waiting = sorted(waiting, key=lambda video: (video.journal, video.offset))  # as they lie on the disk
         self._stack = ExitStack()
 
     def __enter__(self) -> "_Journals":
         journals = dict.fromkeys(video.journal for video in self.waiting)
-        self._readers = {path: self._stack.enter_context(JournalReader(path)) for path in journals}
+        self._readers = {name: self._stack.enter_context(JournalReader(self._folder, name)) for name in journals}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -97,14 +102,14 @@ def is_added_to_in_place(path: Path) -> bool:
         return True
 
 
-def without_known(output: Path, waiting: Sequence[Waiting], ids: Set[str]) -> list[Waiting]:
+def without_known(output: Path, folder: Folder, waiting: Sequence[Waiting], ids: Set[str]) -> list[Waiting]:
     """All but those of ``ids`` that the output holds just so: a kill may have come before the journal was removed."""
-    with open_hdf5(output) as file, _Journals(waiting) as journals, reading(output):
+    with open_hdf5(output) as file, _Journals(folder, waiting) as journals, reading(output):
         return [video for video in waiting if video.id not in ids or not _holds(file, journals.stored(video))]
 
 
 def _holds(file: h5py.File, video: _Stored) -> bool:
-    group = file.get(video.id)
+    group = None if link_on_the_way(file, video.id) else file.get(video.id)
     if not isinstance(group, h5py.Group):
         return False
     attributes = {  # and no others: users may have added some
@@ -120,41 +125,70 @@ def _holds(file: h5py.File, video: _Stored) -> bool:
     )
 
 
-def make(output: Path, joining: Path, attributes: Mapping[str, Any], waiting: Sequence[Waiting]) -> None:
-    """A whole new file that takes the output's place. Raises OSError, and leaves the output as it was."""
-    with _made_beside(joining, output):
+def make(
+    output: Path, folder: Folder, attributes: Mapping[str, Any], waiting: Sequence[Waiting], ids: Set[str]
+) -> None:
+    """A whole new file that takes the output's place. ids: of all videos that it is then to hold.
+
+    Raises OSError or OutputError, and leaves the output as it was.
+    """
+    with _made_beside(output, folder, ids) as fd:
         with undisturbed(), io.BytesIO() as memory:
             with h5py.File(memory, "w", libver=LIBVER) as file:
                 file.attrs.update(attributes)
-            joining.write_bytes(memory.getvalue())
-        add_in_place(joining, waiting)
+            write_at(fd, memory.getvalue(), 0)
+        _add_in_place(fd, folder, waiting)
 
 
-def add(output: Path, joining: Path, waiting: Sequence[Waiting]) -> None:
-    """To a file that holds videos already. Raises OSError or OutputError, and leaves the output as it was."""
+def add(output: Path, folder: Folder, waiting: Sequence[Waiting], ids: Set[str]) -> None:
+    """To a file that holds videos already. ids: of all videos that it is then to hold.
+
+    Raises OSError or OutputError, and leaves the output as it was.
+    """
     try:
-        add_in_place(output, waiting)
+        add_in_place(output, folder, waiting)
     except OtherShapeError:
-        with _made_beside(joining, output):
-            shutil.copyfile(output, joining)
-            _add_by_hdf5(joining, waiting)
+        with _made_beside(output, folder, ids) as fd:
+            with open(output, "rb") as old, os.fdopen(os.dup(fd), "wb") as copy:
+                shutil.copyfileobj(old, copy, COPIED_BYTES)
+            _add_by_hdf5(fd, folder, waiting)
 
 
 @contextmanager
-def _made_beside(joining: Path, output: Path) -> Iterator[None]:
+def _made_beside(output: Path, folder: Folder, ids: Set[str]) -> Iterator[int]:
+    """A new file, which takes the output's place when it is made and holds what it should."""
+    folder.unlink(JOINING)  # of a run that was killed
+    fd = folder.new(JOINING)
     try:
-        yield
-        if output.exists():
-            shutil.copymode(output, joining)
-        replace(joining, output)
+        yield fd
+        with suppress(FileNotFoundError):
+            os.fchmod(fd, stat.S_IMODE(os.stat(output).st_mode))
+        os.stat(folder.path / JOINING)  # where the folder has gone, the system says so better than HDF5
+        _check_holds(folder.path / JOINING, output, ids)
+        with Folder.opened(output.parent) as beside:
+            folder.replace(JOINING, output.name, beside)
     finally:
-        joining.unlink(missing_ok=True)
+        os.close(fd)
+        folder.unlink(JOINING)
 
 
-def add_in_place(path: Path, waiting: Sequence[Waiting]) -> None:
+def _check_holds(joined: Path, output: Path, ids: Set[str]) -> None:
+    """Raise OutputError or OSError for a copy that lacks videos or is damaged; it is not to take the output's place."""
+    with locked(joined) as file, reading(joined):
+        missing = sum(not is_own_video(file, id) for id in ids)
+    if missing:
+        raise OutputError(f"{output}: its new copy lacks {missing} of {len(ids)} videos; the old file stays as it is")
+
+
+def add_in_place(path: Path, folder: Folder, waiting: Sequence[Waiting]) -> None:
     """All or nothing, at one stroke. Raises OtherShapeError, OSError, OutputError; the file then holds what it held."""
-    with _opened(path) as fd, _Journals(waiting) as journals:
+    with _opened(path) as fd:
         _share(fd, path)
+        _add_in_place(fd, folder, waiting)
+
+
+def _add_in_place(fd: int, folder: Folder, waiting: Sequence[Waiting]) -> None:
+    with _Journals(folder, waiting) as journals:
         lists = Lists(fd)
         lists.check([video.id for video in waiting])
         end = lists.superblock.end
@@ -198,13 +232,15 @@ def _write_behind(fd: int, lists: Lists, journals: _Journals) -> bytes:
     return flip
 
 
-def _add_by_hdf5(path: Path, waiting: Sequence[Waiting]) -> None:
-    """To a file that may be in pieces meanwhile. Raises OSError."""
-    with _opened(path) as fd, _Journals(waiting) as journals:
+def _add_by_hdf5(fd: int, folder: Folder, waiting: Sequence[Waiting]) -> None:
+    """To a file that may be in pieces meanwhile. Raises OSError, OutputError."""
+    with _Journals(folder, waiting) as journals:
         for batch in journals.batches():
             image = Image(os.fstat(fd).st_size, fd)
             with undisturbed(), h5py.File(image, "r+") as file:
                 for video in batch:
+                    if link := link_on_the_way(file, video.id):  # HDF5 would write to the file that it leads to
+                        raise OutputError(f"id {video.id!r}: {link!r} is a link to elsewhere in this file; rename one")
                     if video.id in file:
                         del file[video.id]
                 made = [_Made.of(file, video.id, video) for video in batch]

@@ -11,15 +11,16 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from p3dfeat.disk import bring_out_of_memory
+from p3dfeat.disk import Folder, ForeignError, bring_out_of_memory
+from p3dfeat.store.parts import journals
+from p3dfeat.text.jsons import parse_object
+from p3dfeat.types import is_id
 
-SUFFIX: Final = ".journal"
 MARK: Final = b"p3dfeat\n"
 SYNCED_BYTES: Final = 64 << 20  # written between two times that the system is made to bring all to the disk
 HEAD: Final = struct.Struct("<8sIQI")  # mark, bytes of the header, bytes of the arrays, checksum of both
@@ -27,15 +28,10 @@ HEAD: Final = struct.Struct("<8sIQI")  # mark, bytes of the header, bytes of the
 Arrays = Mapping[str, NDArray[Any]]
 
 
-def journals(folder: Path) -> list[Path]:
-    """The journals in a folder, the oldest first."""
-    return sorted(path for path in folder.glob(f"*{SUFFIX}") if path.stem.isdecimal())
-
-
-def next_journal(folder: Path) -> Path:
+def next_journal(folder: Folder) -> str:
     """A name after those of all journals in a folder."""
     found = journals(folder)
-    return folder / f"{int(found[-1].stem) + 1 if found else 0:08d}{SUFFIX}"
+    return f"{int(found[-1].partition('.')[0]) + 1 if found else 0:08d}.journal"
 
 
 @dataclass(frozen=True)
@@ -53,9 +49,9 @@ class Record:
 class JournalWriter:
     """Appends records to a new journal. Raises OSError; the journal then ends with the last whole record."""
 
-    def __init__(self, path: Path):
-        self.path = path
-        self._file = open(path, "xb", buffering=0)  # noqa: SIM115  # open for as long as the run
+    def __init__(self, folder: Folder, name: str):
+        self.name, self._path = name, folder.path / name
+        self._file = os.fdopen(folder.new(name), "wb", buffering=0)  # open for as long as the run
         self._end = self._synced = 0
 
     def append(self, header: Mapping[str, Any], arrays: Arrays | None = None) -> int:
@@ -84,7 +80,7 @@ class JournalWriter:
     def is_there(self) -> bool:
         """Whether it is still found by its name, by others that take it up: its disk may have vanished."""
         try:
-            return os.path.samestat(os.fstat(self._file.fileno()), os.stat(self.path))
+            return os.path.samestat(os.fstat(self._file.fileno()), os.lstat(self._path))
         except OSError:
             return False
 
@@ -102,11 +98,19 @@ class JournalWriter:
 
 
 class JournalReader:
-    """Reads a journal's records, in order or by their offsets; use in a with statement."""
+    """Reads a journal's records, in order or by their offsets; use in a with statement.
 
-    def __init__(self, path: Path):
-        self._file = open(path, "rb")  # noqa: SIM115  # until the with statement ends
+    Raises OSError, and ForeignError for a file that is no journal.
+    """
+
+    def __init__(self, folder: Folder, name: str):
+        self._path = folder.path / name
+        self._file = os.fdopen(folder.open(name), "rb")  # until the with statement ends
         self._size = os.fstat(self._file.fileno()).st_size
+        start = self._file.read(len(MARK)).rstrip(b"\0")  # a power cut may leave zeros
+        if not MARK.startswith(start):
+            self._file.close()
+            raise ForeignError(self._path, "a file that is not p3dfeat's")
 
     def __iter__(self) -> Iterator[Record]:
         """All whole records up to the first that is not: a kill leaves half a one, a power cut may leave worse."""
@@ -127,12 +131,25 @@ class JournalReader:
         text = self._file.read(text_bytes)
         if zlib.crc32(self._file.read(payload_bytes), zlib.crc32(text)) != checksum:
             return None
-        return _record(offset, text), end
+        return self._record(offset, text), end
 
     def record(self, offset: int) -> Record:
         """The record at ``offset``, which is known to be whole."""
         _, text_bytes, _, _ = HEAD.unpack(self._read(offset, HEAD.size))
-        return _record(offset, self._file.read(text_bytes))
+        return self._record(offset, self._file.read(text_bytes))
+
+    def _record(self, offset: int, text: bytes) -> Record:
+        try:
+            about = parse_object(text, most_bytes=self._size)
+            header, arrays, at = dict(about["header"]), {}, offset + HEAD.size + len(text)
+            for name, dtype, shape in about["arrays"]:
+                arrays[str(name)] = (at, str(dtype), tuple(map(int, shape)))
+                at += int(np.prod(shape)) * np.dtype(dtype).itemsize
+            if not all(is_id(header[field]) for field in ("video", "dropped") if field in header):
+                raise ValueError
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ForeignError(self._path, "a journal that p3dfeat did not write") from None
+        return Record(offset, header, arrays)
 
     def data(self, record: Record, name: str, count: int) -> Iterator[bytes]:
         """The bytes of an array, at most ``count`` at once."""
@@ -150,12 +167,3 @@ class JournalReader:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-
-
-def _record(offset: int, text: bytes) -> Record:
-    about = json.loads(text)
-    arrays, at = {}, offset + HEAD.size + len(text)
-    for name, dtype, shape in about["arrays"]:
-        arrays[name] = (at, dtype, tuple(shape))
-        at += int(np.prod(shape)) * np.dtype(dtype).itemsize
-    return Record(offset, about["header"], arrays)

@@ -18,6 +18,7 @@ import h5py
 
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import FeatureFileError
+from p3dfeat.text.jsons import parse_json, parse_object
 from p3dfeat.types import VideoInfo
 
 FORMAT: Final = "p3dfeat-features"
@@ -28,6 +29,9 @@ POOLED: Final = "pool5"  # the layer whose mean is kept as "pooled"
 # Which part of a file a video is, and how a folder of pictures is shown.
 PART: Final = ("segment_start_seconds", "segment_end_seconds", "segment_origin", "frames_fps")
 VIDEO_ATTRIBUTES: Final = frozenset({field.name for field in fields(VideoInfo)} | {"padded_frames", VIDEO_MARK, *PART})
+
+PIECE_BYTES: Final = 8 << 20  # of an array that are looked at together
+MOST_UNPACKED: Final = 1032  # times larger than in the file, by deflate, see RFC 1951
 
 NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS})  # as flock says it
 
@@ -78,14 +82,30 @@ def read_attributes(file: h5py.File, path: Path) -> dict[str, Any]:
     """Root attributes with nested settings decoded. Raises FeatureFileError unless the file is ours."""
     if file.attrs.get("format") != FORMAT:
         raise FeatureFileError(f"{path}: an HDF5 file, but not one of p3dfeat's; choose another output")
-    missing = [name for name in ("format_version", "layers", "sampling") if name not in file.attrs]
-    if missing:
-        raise FeatureFileError(f"{path}: damaged: its attribute {missing[0]} is missing")
-    version = int(file.attrs["format_version"])
-    if version > FORMAT_VERSION:
-        raise FeatureFileError(f"{path}: written by a newer p3dfeat (format {version}); update p3dfeat to read it")
     found = {name: _plain(file.attrs[name]) for name in ORDER if name in file.attrs}
-    return {name: json.loads(value) if name in NESTED else value for name, value in found.items()}
+    for name in ("format_version", "layers", "sampling"):
+        if name not in found:
+            raise FeatureFileError(f"{path}: damaged: its attribute {name} is missing")
+    version = found["format_version"]
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise FeatureFileError(f"{path}: written by a newer p3dfeat (format {version}); update p3dfeat to read it")
+    decoded = {name: _nested(name, value) if name in NESTED else value for name, value in found.items()}
+    for name, value in decoded.items():
+        kind = int if name == "format_version" else str | int | float
+        if value is None or (name not in NESTED and not isinstance(value, kind)):
+            raise FeatureFileError(f"{path}: damaged: its attribute {name} cannot be understood")
+    return decoded
+
+
+def _nested(name: str, text: Any) -> Any:
+    """A nested setting: a list of names, or named values; None for anything else."""
+    try:
+        if name == "layers":
+            names = parse_json(text)
+            return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
+        return parse_object(text)
+    except (TypeError, ValueError):
+        return None
 
 
 def _plain(value: Any) -> Any:
@@ -109,11 +129,11 @@ def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
 def _comparable(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """With nested settings decoded, less what makes no difference: the order of layers, the tail of uniform clips."""
     found = {
-        name: json.loads(value) if name in NESTED and isinstance(value, str) else value
+        name: _nested(name, value) if name in NESTED and isinstance(value, str) else value
         for name, value in attributes.items()
     }
     found["layers"] = sorted(found["layers"])
-    if found["sampling"]["clips"] is not None:
+    if found["sampling"].get("clips") is not None:
         found["sampling"] = {name: value for name, value in found["sampling"].items() if name != "tail"}
     return found
 
@@ -128,7 +148,7 @@ def reading(path: Path) -> Iterator[None]:
     """One line for whatever HDF5 says of bytes that are damaged. Raises FeatureFileError."""
     try:
         yield
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         reason = str(error).strip("'\" ").partition("\n")[0]
         raise FeatureFileError(f"{path}: damaged ({reason}); p3dfeat verify tells what is wrong with it") from None
 

@@ -1,54 +1,59 @@
 """The list of videos that could not be read, beside the feature file."""
 
 import errno
-import json
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
-from p3dfeat.disk import replace, write_at, writing
+from p3dfeat.disk import Folder, write_at, writing
 from p3dfeat.errors import FeatureFileError
+from p3dfeat.text.jsons import json_line, parse_object
 
 ENTRY: Final = ("id", "source", "error")
+MOST_BYTES: Final = 1 << 30  # of a list; a million failures take a quarter of that
+
+Entry = dict[str, str]
 
 
 class Ledger:
     """``<output>.failed.jsonl``: a line for each video that could not be read, with the reason.
 
     Use in a with statement, whose end drops the lines of videos that were stored after all. A kill, or a disk that is
-    full, loses at most the line that was being written.
+    full, loses at most the line that was being written. A link in the list's place is refused.
     """
 
     def __init__(self, output: str | Path):
         self.path = Path(f"{output}.failed.jsonl")
-        self._earlier: dict[str, dict[str, str]] = {}  # of earlier runs, by id
-        self._entries: list[dict[str, str]] = []  # of this run
+        self._earlier: dict[str, Entry] = {}  # of earlier runs, by id
+        self._entries: list[Entry] = []  # of this run
         self._size = 0  # of the lines that are whole, in bytes
-        with writing(self.path):
-            self._folder = os.stat(self.path.parent)
-            if self.path.exists():
-                self._recall(self.path.read_bytes())
+        with writing(self.path), Folder.opened(self.path.parent) as folder:
+            self._folder = os.fstat(folder.fd)
+            with suppress(FileNotFoundError):
+                self._recall(folder.read(self.path.name, MOST_BYTES + 1))
 
     def _recall(self, data: bytes) -> None:
         *lines, last = data.split(b"\n")
         self._size = len(data) - len(last)
         try:
+            if len(data) > MOST_BYTES:
+                raise ValueError
             for line in filter(None, lines):
-                entry = json.loads(line.decode("utf-8", "replace"))
-                self._earlier[entry["id"]] = {name: entry[name] for name in ENTRY}
-        except (ValueError, KeyError, TypeError):
+                entry = _entry(line)
+                self._earlier[entry["id"]] = entry
+        except ValueError:
             raise FeatureFileError(f"{self.path}: not a list of failures; move it out of the way") from None
         if last and not lines and not b'{"id": "'.startswith(last[:8]):  # not a first line that was cut off
             raise FeatureFileError(f"{self.path}: not a list of failures; move it out of the way")
-        with suppress(ValueError, KeyError, TypeError):
-            entry = json.loads(last.decode("utf-8", "replace"))
-            self._earlier[entry["id"]] = {name: entry[name] for name in ENTRY}
+        with suppress(ValueError):
+            entry = _entry(last)
+            self._earlier[entry["id"]] = entry
 
     def __len__(self) -> int:
         return len(self._earlier) + len(self._entries)
 
-    def entries(self) -> list[dict[str, str]]:
+    def entries(self) -> list[Entry]:
         """{"id", "source", "error"} of each video, those of earlier runs first."""
         return [*self._earlier.values(), *self._entries]
 
@@ -61,17 +66,22 @@ class Ledger:
         self._earlier.pop(id, None)
         entry = dict(zip(ENTRY, (id, source, error), strict=True))
         self._entries.append(entry)
-        with writing(self.path):
-            self._check_folder()
-            self._append(_line(entry))
+        with writing(self.path), self._opened() as folder:
+            self._append(folder, _line(entry))
 
-    def _check_folder(self) -> None:
-        """What is found under the folder's name once its disk has gone is not the place for a list. Raises OSError."""
-        if not os.path.samestat(os.stat(self.path.parent), self._folder):
+    def _opened(self) -> Folder:
+        """The list's folder. What is found under its name once its disk has gone is not the place for a list."""
+        folder = Folder.opened(self.path.parent)
+        if not os.path.samestat(os.fstat(folder.fd), self._folder):
+            folder.close()
             raise OSError(errno.ENOENT, "its folder has vanished")
+        return folder
 
-    def _append(self, line: bytes) -> None:
-        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o666)
+    def _append(self, folder: Folder, line: bytes) -> None:
+        try:
+            fd = folder.new(self.path.name)
+        except FileExistsError:
+            fd = folder.open(self.path.name, os.O_WRONLY)
         try:
             try:
                 write_at(fd, line, self._size)
@@ -95,21 +105,33 @@ class Ledger:
 
     def save(self) -> None:
         """Write the list anew without what was mended, or remove it where nothing failed. Raises OutputError."""
-        fresh = self.path.with_name(self.path.name + ".writing")
-        data = b"".join(map(_line, (*self._earlier.values(), *self._entries)))
-        with writing(self.path):
-            self._check_folder()
-            fresh.unlink(missing_ok=True)  # of a run that was killed
+        fresh = f"{self.path.name}.writing"
+        data = b"".join(map(_line, self.entries()))
+        with writing(self.path), self._opened() as folder:
+            folder.unlink(fresh)  # of a run that was killed
             if not data:
-                self.path.unlink(missing_ok=True)
+                folder.unlink(self.path.name)
                 return
             try:
-                fresh.write_bytes(data)
-                replace(fresh, self.path)
+                fd = folder.new(fresh)
+                try:
+                    write_at(fd, data, 0)
+                finally:
+                    os.close(fd)
+                folder.replace(fresh, self.path.name)
             finally:
-                fresh.unlink(missing_ok=True)
+                folder.unlink(fresh)
             self._size = len(data)
 
 
-def _line(entry: dict[str, str]) -> bytes:
-    return (json.dumps(entry, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+def _entry(line: bytes) -> Entry:
+    """A line's record. Raises ValueError for what is none."""
+    found: dict[str, Any] = parse_object(line, errors="replace")
+    entry = {name: found.get(name) for name in ENTRY}
+    if not all(isinstance(value, str) for value in entry.values()):
+        raise ValueError
+    return {name: str(value) for name, value in entry.items()}
+
+
+def _line(entry: Entry) -> bytes:
+    return (json_line(entry) + "\n").encode()

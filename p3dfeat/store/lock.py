@@ -2,22 +2,17 @@
 
 import fcntl
 import os
-import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Final, Self
 
-from p3dfeat.disk import writing
+from p3dfeat.disk import Folder, ForeignError, write_at, writing
 from p3dfeat.errors import OutputError
-from p3dfeat.store.claims import FIRST, Claim, ClaimedError, Holder, claimed
-from p3dfeat.store.journal import journals
+from p3dfeat.store.claims import SIGNATURE_BYTES, Claim, ClaimedError, Holder, claimed
+from p3dfeat.store.parts import LOCK, OWNER, check_ours, journals, opened_parts, parts_of, remove_all
 
-
-def parts_of(output: Path) -> Path:
-    """The folder that a run works in until the output itself is up to date; one for all names of an output."""
-    real = Path(os.path.realpath(output)) if os.path.islink(output) else output
-    return real.with_name(real.name + ".parts")
+SIGNATURE_START: Final = b'{"pid": '
 
 
 class Lock:
@@ -25,9 +20,12 @@ class Lock:
 
     The system gives it up when the process dies, however it dies. On a file system without locks, a claim stands in for
     it (see claims.py). Raises OutputError where another run holds it, and says which; where the output's folder is
-    missing or not writable.
+    missing or not writable; where something that is not p3dfeat's has the name of the folder, or lies in it.
+    folder: the open folder ``parts``, in which no link is followed.
     warning: what is to be said of the file system; None where it has locks.
     """
+
+    folder: Folder
 
     def __init__(self, output: str | Path):
         self.output = Path(output)
@@ -39,44 +37,67 @@ class Lock:
         if not os.path.isdir(self.parts.parent):
             raise OutputError(f"{self.output}: its folder {self.parts.parent} does not exist; make it first")
         with writing(self.output):
-            while not self._taken():
-                continue  # the run that held it removed the folder as it ended
+            self._beside = Folder.opened(self.parts.parent)
+            try:
+                while not self._taken():
+                    continue  # the run that held it removed the folder as it ended
+            except BaseException:
+                self._beside.close()
+                raise
         return self
 
     def _taken(self) -> bool:
-        path = self.parts / "lock"
+        with suppress(FileExistsError):
+            self._beside.make_folder(self.parts.name)
         try:
-            self.parts.mkdir(exist_ok=True)
-        except FileExistsError:  # as a file; or, for a moment, as a folder that another run is removing
-            if os.path.lexists(self.parts) and not self.parts.is_dir():
-                raise
+            folder = self._beside.inner(self.parts.name)
+        except FileNotFoundError:  # another run has just removed it
             return False
         try:
-            self._file = open(path, "a+", encoding="utf-8")  # noqa: SIM115  # open for as long as the run
-        except FileNotFoundError:
-            return False
-        try:
-            _hold(self._file)
-        except BlockingIOError:
-            with self._file:
-                text = f"{self.output}: {_holder(self._file)}; wait for its end, or choose another output"
-            raise OutputError(text) from None
-        except OSError:
-            return self._claimed()
-        try:
-            found = os.path.samestat(os.fstat(self._file.fileno()), os.stat(path))
-        except FileNotFoundError:
-            found = False
-        if found:
-            self._sign()
+            taken = self._taken_in(folder)
+        except BaseException:
+            folder.close()
+            raise
+        if taken:
+            self.folder = folder
         else:
-            self._file.close()
-        return found
+            folder.close()
+        return taken
 
-    def _claimed(self) -> bool:
+    def _taken_in(self, folder: Folder) -> bool:
+        check_ours(folder)
+        try:
+            self._file = os.fdopen(_opened(folder), "r+b", buffering=0)  # open for as long as the run
+        except FileNotFoundError:
+            return False
+        fd, taken = self._file.fileno(), False
+        try:
+            try:
+                _hold(fd)
+            except BlockingIOError:
+                text = f"{self.output}: {_holder(fd)}; wait for its end, or choose another output"
+                raise OutputError(text) from None
+            except OSError:
+                return self._claimed(folder)
+            taken = self._is_there(folder, fd)
+            if taken:
+                _sign(fd)
+            return taken
+        finally:
+            if not taken:
+                self._file.close()
+
+    def _is_there(self, folder: Folder, fd: int) -> bool:
+        """Whether what is locked still has its names: the run that held it may have removed them as it ended."""
+        try:
+            same_file = os.path.samestat(os.fstat(fd), folder.status(LOCK))
+            return same_file and os.path.samestat(os.fstat(folder.fd), self._beside.status(self.parts.name))
+        except FileNotFoundError:
+            return False
+
+    def _claimed(self, folder: Folder) -> bool:
         """On a file system without locks."""
-        self._file.close()
-        claim = Claim(self.parts)
+        claim = Claim(folder)
         try:
             if not claim.take():
                 return False
@@ -84,58 +105,88 @@ class Lock:
             raise OutputError(f"{self.output}: {error}") from None
         self._claim = claim
         self.warning = (
-            f"{self.output}: its file system has no locks; {self.parts / FIRST} keeps other runs off instead, "
+            f"{self.output}: its file system has no locks; {self.parts / OWNER} keeps other runs off instead, "
             "which a run that is killed on another host leaves behind"
         )
         return True
 
-    def _sign(self) -> None:
-        """Say who holds it. On a disk that is full it is held all the same."""
-        with suppress(OSError):
-            self._file.truncate(0)
-            os.write(self._file.fileno(), Holder.this().text.encode())
-
     def __exit__(self, *_: object) -> None:
         """Let go, and leave nothing behind that means nothing."""
-        empty = not journals(self.parts)
-        if self._claim is not None:
-            self._claim.give_up(empty=empty)
-        elif empty:
-            shutil.rmtree(self.parts, ignore_errors=True)
-        self._file.close()
+        try:
+            with suppress(OSError):
+                self._leave()
+        finally:
+            self._file.close()
+            self.folder.close()
+            self._beside.close()
+
+    def _leave(self) -> None:
+        if journals(self.folder):  # the next run goes on with them
+            if self._claim is not None:
+                self._claim.give_up()
+        elif self._claim is None or self._claim.holds:
+            remove_all(self.folder)
+            self._beside.remove_folder(self.parts.name)
 
 
 def unfinished(output: Path) -> str | None:
     """What became of the last run on an output that has not ended: half a sentence; None where all have."""
     try:
-        with open(parts_of(output) / "lock", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return _holder(file)
-            except OSError:  # a file system without locks
-                if words := claimed(parts_of(output)):
-                    return words
+        folder = opened_parts(output)
+        if folder is None:
+            return None
+        with folder:
+            return _unfinished(folder)
     except OSError:
         return None
-    if not journals(parts_of(output)):
-        return None
-    return "a run was interrupted, and the same extract command finishes it"
 
 
-def _hold(file: Any) -> None:
+def _unfinished(folder: Folder) -> str | None:
+    fd = folder.open(LOCK)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _holder(fd)
+    except OSError:  # a file system without locks
+        if words := claimed(folder):
+            return words
+    finally:
+        os.close(fd)
+    return "a run was interrupted, and the same extract command finishes it" if journals(folder) else None
+
+
+def _opened(folder: Folder) -> int:
+    """The lock's file, made where there is none. Raises FileNotFoundError where the folder is just being removed."""
+    try:
+        return folder.new(LOCK)
+    except FileExistsError:
+        fd = folder.open(LOCK, os.O_RDWR)
+    signature = os.pread(fd, len(SIGNATURE_START), 0).strip(b"\0")  # a power cut may leave zeros
+    if not SIGNATURE_START.startswith(signature):
+        os.close(fd)
+        raise ForeignError(folder.path / LOCK, "a file that is not p3dfeat's")
+    return fd
+
+
+def _sign(fd: int) -> None:
+    """Say who holds it. On a disk that is full it is held all the same."""
+    with suppress(OSError):
+        os.ftruncate(fd, 0)
+        write_at(fd, Holder.this().text.encode(), 0)
+
+
+def _hold(fd: int) -> None:
     """Raises BlockingIOError where another run holds it; who only looks at it (see unfinished) is gone at once."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         time.sleep(0.05)
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _holder(file: Any) -> str:
+def _holder(fd: int) -> str:
     """Whose lock it is, as that run signed it."""
     holder = None
     with suppress(OSError):
-        file.seek(0)
-        holder = Holder.read(file.read())
+        holder = Holder.read(os.pread(fd, SIGNATURE_BYTES, 0))
     return "being written by another run" if holder is None else holder.words

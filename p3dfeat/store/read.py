@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from p3dfeat.errors import FeatureFileError
 from p3dfeat.store.layout import VIDEO_ATTRIBUTES, VIDEO_MARK, array_names, open_hdf5, read_attributes, reading
 from p3dfeat.store.lock import unfinished
+from p3dfeat.store.members import PassedOver, link_on_the_way, own_array, own_groups
 from p3dfeat.store.metadata_cache import MetadataCache
 from p3dfeat.types import is_id
 
@@ -43,9 +44,7 @@ class VideoFeatures(Mapping[str, NDArray[Any]]):
     def __getitem__(self, name: str) -> NDArray[Any]:
         if name not in self._arrays:
             raise KeyError(name)
-        dataset = self._group[name]
-        assert isinstance(dataset, h5py.Dataset)
-        return np.asarray(dataset[()])
+        return np.asarray(self._array(name)[()])
 
     def __iter__(self) -> Iterator[str]:
         return (name for name in self._group if name in self._arrays)
@@ -55,11 +54,14 @@ class VideoFeatures(Mapping[str, NDArray[Any]]):
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of an array, without reading it."""
-        return tuple(self._group[name].shape)
+        return tuple(self._array(name).shape)
 
     def rows(self, name: str, first: int, count: int) -> NDArray[Any]:
         """Some rows of an array, (at most count, ...), without reading the others."""
-        return np.asarray(self._group[name][first : first + count])
+        return np.asarray(self._array(name)[first : first + count])
+
+    def _array(self, name: str) -> h5py.Dataset:
+        return own_array(self._group, name, self._file.path)
 
     @property
     def pooled(self) -> NDArray[np.float32]:
@@ -131,13 +133,15 @@ class FeatureFile(Mapping[str, VideoFeatures]):
 
     def _find(self, id: str) -> Any:
         here = self._here()
+        if link_on_the_way(here.file, id) is not None:
+            return None
         with suppress(KeyError):  # no such folder
             here.cache.enter_folder_of(id)
         return here.file.get(id)
 
     def __iter__(self) -> Iterator[str]:
         with reading(self.path):
-            yield from video_ids(self._here().file)
+            yield from video_ids(self._here().file, self.path)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -156,20 +160,19 @@ class FeatureFile(Mapping[str, VideoFeatures]):
         self.close()
 
 
-def video_ids(file: h5py.File) -> Iterator[str]:
-    """Ids of all videos of a file, folder by folder."""
-    yield from _ids_below(file, "", MetadataCache(file))
+def video_ids(file: h5py.File, path: Path) -> Iterator[str]:
+    """Ids of all videos of a file, folder by folder. Warns, in one line, of links and the like that are passed over."""
+    passed = PassedOver(path)
+    yield from own_groups(file, lambda group: VIDEO_MARK in group.attrs, passed.tell)
+    passed.say()
 
 
-def _ids_below(group: h5py.Group, folder: str, cache: MetadataCache) -> Iterator[str]:
-    cache.enter(folder)
-    for name, child in group.items():
-        path = f"{folder}/{name}" if folder else name
-        if isinstance(child, h5py.Group):  # nor a link to nowhere, which a user may have made
-            if VIDEO_MARK in child.attrs:
-                yield path
-            else:
-                yield from _ids_below(child, path, cache)
+def is_own_video(file: h5py.File, id: str) -> bool:
+    """Whether a file itself, and none that it links to, holds this video."""
+    if link_on_the_way(file, id) is not None:
+        return False
+    group = file.get(id)
+    return isinstance(group, h5py.Group) and VIDEO_MARK in group.attrs
 
 
 def open_features(path: str | Path) -> FeatureFile:

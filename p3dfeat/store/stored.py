@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import h5py
 
-from p3dfeat.disk import writing
+from p3dfeat.disk import Folder, writing
 from p3dfeat.store.journal import JournalReader
 from p3dfeat.store.layout import open_hdf5, reading
 from p3dfeat.store.metadata_cache import MetadataCache
@@ -15,15 +15,16 @@ from p3dfeat.types import Video
 
 IN_OUTPUT: Final = -1  # in place of a record's offset
 
-Places = dict[str, tuple[Path, int]]  # of each video: its file, and in a journal the offset of its record
+Places = dict[str, tuple[str, int]]  # of each video: the journal's name, and the offset of its record
+PLACE_IN_OUTPUT: Final = ("", IN_OUTPUT)
 
 
 class Stored:
-    """Where each video is stored; to be closed after use."""
+    """Where each video is stored; to be closed after use. folder: that of the journals; None where there is none."""
 
-    def __init__(self, output: Path, where: Places | None = None):
-        self.where: Places = {} if where is None else where
-        self._output = output
+    def __init__(self, output: Path, folder: Folder | None):
+        self.where: Places = {}
+        self._output, self._folder = output, folder
         self._reader: h5py.File | None = None
 
     @property
@@ -32,14 +33,15 @@ class Stored:
 
     def about(self, id: str) -> Mapping[str, Any]:
         """Of all that is said of a video, what tells which one it is; a run asks for every video that is stored."""
-        path, offset = self.where[id]
+        name, offset = self.where[id]
         if offset == IN_OUTPUT:
-            with reading(path):
+            with reading(self._output):
                 file = self.opened()
                 self._cache.enter_folder_of(id)
                 attributes = file[id].attrs
                 return {name: attributes[name] for name in IDENTITY if name in attributes}
-        with writing(self._output), JournalReader(path) as journal:
+        assert self._folder is not None
+        with writing(self._output), JournalReader(self._folder, name) as journal:
             about: Mapping[str, Any] = journal.record(offset).header["attributes"]
             return about
 

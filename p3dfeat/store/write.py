@@ -7,23 +7,26 @@ at most the videos then in flight.
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
 import h5py
 from numpy.typing import NDArray
 
-from p3dfeat.disk import writing
+from p3dfeat.disk import Folder, ForeignError, writing
 from p3dfeat.errors import FeatureFileError, OutputError, VideoError
 from p3dfeat.store import commit
-from p3dfeat.store.journal import JournalReader, JournalWriter, journals, next_journal
+from p3dfeat.store.journal import JournalReader, JournalWriter, next_journal
 from p3dfeat.store.layout import Settings, differences, open_hdf5, read_attributes, reading
-from p3dfeat.store.lock import Lock, parts_of
+from p3dfeat.store.lock import Lock
+from p3dfeat.store.members import LINK, has, is_hard
+from p3dfeat.store.parts import OVERWRITES, OVERWRITTEN, check_ours, journals, opened_parts
 from p3dfeat.store.read import video_ids
 from p3dfeat.store.resume import difference, other_part
 from p3dfeat.store.rows import Rows, attributes_of
-from p3dfeat.store.stored import IN_OUTPUT, Places, Stored
+from p3dfeat.store.stored import PLACE_IN_OUTPUT, Places, Stored
 from p3dfeat.types import Features, Touched, Video, VideoInfo
 
 BUFFERED_BYTES: Final = 4 << 20  # of one video's rows held in memory before they go to the journal
@@ -32,24 +35,29 @@ BUFFERED_BYTES: Final = 4 << 20  # of one video's rows held in memory before the
 COMMITTED_BYTES: Final = 256 << 20
 COMMITTED_VIDEOS: Final = 1000
 COMMITTED_SHARE: Final = 0.01  # of the videos in the output, where that is more
-OVERWRITES: Final = "overwrite"  # a file beside the journals: they are of a run that replaces the output when it ends
-OVERWRITTEN: Final = "overwritten"  # it has done so, and was killed before it could tidy up
 
 
-def stored_videos(output: str | Path, settings: Settings, *, overwrite: bool = False) -> Stored:
+@contextmanager
+def stored_videos(output: str | Path, settings: Settings, *, overwrite: bool = False) -> Iterator[Stored]:
     """What a run with these settings would not compute again: of a feature file, and of an interrupted run on it.
 
     overwrite: the run replaces what the file holds. Raises FeatureFileError for a file that is not ours or was made
-    with other settings.
+    with other settings, OutputError for a folder of journals that is not ours.
     """
     output, attributes = Path(output), settings.as_attributes()
-    parts = parts_of(output)
-    overwrite = _replaces(output, parts, attributes, overwrite=overwrite)
-    where: Places = dict.fromkeys(_stored_ids(output, attributes, overwrite=overwrite), (output, IN_OUTPUT))
-    with writing(output):
-        if not overwrite or _goes_on(parts, attributes):
-            _take_up(parts, attributes, where)
-    return Stored(output, where)
+    with ExitStack() as stack:
+        with writing(output):
+            folder = opened_parts(output)
+            if folder is not None:
+                check_ours(stack.enter_context(folder))
+        stored = stack.enter_context(closing(Stored(output, folder)))
+        overwrite = _replaces(output, folder, attributes, overwrite=overwrite)
+        ids = _stored_ids(output, attributes, overwrite=overwrite)
+        stored.where.update(dict.fromkeys(ids, PLACE_IN_OUTPUT))
+        with writing(output):
+            if folder is not None and (not overwrite or _goes_on(folder, attributes)):
+                _take_up(folder, attributes, stored.where)
+        yield stored
 
 
 def _differences(output: Path, attributes: Mapping[str, Any]) -> list[str]:
@@ -62,7 +70,7 @@ def _stored_ids(output: Path, attributes: Mapping[str, Any], *, overwrite: bool)
         return []
     with open_hdf5(output) as file, reading(output):
         found = read_attributes(file, output)
-        ids = [] if overwrite else list(video_ids(file))
+        ids = [] if overwrite else list(video_ids(file, output))
     if ids:
         _refuse(differences(found, attributes), output)
     return ids
@@ -75,37 +83,40 @@ def _refuse(unlike: list[str], path: Path) -> None:
         )
 
 
-def _replaces(output: Path, parts: Path, attributes: Mapping[str, Any], *, overwrite: bool) -> bool:
+def _replaces(output: Path, folder: Folder | None, attributes: Mapping[str, Any], *, overwrite: bool) -> bool:
     """Whether a run that may overwrite has it still to do: a killed one may have done all but tidy up."""
-    if not overwrite or not (parts / OVERWRITTEN).exists():
+    if not overwrite or folder is None or not folder.holds(OVERWRITTEN):
         return overwrite
     return not output.exists() or bool(_differences(output, attributes))
 
 
-def _goes_on(parts: Path, attributes: Mapping[str, Any]) -> bool:
+def _goes_on(folder: Folder, attributes: Mapping[str, Any]) -> bool:
     """Whether journals are those of a killed run that was to overwrite with these settings."""
-    return (parts / OVERWRITES).exists() and not any(_unlike(path, attributes) for path in journals(parts))
+    return folder.holds(OVERWRITES) and not any(_unlike(folder, name, attributes) for name in journals(folder))
 
 
-def _unlike(path: Path, attributes: Mapping[str, Any]) -> list[str]:
+def _unlike(folder: Folder, name: str, attributes: Mapping[str, Any]) -> list[str]:
     """What a journal's settings differ in; nothing where it was cut off before them."""
-    with JournalReader(path) as journal:
+    with JournalReader(folder, name) as journal:
         first = next(iter(journal), None)
+    try:
         return [] if first is None else differences(first.header["settings"], attributes)
+    except (AttributeError, KeyError, TypeError):
+        raise ForeignError(folder.path / name, "a journal that p3dfeat did not write") from None
 
 
-def _take_up(parts: Path, attributes: Mapping[str, Any], where: Places) -> set[str]:
+def _take_up(folder: Folder, attributes: Mapping[str, Any], where: Places) -> set[str]:
     """Add to ``where`` what an interrupted run left in journals; return those ids that the output holds, too."""
     folders, twice = _folders_of(where), set[str]()
-    for path in journals(parts):
-        _refuse(_unlike(path, attributes), parts)
-        with JournalReader(path) as journal:
+    for name in journals(folder):
+        _refuse(_unlike(folder, name, attributes), folder.path)
+        with JournalReader(folder, name) as journal:
             for record in journal:
                 id = record.header.get("video")
                 if id is not None and _fits(id, where, folders):
                     if _is_in_output(id, where):
                         twice.add(id)
-                    where[id] = path, record.offset
+                    where[id] = name, record.offset
                 elif "dropped" in record.header:
                     where.pop(record.header["dropped"], None)
     return twice
@@ -117,7 +128,7 @@ def _fits(id: str, where: Places, folders: Set[str]) -> bool:
 
 
 def _is_in_output(id: str, where: Places) -> bool:
-    return id in where and where[id][1] == IN_OUTPUT
+    return id in where and where[id] == PLACE_IN_OUTPUT
 
 
 def _folders_of(ids: Iterable[str]) -> set[str]:
@@ -136,9 +147,7 @@ class FeatureWriter:
 
     def __init__(self, output: str | Path, settings: Settings, *, overwrite: bool = False, lock: Lock | None = None):
         self.output = Path(os.path.realpath(output)) if os.path.islink(output) else Path(output)
-        self._joining = self.output.with_name(self.output.name + ".joining")
         self._attributes = settings.as_attributes()
-        self._stored = Stored(self.output)
         self._twice: set[str] = set()  # ids in the output and in a journal
         self._open: dict[str, Rows] = {}
         self._journal: JournalWriter | None = None
@@ -146,6 +155,8 @@ class FeatureWriter:
         self._lock = Lock(output).__enter__() if lock is None else lock
         self._releases = lock is None
         self.parts = self._lock.parts
+        self._folder = self._lock.folder
+        self._stored = Stored(self.output, self._folder)
         try:
             with writing(self.output):
                 self._learn(overwrite)
@@ -156,20 +167,19 @@ class FeatureWriter:
 
     def _learn(self, asked_to_overwrite: bool) -> None:
         """Find out what there is: in the output, and in journals of earlier runs."""
-        overwrite = _replaces(self.output, self.parts, self._attributes, overwrite=asked_to_overwrite)
+        overwrite = _replaces(self.output, self._folder, self._attributes, overwrite=asked_to_overwrite)
         self._overwrites = overwrite
         ids = _stored_ids(self.output, self._attributes, overwrite=overwrite)
-        self._stored.where.update(dict.fromkeys(ids, (self.output, IN_OUTPUT)))
+        self._stored.where.update(dict.fromkeys(ids, PLACE_IN_OUTPUT))
         self._keeps = bool(ids)  # an output without videos may be replaced
         self._in_place = not overwrite and (not ids or commit.is_added_to_in_place(self.output))
         self._num_committed = len(ids)
-        self._joining.unlink(missing_ok=True)
-        if overwrite and not _goes_on(self.parts, self._attributes):
+        if overwrite and not _goes_on(self._folder, self._attributes):
             self._begin_anew()
-        self._twice = _take_up(self.parts, self._attributes, self._stored.where)
+        self._twice = _take_up(self._folder, self._attributes, self._stored.where)
         if not asked_to_overwrite:  # what a run left that was is now this one's
             for mark in (OVERWRITES, OVERWRITTEN):
-                (self.parts / mark).unlink(missing_ok=True)
+                self._folder.unlink(mark)
 
     @property
     def stored(self) -> Set[str]:
@@ -181,10 +191,11 @@ class FeatureWriter:
 
     def _begin_anew(self) -> None:
         """Drop earlier runs' journals; from now on they are of one that overwrites."""
-        for path in journals(self.parts):
-            path.unlink()
-        (self.parts / OVERWRITTEN).unlink(missing_ok=True)
-        (self.parts / OVERWRITES).touch()
+        for name in journals(self._folder):
+            self._folder.unlink(name)
+        self._folder.unlink(OVERWRITTEN)
+        with suppress(FileExistsError):
+            os.close(self._folder.new(OVERWRITES))
 
     def is_stored(self, video: Video, *, on_touched: Callable[[Touched], None] = lambda event: None) -> bool:
         """Whether the features of this very video are there. Raises VideoError where its id stands for another.
@@ -226,14 +237,13 @@ class FeatureWriter:
     def _check_not_taken(self, place: h5py.Group, parts: Sequence[str]) -> None:
         """Raises VideoError where something in the output that is no video has a new video's name, or its folder's."""
         for n, name in enumerate(parts, 1):
-            if name not in place:
+            if not has(place, name):
                 return
-            found = place.get(name)
+            found = place[name] if is_hard(place, name) else LINK
             if n == len(parts) or not isinstance(found, h5py.Group):
+                what = LINK if found == LINK else "no video"
                 taken = "/".join(parts[:n])
-                raise VideoError(
-                    f"id {'/'.join(parts)!r}: {self.output} holds {taken!r}, which is no video; rename one"
-                )
+                raise VideoError(f"id {'/'.join(parts)!r}: {self.output} holds {taken!r}, which is {what}; rename one")
             place = found
 
     def add(self, video: Video, features: Features) -> None:
@@ -253,7 +263,7 @@ class FeatureWriter:
         assert self._journal is not None
         if not self._journal.is_there():
             raise OutputError(f"{self.parts}: vanished while it was written to; is its disk still there?")
-        self._stored.where[video.id] = self._journal.path, offset
+        self._stored.where[video.id] = self._journal.name, offset
         if self._is_due():
             self.commit()
 
@@ -267,12 +277,12 @@ class FeatureWriter:
 
     def _append(self, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None) -> int:
         if self._journal is None:
-            journal = JournalWriter(next_journal(self.parts))
+            journal = JournalWriter(self._folder, next_journal(self._folder))
             try:
                 journal.append({"settings": self._attributes})
             except BaseException:
                 journal.close()
-                journal.path.unlink()
+                self._folder.unlink(journal.name)
                 raise
             self._journal = journal
         return self._journal.append(header, arrays)
@@ -292,14 +302,15 @@ class FeatureWriter:
         """
         self._close()
         with writing(self.output):
-            waiting = [commit.Waiting(id, *place) for id, place in self._stored.where.items() if place[1] != IN_OUTPUT]
+            where = self._stored.where
+            waiting = [commit.Waiting(id, *place) for id, place in where.items() if place != PLACE_IN_OUTPUT]
             if self._twice:
-                waiting = commit.without_known(self.output, waiting, self._twice)
+                waiting = commit.without_known(self.output, self._folder, waiting, self._twice)
             if waiting and self._keeps:
-                commit.add(self.output, self._joining, waiting)
+                commit.add(self.output, self._folder, waiting, where.keys())
             elif waiting:
-                commit.make(self.output, self._joining, self._attributes, waiting)
-            self._stored.where = dict.fromkeys(self._stored.where, (self.output, IN_OUTPUT))
+                commit.make(self.output, self._folder, self._attributes, waiting, where.keys())
+            self._stored.where = dict.fromkeys(where, PLACE_IN_OUTPUT)
             self._keeps, self._num_committed = bool(self._stored.where), len(self._stored.where)
             self._twice.clear()
             self._tidy(replaced=bool(waiting))
@@ -307,9 +318,9 @@ class FeatureWriter:
     def _tidy(self, *, replaced: bool) -> None:
         """Remove the journals; from the first step on, the output is what a run that overwrote goes on with."""
         if self._overwrites and replaced:
-            os.replace(self.parts / OVERWRITES, self.parts / OVERWRITTEN)
-        for path in journals(self.parts):
-            path.unlink()
+            self._folder.rename(OVERWRITES, OVERWRITTEN)
+        for name in journals(self._folder):
+            self._folder.unlink(name)
 
     def __enter__(self) -> Self:
         return self

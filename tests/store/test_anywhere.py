@@ -15,8 +15,7 @@ import pytest
 from p3dfeat import disk
 from p3dfeat.errors import OutputError
 from p3dfeat.store import commit, write
-from p3dfeat.store.journal import journals
-from p3dfeat.store.lock import parts_of
+from p3dfeat.store.lock import unfinished
 from tests.store.runs import at_line, be_interrupted, be_killed, content, in_a_process, run
 
 OLD = {"a": 0, "folder/b": 2, "folder/deeper/c": 4}
@@ -65,7 +64,7 @@ def check_and_finish(output, scenario, reported) -> None:
     found = content(output)
     assert found.items() >= old.items() if not options else found in (old, final)
     assert found.items() <= (old | final).items() if not options else True
-    has_ended = options and found == final and not journals(parts_of(output))  # it would overwrite once more
+    has_ended = options and found == final and unfinished(output) is None  # it would overwrite once more
     again = run(output, wanted, **({} if has_ended else options))
     assert not set(again) & set(reported)
     assert content(output) == final

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from p3dfeat.disk import Folder
 from p3dfeat.errors import OutputError
 from p3dfeat.fingerprint import fingerprint
 from p3dfeat.store import FeatureWriter, journal, open_features
@@ -41,10 +42,10 @@ def check(output, *ids: str) -> None:
 
 def test_records_come_back_in_order_and_by_offset(tmp_path):
     arrays = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "none": np.zeros((0, 4)), "one": np.array([1.5])}
-    writer = JournalWriter(tmp_path / "j.journal")
+    writer = JournalWriter(Folder.opened(tmp_path), "j.journal")
     offsets = [writer.append({"n": 1}), writer.append({"n": "\udcff ü"}, arrays), writer.append({})]
     writer.close()
-    with JournalReader(tmp_path / "j.journal") as reader:
+    with JournalReader(Folder.opened(tmp_path), "j.journal") as reader:
         headers = [(record.offset, record.header) for record in reader]
         assert headers == list(zip(offsets, [{"n": 1}, {"n": "\udcff ü"}, {}], strict=True))
         record = reader.record(offsets[1])
@@ -55,7 +56,7 @@ def test_records_come_back_in_order_and_by_offset(tmp_path):
 
 def test_cut_anywhere_a_journal_gives_the_records_before_the_cut(tmp_path):
     path, cut = tmp_path / "j.journal", tmp_path / "cut.journal"
-    writer = JournalWriter(path)
+    writer = JournalWriter(Folder.opened(tmp_path), path.name)
     ends = [0]
     for number in range(3):
         writer.append({"n": number}, {"x": np.full(3, number)})
@@ -64,19 +65,19 @@ def test_cut_anywhere_a_journal_gives_the_records_before_the_cut(tmp_path):
     whole = path.read_bytes()
     for size in range(len(whole)):
         cut.write_bytes(whole[:size])
-        with JournalReader(cut) as reader:
+        with JournalReader(Folder.opened(tmp_path), cut.name) as reader:
             assert len(list(reader)) == sum(end <= size for end in ends[1:])
 
 
 def test_a_damaged_record_and_those_after_it_are_not_believed(tmp_path):
     path = tmp_path / "j.journal"
-    writer = JournalWriter(path)
+    writer = JournalWriter(Folder.opened(tmp_path), path.name)
     offsets = [writer.append({"n": number}, {"x": np.full(3, number)}) for number in range(3)]
     writer.close()
     whole = path.read_bytes()
     for place in range(offsets[1], offsets[2]):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
-        with JournalReader(path) as reader:
+        with JournalReader(Folder.opened(tmp_path), path.name) as reader:
             assert [record.header for record in reader] == [{"n": 0}]
 
 
@@ -229,6 +230,7 @@ def test_a_disk_full_before_the_settings_leaves_no_journal_without_them(output, 
 
 
 def test_journals_are_named_in_order(tmp_path):
+    folder = Folder.opened(tmp_path)
     for number in range(12):
-        assert journal.next_journal(tmp_path).name == f"{number:08d}.journal"
-        JournalWriter(journal.next_journal(tmp_path)).close()
+        assert journal.next_journal(folder) == f"{number:08d}.journal"
+        JournalWriter(folder, journal.next_journal(folder)).close()

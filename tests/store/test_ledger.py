@@ -76,7 +76,7 @@ def test_a_list_that_cannot_be_written_anew_stays_as_it_is(output, monkeypatch):
     ledger.record("a", "a.mp4", "damaged")
     before = ledger.path.read_bytes()
 
-    def refused(*_):
+    def refused(*_, **__):
         raise OSError(28, "No space left on device")
 
     ledger.forget("a")

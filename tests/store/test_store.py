@@ -439,10 +439,15 @@ def test_a_plan_knows_of_the_journal_of_a_killed_run(output, overwrite):
     writer.finish(video("new"), INFO)
     writer._lock._file.close()
     before = sorted(path.name for path in writer.parts.iterdir())
-    assert list(stored_videos(output, SETTINGS, overwrite=overwrite).ids) == (["new"] if overwrite else ["old", "new"])
-    assert not stored_videos(output, replace(SETTINGS, model="new"), overwrite=True).ids
-    with pytest.raises(FeatureFileError, match="made with other settings"):
-        stored_videos(output, replace(SETTINGS, model="new"))
+    with stored_videos(output, SETTINGS, overwrite=overwrite) as stored:
+        assert list(stored.ids) == (["new"] if overwrite else ["old", "new"])
+    with stored_videos(output, replace(SETTINGS, model="new"), overwrite=True) as stored:
+        assert not stored.ids
+    with (
+        pytest.raises(FeatureFileError, match="made with other settings"),
+        stored_videos(output, replace(SETTINGS, model="new")),
+    ):
+        pass
     assert sorted(path.name for path in writer.parts.iterdir()) == before
 
 

@@ -279,8 +279,8 @@ def test_a_decoder_that_does_not_start_is_an_error_not_a_loop(videos, monkeypatc
 def test_decoders_killed_as_they_start_do_not_end_a_run_that_others_do(videos, monkeypatch):
     made = []
 
-    def unlucky():
-        made.append(process_module.DecoderProcess())
+    def unlucky(**options):
+        made.append(process_module.DecoderProcess(**options))
         if len(made) == 2:
             os.kill(made[1]._process.pid, signal.SIGSTOP)  # until the first one is at work
         elif 2 < len(made) < 6:
@@ -301,8 +301,8 @@ def test_decoders_killed_as_they_start_do_not_end_a_run_that_has_only_begun(vide
     """Memory may be short for a while; what does not work here ends by itself."""
     made = []
 
-    def unlucky():
-        made.append(process_module.DecoderProcess())
+    def unlucky(**options):
+        made.append(process_module.DecoderProcess(**options))
         if len(made) < 6:
             made[-1]._process.kill()
         return made[-1]

@@ -1,10 +1,12 @@
 """A decoder that crashes, hangs, takes all memory or lies costs its video, with the reason, and nothing else."""
 
+import ast
 import json
 import mmap
 import os
 import resource
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -31,7 +33,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds a 
 
 # What a file could make a decoder do, under the name of the video that does it.
 MISBEHAVIOUR = """
-import ctypes, os, signal, time
+import ctypes, json, os, signal, sys, tempfile, time
 import p3dfeat.video.workers.worker as worker
 from p3dfeat.types import VideoStart
 
@@ -42,6 +44,22 @@ def stop(): os.kill(os.getpid(), signal.SIGSTOP)
 def bomb(): held = []; [held.append(bytearray(1 << 24)) for _ in range(1 << 20)]
 def leave(): os._exit(0)
 def grow(): worker.kept = b"x" * (600 << 20)
+def babble():
+    wire = json.loads(sys.argv[2])[0]
+    while True: os.write(wire, b'{"is": "Ready", "of": {}}\\n')
+def turn_back():
+    from p3dfeat.video.heartbeat import LISTENERS
+    clock = LISTENERS[0].__self__
+    while True: clock._moves[0] += 1; clock._since[0] = clock._before[0] = 0.0; time.sleep(0.001)
+def scribble():
+    from p3dfeat.errors import VideoError
+    inside = [lambda: open("written", "w"), lambda: os.posix_spawn("/bin/true", ["true"], {})]
+    outside = [lambda: tempfile.TemporaryFile().write(b"x"), lambda: open(os.devnull, "w").write("y")]
+    status = open("/proc/self/status").read().split()
+    raise VideoError(repr([*map(tried, inside + outside), status[status.index("NoNewPrivs:") + 1]]))
+def tried(act):
+    try: return act()
+    except OSError as error: return type(error).__name__
 def loop():
     from p3dfeat.video.heartbeat import tick
     while True: tick(); time.sleep(0.001)
@@ -123,6 +141,73 @@ def test_a_video_that_takes_longer_than_it_may_fails(misbehave, name):
     assert failed(ended) == {name: (OutOfTimeError, "timed out: not decoded within 0.5 s; raise --timeout")}
     assert list(ended) == ["first", name, "last"]
     assert killed == (not name.startswith("loop"))
+
+
+def test_a_decoder_that_turns_back_its_clock_is_timed_by_this_process(misbehave):
+    videos = misbehave("turn_back")
+    with Decoders(1, timeout=0.5) as decoders:
+        ended, _ = outcomes(decoders, videos)
+    assert failed(ended) == {"turn_back": (OutOfTimeError, "timed out: not decoded within 0.5 s; raise --timeout")}
+    assert list(ended) == ["first", "turn_back", "last"]
+
+
+def test_a_decoder_that_talks_without_end_costs_its_video(misbehave):
+    videos = misbehave("babble")
+    with Decoders(1) as decoders:
+        ended, _ = outcomes(decoders, videos)
+    answered = "its decoder answered nonsense: that it is ready, twice"
+    assert failed(ended) == {"babble": (VideoError, answered)}
+    assert list(ended) == ["first", "babble", "last"]
+
+
+def test_a_decoder_that_does_not_listen_holds_nobody_up():
+    process = process_module.DecoderProcess()
+    try:
+        process._process.send_signal(signal.SIGSTOP)
+        process.prepare(Task(SPEC, SAMPLING))
+        for _ in range(100_000):
+            process._give_back(0)
+        assert process.given_up
+        assert "does not listen" in str(process._fate)
+    finally:
+        process.kill()
+
+
+@linux
+def test_a_decoder_writes_nothing_starts_nothing_and_gains_no_rights(misbehave, monkeypatch, tmp_path):
+    if not has_landlock():
+        pytest.skip("this kernel has no Landlock")
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.chdir(tmp_path)
+    videos = misbehave("scribble")
+    with Decoders(1) as decoders:
+        ended, _ = outcomes(decoders, videos)
+    answers = "['PermissionError', 'PermissionError', 1, 1, '1']"
+    assert failed(ended) == {"scribble": (VideoError, answers)}
+    assert not (tmp_path / "written").exists()
+
+
+def has_landlock() -> bool:
+    code = "from p3dfeat.confinement import confine, gain_no_rights; gain_no_rights(); print(confine())"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60).stdout == "True\n"
+
+
+def test_a_decoder_is_told_no_secrets(monkeypatch, tmp_path):
+    told = tmp_path / "environment"
+    code = f"import os; open({str(told)!r}, 'w').write(repr(dict(os.environ))); "
+    monkeypatch.setattr(process_module, "START", code + process_module.START)
+    kept = {"HTTPS_PROXY": "http://proxy:3128", "LC_ALL": "C.UTF-8", "TMPDIR": str(tmp_path)}
+    secret = {"HF_TOKEN": "hf_x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_PROFILE": "z", "GITHUB_TOKEN": "t", "OTHER": "o"}
+    for name, value in (kept | secret).items():
+        monkeypatch.setenv(name, value)
+    video = Video("v", str(numbered_video(tmp_path / "v.mp4", 20)), "v")
+    with Decoders(1) as decoders:
+        ended, _ = outcomes(decoders, [video])
+    assert not failed(ended)
+    environment = ast.literal_eval(told.read_text())
+    assert kept.items() <= environment.items()
+    assert not secret.keys() & environment.keys()
 
 
 def test_time_in_which_a_decoder_waits_for_others_is_not_counted(misbehave):

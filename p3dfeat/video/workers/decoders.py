@@ -50,8 +50,7 @@ class Decoders:
         self._cores = usable_cores()
         self.workers = workers or min(MOST_WORKERS, self._cores)
         self._failed_starts, self._ever_started = 0, False
-        self._looked = 0.0  # when it was last looked at whether they work
-        self._processes = [DecoderProcess()]
+        self._processes = [DecoderProcess(gpu=self._decoder != "cpu")]
 
     def read(
         self, videos: Iterable[Video], spec: InputSpec, sampling: Sampling, *, only_plan: bool = False
@@ -98,7 +97,7 @@ class Decoders:
             return self._add(task)
         if len(self._processes) < self.workers:
             try:
-                self._processes.append(DecoderProcess())
+                self._processes.append(DecoderProcess(gpu=self._decoder != "cpu"))
             except DecoderError:  # fewer must do
                 self.workers = len(self._processes)
             else:
@@ -109,9 +108,9 @@ class Decoders:
     def _gather(self, task: Task) -> None:
         """Wait for what processes say, for a moment; take it in. Replace those that died, and those that must."""
         busy = [process for process in self._processes if process.busy]
+        began = time.monotonic()
         connection.wait(busy, POLL_SECONDS)  # type: ignore[arg-type]
-        now = time.monotonic()
-        seconds, self._looked = min(now - self._looked, 2 * POLL_SECONDS), now  # a net's work, or a stop, is not theirs
+        seconds = min(time.monotonic() - began, 2 * POLL_SECONDS)  # a stop of this process is not theirs
         for process in busy:
             was_started = process.started
             useless = process.attend(seconds)
@@ -139,7 +138,7 @@ class Decoders:
         """One more process, as soon as one can be had. Raises DecoderError."""
         while True:
             try:
-                self._processes.append(DecoderProcess())
+                self._processes.append(DecoderProcess(gpu=self._decoder != "cpu"))
             except DecoderError as error:
                 self._pause(error)
             else:

@@ -9,6 +9,7 @@ import mmap
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -17,11 +18,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing import connection
+from multiprocessing import reduction
 from typing import Any, Final
 
 import numpy as np
 
+from p3dfeat.confinement import environment
 from p3dfeat.errors import DecoderError, OutOfTimeError, VideoError
 from p3dfeat.types import Clip, Video, VideoEnd, VideoStart
 from p3dfeat.video.workers.limits import CLOCK_BYTES, Clock, out_of_time
@@ -33,6 +35,7 @@ NEARLY_DONE: Final = 2  # clips: a process with so few to go is given its next v
 HANG_SECONDS: Final = 120.0  # without a packet or a frame, the disk's and the net's pauses included
 START_SECONDS: Final = 120.0  # until it is ready, which a cold disk can draw out
 GRACE_SECONDS: Final = 1.0  # beyond --timeout, for the process to end the video itself
+TONGUE_BYTES: Final = 256 << 10  # that may wait to be read; what is on its way at once takes a quarter of that
 KILL_SECONDS: Final = 5.0  # for a killed process to be gone; one that waits for a dead disk stays
 # Where the process itself did wrong; any other signal came from outside, such as the system's for want of memory.
 FAULTS: Final = frozenset({"SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS"})
@@ -70,22 +73,25 @@ class Reading:
 
 
 class DecoderProcess:
-    """One decoder process. Raises DecoderError where it cannot be started."""
+    """One decoder process. Raises DecoderError where it cannot be started.
 
-    def __init__(self) -> None:
+    gpu: whether it may use one, whose driver writes where it likes; else it can change no files.
+    """
+
+    def __init__(self, *, gpu: bool = False) -> None:
         ours, theirs = socket.socketpair()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, TONGUE_BYTES)
         with ours, theirs:
             try:
                 self._memory_file = _shared_file()
             except OSError as error:
                 raise _no_process(error) from None
             try:
-                self._process = _launched(theirs.fileno(), self._memory_file)
+                self._process = _launched(theirs.fileno(), self._memory_file, gpu=gpu)
             except OSError as error:
                 os.close(self._memory_file)
                 raise _no_process(error) from None
-            self._tongue = connection.Connection(os.dup(ours.fileno()))
-            self._ear = ours.dup()
+            self._wire = ours.dup()
         self.readings: deque[Reading] = deque()  # the first is being read
         self.started = False  # whether it has said that it is ready
         self._worn = False  # whether it has said that it ends, being of no more use
@@ -93,6 +99,7 @@ class DecoderProcess:
         self._unparsed = b""
         self._clock = Clock(mmap.mmap(self._memory_file, CLOCK_BYTES))
         self._moves, self._still_seconds = 0, 0.0  # what its clock last showed, and for how long
+        self._watched_seconds = 0.0  # that it was seen to work at its video, by this process's own clock
         self._task: Task | None = None
         self._memory: mmap.mmap | None = None
         self._slots: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
@@ -100,7 +107,7 @@ class DecoderProcess:
 
     def fileno(self) -> int:
         """For ``connection.wait``."""
-        return self._ear.fileno()
+        return self._wire.fileno()
 
     @property
     def busy(self) -> bool:
@@ -145,14 +152,14 @@ class DecoderProcess:
         except NonsenseError as error:
             self._fate = VideoError(f"its decoder answered nonsense: {error}")
         else:
-            self._fate = self._overdue(seconds)
+            self._fate = self._fate or self._overdue(seconds)
         return self._fate is not None
 
     def _listen(self) -> None:
         """Take in all that can be heard now. Raises EOFError where the process is dead, or NonsenseError."""
         while True:
             try:
-                heard = self._ear.recv(MESSAGE_BYTES, socket.MSG_DONTWAIT)
+                heard = self._wire.recv(MESSAGE_BYTES, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
             except OSError:
@@ -168,6 +175,8 @@ class DecoderProcess:
     def _hear(self, message: Message) -> None:
         self._still_seconds = 0.0
         if isinstance(message, Ready):
+            if self.started:
+                raise NonsenseError("that it is ready, twice")
             self.started = True
             return
         if not self.readings:
@@ -179,6 +188,7 @@ class DecoderProcess:
                 raise NonsenseError("an end before the last clip")
             reading.items.append((message.outcome, _nothing))
             self.readings.popleft()
+            self._watched_seconds = 0.0
         elif isinstance(message, VideoStart):
             self._hear_start(reading, message)
         else:
@@ -228,8 +238,16 @@ class DecoderProcess:
         self._tell(slot)
 
     def _tell(self, message: object) -> None:
-        with suppress(OSError):  # it is dead, as listening to it shows or has shown
-            self._tongue.send(message)
+        """In the form of a multiprocessing Connection. A process that does not listen must not hold this one up."""
+        data = bytes(reduction.ForkingPickler.dumps(message))
+        line = memoryview(struct.pack("!i", len(data)) + data)
+        try:
+            while line:
+                line = line[self._wire.send(line, socket.MSG_DONTWAIT) :]
+        except BlockingIOError:
+            self._fate = VideoError("its decoder does not listen")
+        except OSError:  # it is dead, as listening to it shows or has shown
+            return
 
     def _overdue(self, seconds: float) -> VideoError | None:
         """What the video that it is at is to fail with, where that takes too long. It must have been heard before."""
@@ -240,10 +258,13 @@ class DecoderProcess:
             self._moves, self._still_seconds = moves, 0.0
         else:
             self._still_seconds += seconds
+        if len(self._lent) < len(self._slots):
+            self._watched_seconds += seconds
         if self._still_seconds > (HANG_SECONDS if self.started else START_SECONDS):
             return OutOfTimeError(f"hangs: its decoder did nothing for {HANG_SECONDS:g} s")
         timeout = self._task.timeout
-        if timeout is not None and self._clock.worked() > timeout + GRACE_SECONDS:
+        worked = max(self._watched_seconds, self._clock.worked())  # the process could turn its clock back
+        if timeout is not None and worked > timeout + GRACE_SECONDS:
             return out_of_time(timeout)
         return None
 
@@ -286,8 +307,7 @@ class DecoderProcess:
         self._close()
 
     def _close(self) -> None:
-        self._tongue.close()
-        self._ear.close()
+        self._wire.close()
         self._process.kill()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(KILL_SECONDS)
@@ -308,15 +328,21 @@ def _no_process(error: OSError) -> DecoderError:
     return DecoderError(f"decoder process: cannot be started ({error.strerror})")
 
 
-def _launched(connection_file: int, memory_file: int) -> subprocess.Popen[bytes]:
+def _launched(connection_file: int, memory_file: int, *, gpu: bool) -> subprocess.Popen[bytes]:
     path = json.dumps([folder for folder in sys.path if isinstance(folder, str)])
     by_signal = threading.current_thread() is threading.main_thread()
-    settings = json.dumps([connection_file, memory_file, os.getpid(), by_signal])
+    settings = json.dumps([connection_file, memory_file, os.getpid(), by_signal, gpu])
     # -P: nothing is imported from the folder that the user happens to be in.
     command = [sys.executable, "-P", "-c", START, path, settings]
     files = (connection_file, memory_file)
     with _interrupts_held():
-        return subprocess.Popen(command, pass_fds=files, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        return subprocess.Popen(
+            command,
+            pass_fds=files,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            env=environment(network=True),
+        )
 
 
 def _shared_file() -> int:

@@ -3,6 +3,7 @@
 import gc
 import mmap
 import os
+import tempfile
 import traceback
 from collections import deque
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
+from p3dfeat.confinement import confine, gain_no_rights
 from p3dfeat.errors import OutOfMemoryError, OutOfTimeError, VideoError
 from p3dfeat.http import at_hand
 from p3dfeat.types import Clip, UInt8Array, VideoEnd, VideoStart
@@ -25,10 +27,13 @@ from p3dfeat.video.workers.task import Job, Task
 GB: Final = 10**9
 
 
-def main(connection_file: int, memory_file: int, parent: int, by_signal: bool) -> None:
+def main(connection_file: int, memory_file: int, parent: int, by_signal: bool, gpu: bool) -> None:
     """Serve the process ``parent`` at the other end of the connection; return when it closes its end."""
-    end_with(parent, by_signal=by_signal)
     be_expendable()
+    gain_no_rights()
+    if not gpu:
+        confine(writable=(tempfile.gettempdir(), "/dev"))  # before there are threads
+    end_with(parent, by_signal=by_signal)
     Worker(Connection(connection_file), memory_file).serve()
 
 

@@ -1,0 +1,129 @@
+"""What a feature file holds itself: hard links alone, no group inside itself, names that can be ids.
+
+A file may come from anywhere. A soft or external link in it may lead to another file, which is then read, or even
+written to; a group may hold itself; an array may keep its numbers in any file of the disk. Nothing of that is followed.
+What is passed over is told, in words: users may have linked ``train`` to train.h5, and wonder where its videos are.
+"""
+
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+
+from p3dfeat.errors import FeatureFileError, P3DFeatWarning
+from p3dfeat.store.metadata_cache import MetadataCache
+from p3dfeat.types import DEEPEST_ID, is_id
+
+LINK: Final = "a link to elsewhere, which p3dfeat does not follow"
+AGAIN: Final = "the same group as another"
+ITSELF: Final = "a group inside itself"
+MOST_NAMES: Final = 32  # of one group: names of groups in groups, each with two names, double from one to the next
+
+OWN_FILTERS: Final = frozenset({*range(1, 7), 32000})  # of HDF5 itself, and the one that h5py brings (LZF)
+
+Tell = Callable[[str, str], None]  # takes where something is, and what it is
+
+
+def is_hard(group: h5py.Group, name: str) -> bool:
+    """Whether a member of ``group`` is of this file itself; nothing is opened. Raises KeyError."""
+    return bool(group.id.links.get_info(name.encode("utf-8", "surrogateescape")).type == h5py.h5l.TYPE_HARD)
+
+
+def has(group: h5py.Group, name: str) -> bool:
+    """Whether ``group`` has a member of this name, a link that leads nowhere included; nothing is opened."""
+    return bool(group.id.links.exists(name.encode("utf-8", "surrogateescape")))
+
+
+def link_on_the_way(file: h5py.File, id: str) -> str | None:
+    """The first step on an id's way that is a link, as an id; None where all that is there is of the file itself."""
+    place: Any = file
+    parts = id.split("/")
+    for count, name in enumerate(parts, 1):
+        if not isinstance(place, h5py.Group) or not has(place, name):
+            return None
+        if not is_hard(place, name):
+            return "/".join(parts[:count])
+        place = place[name]
+    return None
+
+
+def own_groups(file: h5py.File, is_video: Callable[[h5py.Group], bool], tell: Tell) -> Iterator[str]:
+    """Ids of all videos that are in the file itself, folder by folder; below a video nothing is looked for."""
+    root = frozenset({h5py.h5o.get_info(file.id).addr})
+    return _Walk(is_video, tell, MetadataCache(file)).below(file, "", root)
+
+
+@dataclass(frozen=True)
+class _Walk:
+    is_video: Callable[[h5py.Group], bool]
+    tell: Tell
+    cache: MetadataCache
+    names: Counter[int] = field(default_factory=Counter)  # of each group, so far
+
+    def below(self, group: h5py.Group, folder: str, above: frozenset[int]) -> Iterator[str]:
+        self.cache.enter(folder)
+        for name in group:
+            id = f"{folder}/{name}" if folder else name
+            if "/" in name or not is_id(id):
+                self.tell(id[:200], f"no name of a video; at most {DEEPEST_ID} folders in each other are looked at")
+            elif not is_hard(group, name):
+                self.tell(id, LINK)
+            elif isinstance(child := group[name], h5py.Group):
+                address = h5py.h5o.get_info(child.id).addr
+                if address in above:
+                    self.tell(id, ITSELF)
+                    continue
+                self.names[address] += 1
+                if self.names[address] > 1:
+                    self.tell(id, AGAIN)
+                if self.is_video(child):
+                    yield id
+                elif self.names[address] <= MOST_NAMES:
+                    yield from self.below(child, id, above | {address})
+
+
+def own_array(group: h5py.Group, name: str, path: Path) -> h5py.Dataset:
+    """An array of a video, whose numbers are in this file. Raises FeatureFileError, KeyError."""
+    place = f"{path}: {str(group.name).lstrip('/')}/{name}"
+    if not is_hard(group, name):
+        raise FeatureFileError(f"{place}: {LINK}")
+    item = group[name]
+    if not isinstance(item, h5py.Dataset):
+        raise FeatureFileError(f"{place}: not an array")
+    if item.is_virtual or item.external is not None:
+        raise FeatureFileError(f"{place}: its numbers lie in another file, which is not read")
+    if foreign := foreign_filters(item):
+        raise FeatureFileError(f"{place}: packed by filter {foreign[0]}, which is not HDF5's own; h5repack unpacks it")
+    return item
+
+
+def foreign_filters(item: h5py.Dataset) -> list[int]:
+    """Numbers of the filters of an array for which HDF5 would look in its plugin folders, and load code from there."""
+    if "hdf5plugin" in sys.modules:  # whoever imported it has chosen its filters
+        return []
+    packed = item.id.get_create_plist()
+    codes = [int(packed.get_filter(number)[0]) for number in range(packed.get_nfilters())]
+    return [code for code in codes if code not in OWN_FILTERS]
+
+
+class PassedOver:
+    """Collects what is passed over in a file, and says it in one line."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._first, self._count = "", 0
+
+    def tell(self, id: str, what: str) -> None:
+        self._first = self._first or f"{id!r} is {what}"
+        self._count += 1
+
+    def say(self) -> None:
+        """Warn, with P3DFeatWarning, if there is anything to say."""
+        if self._count:
+            more = f", and {self._count - 1} more like it" if self._count > 1 else ""
+            warnings.warn(f"{self._path}: {self._first}{more}", P3DFeatWarning, stacklevel=2)

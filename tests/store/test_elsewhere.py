@@ -1,0 +1,221 @@
+"""What a feature file links to is neither read nor written: users link train to train.h5; files come from anywhere."""
+
+import warnings
+
+import h5py
+import numpy as np
+import pytest
+
+from p3dfeat.errors import FeatureFileError, OutputError, P3DFeatWarning, VideoError
+from p3dfeat.store import FeatureWriter, commit, open_features
+from p3dfeat.store.journal import JournalWriter
+from tests.store.runs import content, run
+from tests.store.test_journal import killed_run
+from tests.store.test_store import SETTINGS, features, video
+
+LINKS = {
+    "external": lambda: h5py.ExternalLink("train.h5", "/"),
+    "soft": lambda: h5py.SoftLink("/folder"),
+    "soft, to nowhere": lambda: h5py.SoftLink("/none"),
+    "external, to nowhere": lambda: h5py.ExternalLink("none.h5", "/"),
+}
+
+
+@pytest.fixture(params=LINKS)
+def output(request, tmp_path):
+    """A file whose ``train`` is a link, of which all that it may lead to stays as it is."""
+    output = tmp_path / "feats.h5"
+    run(output, {"a": 0, "folder/b": 2})
+    run(tmp_path / "train.h5", {"x": 4})
+    with h5py.File(output, "r+") as file:
+        file["train"] = LINKS[request.param]()
+    before = (tmp_path / "train.h5").read_bytes()
+    yield output
+    assert (tmp_path / "train.h5").read_bytes() == before
+    with h5py.File(output) as file:
+        assert list(file["folder"]) in (["b"], ["b", "c"])
+
+
+def told(file) -> list[str]:
+    """Ids of a file, which warns of ``train`` in one line."""
+    with pytest.warns(
+        P3DFeatWarning, match=r"feats.h5: 'train' is a link to elsewhere, which p3dfeat does not follow$"
+    ):
+        return list(file)
+
+
+def test_a_video_below_a_link_is_refused_and_nothing_is_lost(output):
+    with warnings.catch_warnings(), FeatureWriter(output, SETTINGS) as writer:
+        warnings.simplefilter("ignore", P3DFeatWarning)
+        for id in ("train/new", "train"):
+            with pytest.raises(VideoError, match=r"holds 'train', which is a link to elsewhere"):
+                writer.is_stored(video(id))
+    with open_features(output) as found:
+        assert told(found) == ["a", "folder/b"]
+
+
+def test_videos_beside_a_link_are_added(output):
+    with pytest.warns(P3DFeatWarning):
+        assert run(output, {"a": 0, "c": 6, "folder/c": 8}) == ["c", "folder/c"]
+    with pytest.warns(P3DFeatWarning):
+        assert content(output) == {"a": 0, "c": 6, "folder/b": 2, "folder/c": 8}
+    with h5py.File(output) as file:
+        assert not isinstance(file.get("train", getlink=True), h5py.HardLink)
+
+
+def test_a_video_that_a_journal_has_below_a_link_destroys_nothing(tmp_path):
+    """The link was made after a run was killed."""
+    output = tmp_path / "feats.h5"
+    run(output, {"a": 0})
+    run(tmp_path / "train.h5", {"x": 4})
+    before = (tmp_path / "train.h5").read_bytes()
+    killed_run(output, "train/new")
+    with h5py.File(output, "r+") as file:
+        file["train"] = h5py.ExternalLink("train.h5", "/")
+    there = output.read_bytes()
+    with pytest.warns(P3DFeatWarning), pytest.raises(OutputError, match=r"'train' is a link to elsewhere"):
+        run(output, {"b": 2})
+    assert output.read_bytes() == there
+    assert (tmp_path / "train.h5").read_bytes() == before
+
+
+def test_what_lies_behind_a_link_is_not_found(output):
+    with open_features(output) as found:
+        for id in ("train/x", "train/b", "train"):
+            assert id not in found
+
+
+def test_a_copy_that_lacks_videos_does_not_take_the_outputs_place(tmp_path, monkeypatch):
+    output = tmp_path / "feats.h5"
+    run(output, {"a": 0, "b": 2})
+    with h5py.File(output, "r+") as file:
+        file["label"] = h5py.SoftLink("/a")  # so that it is added to by way of a copy
+    before = output.read_bytes()
+
+    def forgetful(fd, folder, waiting):
+        add(fd, folder, waiting[:-1])
+
+    add = commit._add_by_hdf5
+    monkeypatch.setattr(commit, "_add_by_hdf5", forgetful)
+    with pytest.warns(P3DFeatWarning), pytest.raises(OutputError, match=r"its new copy lacks 1 of 4 videos"):
+        run(output, {"c": 4, "d": 6})
+    assert output.read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["external storage", "virtual", "external link", "soft link", "a group"])
+def test_numbers_that_lie_elsewhere_are_not_read(tmp_path, kind):
+    output, secret = tmp_path / "feats.h5", tmp_path / "secret"
+    run(output, {"a": 0})
+    secret.write_bytes(np.arange(6144, dtype=np.float32).tobytes())
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["x"] = np.zeros((3, 2048), np.float32)
+    with h5py.File(output, "r+") as file:
+        shape = file["a/pool5"].shape
+        del file["a/pool5"]
+        if kind == "external storage":
+            file["a"].create_dataset("pool5", shape, np.float32, external=[(str(secret), 0, 24576)])
+        elif kind == "virtual":
+            layout = h5py.VirtualLayout(shape, np.float32)
+            layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "x", shape=shape)
+            file["a"].create_virtual_dataset("pool5", layout)
+        elif kind == "a group":
+            file.create_group("a/pool5")
+        else:
+            file["a/pool5"] = h5py.SoftLink("/a/prob") if kind == "soft link" else h5py.ExternalLink("other.h5", "/x")
+    with open_features(output) as found:
+        for read in (
+            lambda: found["a"]["pool5"],
+            lambda: found["a"].shape("pool5"),
+            lambda: found["a"].rows("pool5", 0, 1),
+        ):
+            with pytest.raises(FeatureFileError, match=r"feats.h5: a/pool5: (its numbers lie|a link|not an array)"):
+                read()
+        assert found["a"]["seconds"].shape == (3, 2)
+
+
+def test_a_filter_whose_code_would_be_looked_for_is_named(tmp_path):
+    output = tmp_path / "feats.h5"
+    run(output, {"a": 0})
+    with h5py.File(output, "r+") as file:
+        shape = file["a/pool5"].shape
+        del file["a/pool5"]
+        packed = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        packed.set_chunk(shape)
+        packed.set_filter(32001, h5py.h5z.FLAG_OPTIONAL, ())  # of a plugin, which is optional while writing
+        space = h5py.h5s.create_simple(shape)
+        h5py.h5d.create(file["a"].id, b"pool5", h5py.h5t.IEEE_F32LE, space, packed)
+    with (
+        open_features(output) as found,
+        pytest.raises(FeatureFileError, match="a/pool5: packed by filter 32001, which"),
+    ):
+        found["a"]["pool5"]
+
+
+def test_a_group_inside_itself_is_looked_at_once(tmp_path):
+    output = tmp_path / "feats.h5"
+    run(output, {"a": 0, "folder/b": 2})
+    with h5py.File(output, "r+") as file:
+        file["folder/again"] = file["folder"]
+        file["folder/root"] = file["/"]
+    with (
+        open_features(output) as found,
+        pytest.warns(P3DFeatWarning, match="'folder/again' is a group inside itself, and 1 more like it"),
+    ):
+        assert list(found) == ["a", "folder/b"]
+
+
+def test_names_that_double_from_group_to_group_come_to_an_end(tmp_path):
+    output = tmp_path / "feats.h5"
+    run(output, {"a": 0})
+    with h5py.File(output, "r+") as file:
+        inner = file.create_group("0")
+        inner["x"] = file["a"]
+        for number in range(1, 40):  # 2 ** 40 ways to the innermost
+            outer = file.create_group(f"{number:02d}")
+            outer["l"] = outer["r"] = inner
+            inner = outer
+    with open_features(output) as found, pytest.warns(P3DFeatWarning, match="the same group as another"):
+        assert len(found) < 10_000
+
+
+def test_what_a_user_gives_a_second_name_has_both(tmp_path):
+    """As for splits; hard links are of the file itself."""
+    output = tmp_path / "feats.h5"
+    run(output, {"a": 0, "b": 2})
+    with h5py.File(output, "r+") as file:
+        file["train/b"] = file["b"]
+    with open_features(output) as found:
+        with pytest.warns(P3DFeatWarning, match="'train/b' is the same group as another"):
+            assert list(found) == ["a", "b", "train/b"]
+        assert found["train/b"].pooled.tobytes() == found["b"].pooled.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("layers", value) for value in ("5", '{"pool5": 1}', "[1]", "[" * 5000, "", 3)),
+        *(("sampling", value) for value in ("[]", "null", '"x"', '{"clips": ' * 2000, 2.5)),
+        *(("format_version", value) for value in ("x", [1, 2])),
+        *(("model", value) for value in ([1, 2], [["a"]])),
+    ],
+)
+def test_settings_of_odd_types_are_told_in_one_line(tmp_path, name, value):
+    output = tmp_path / "feats.h5"
+    run(output, {"a": 0})
+    with h5py.File(output, "r+") as file:
+        file.attrs[name] = value
+    with pytest.raises(FeatureFileError, match=r"feats.h5: damaged") as told_of:
+        open_features(output)
+    assert "\n" not in str(told_of.value)
+    with pytest.raises(FeatureFileError):
+        run(output, {"b": 2})
+
+
+def test_an_id_of_a_journal_that_is_none_is_refused(tmp_path):
+    killed = killed_run(tmp_path / "feats.h5", "a")
+    journal = JournalWriter(killed._lock.folder, "00000007.journal")
+    journal.append({"settings": SETTINGS.as_attributes()})
+    journal.append({"video": "../../x", "attributes": {}, "rows": []}, {"pool5": features(1).layers["pool5"]})
+    journal.close()
+    with pytest.raises(OutputError, match=r"00000007.journal: a journal that p3dfeat did not write"):
+        run(tmp_path / "feats.h5", {"b": 2})

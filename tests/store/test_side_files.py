@@ -1,0 +1,229 @@
+"""Nothing of a user's is removed or overwritten because it has the name of one of p3dfeat's side files."""
+
+import json
+import os
+import re
+import stat
+from pathlib import PurePosixPath
+
+import pytest
+
+from p3dfeat.disk import Folder, ForeignError
+from p3dfeat.errors import OutputError
+from p3dfeat.store import Ledger, Lock, open_features
+from p3dfeat.store.claims import Holder
+from p3dfeat.store.journal import JournalWriter
+from tests.store.runs import content, run
+from tests.store.test_journal import killed_run
+from tests.users import as_ordinary_user
+
+
+@pytest.fixture
+def output(tmp_path):
+    return tmp_path / "feats.h5"
+
+
+@pytest.fixture
+def parts(output):
+    return output.with_name("feats.h5.parts")
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """A file of the user's, somewhere else, whose content must stay."""
+    (tmp_path / "elsewhere").mkdir()
+    path = tmp_path / "elsewhere" / "thesis.txt"
+    path.write_text("ten years of work")
+    yield path
+    assert path.read_text() == "ten years of work"
+    assert path.parent.is_dir()
+
+
+def refusal(act) -> str | None:
+    """What an OutputError says; None where there is none."""
+    try:
+        act()
+    except OutputError as error:
+        return str(error)
+    return None
+
+
+def test_a_folder_of_the_users_is_refused_and_keeps_all_that_is_in_it(output, parts):
+    (parts / "chapters").mkdir(parents=True)
+    (parts / "chapters" / "one.txt").write_text("it was")
+    (parts / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"feats.h5.parts: a folder that is not p3dfeat's: it holds 'chapters'; move"):
+        run(output, {"a": 0})
+    assert sorted(os.listdir(parts)) == ["chapters", "notes.txt"]
+    assert (parts / "chapters" / "one.txt").read_text() == "it was"
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("name", ["lock", "00000000.journal"])
+def test_a_file_of_the_users_under_one_of_our_names_is_refused_and_kept(output, parts, name):
+    parts.mkdir()
+    (parts / name).write_text("a list of locks and journals")
+    with pytest.raises(OutputError, match=rf"feats.h5.parts/{name}: a file that is not p3dfeat's; move it away"):
+        run(output, {"a": 0})
+    assert (parts / name).read_text() == "a list of locks and journals"
+
+
+def test_what_a_user_puts_into_the_folder_meanwhile_is_kept(output, parts):
+    run(output, {"a": 0}, lambda done: (parts / "notes.txt").write_text("mine"))
+    assert content(output) == {"a": 0}
+    assert os.listdir(parts) == ["notes.txt"]
+
+
+def test_hidden_files_that_systems_leave_everywhere_are_no_obstacle(output, parts):
+    parts.mkdir()
+    (parts / ".DS_Store").write_text("")
+    run(output, {"a": 0})
+    assert content(output) == {"a": 0}
+    assert os.listdir(parts) == [".DS_Store"]
+
+
+def test_the_folder_is_for_its_user_alone(output, parts):
+    modes = []
+    run(output, {"a": 0}, lambda done: modes.append(stat.S_IMODE(parts.stat().st_mode)))
+    assert modes == [0o700]
+
+
+def test_another_users_folder_that_all_may_write_to_is_refused(output, parts):
+    if os.geteuid() != 0:
+        pytest.skip("only root can be two users")
+    for folder in (output.parent.parent.parent, output.parent.parent, output.parent):
+        folder.chmod(0o777)
+    parts.mkdir()
+    parts.chmod(0o777)
+    with as_ordinary_user(), pytest.raises(OutputError, match=r"feats.h5.parts: a folder of another user"):
+        Lock(output).__enter__()
+
+
+@pytest.mark.parametrize("name", ["lock", "owner", "00000000.journal", "overwrite", "overwritten", "joining", "probe"])
+@pytest.mark.parametrize("kind", ["link", "hard link"])
+def test_a_link_in_place_of_a_side_file_is_not_followed(output, parts, mine, name, kind):
+    parts.mkdir()
+    (parts / name).symlink_to(mine) if kind == "link" else (parts / name).hardlink_to(mine)
+    for overwrite in (False, True):
+        refused = refusal(lambda overwrite=overwrite: run(output, {"a": 0}, overwrite=overwrite))
+        assert refused is None or re.search(r"feats\.h5\.parts/\w+(\.journal)?: a (link|file)", refused)
+
+
+def test_a_link_in_place_of_the_folder_is_refused_and_what_it_leads_to_kept(output, parts, mine):
+    parts.symlink_to(mine.parent)
+    with pytest.raises(OutputError, match=r"feats.h5.parts: a link or a file, where a folder should be; move it away"):
+        run(output, {"a": 0})
+    assert os.listdir(mine.parent) == [mine.name]
+
+
+@pytest.mark.parametrize("name", ["feats.h5.failed.jsonl", "feats.h5.failed.jsonl.writing"])
+def test_a_link_in_place_of_the_list_of_failures_is_not_followed(output, mine, name):
+    output.with_name(name).symlink_to(mine)
+
+    def fail():
+        with Ledger(output) as ledger:
+            ledger.record("a", "a.mp4", "damaged")
+
+    refused = refusal(fail)
+    if name.endswith(".writing"):
+        assert json.loads(output.with_name("feats.h5.failed.jsonl").read_text())["id"] == "a"
+    else:
+        assert "feats.h5.failed.jsonl: a link, a folder or a special file" in refused
+
+
+def test_a_file_with_a_second_name_is_not_written_to(output, mine):
+    mine.write_text("")
+    output.with_name("feats.h5.failed.jsonl").hardlink_to(mine)
+    with pytest.raises(OutputError, match=r"failed.jsonl: a file that has a second name \(a hard link\)"):
+        Ledger(output)
+    mine.write_text("ten years of work")
+
+
+def test_side_files_of_earlier_names_are_left_alone(output, mine):
+    """A run used to make its copy of the output beside it."""
+    output.with_name("feats.h5.joining").symlink_to(mine)
+    run(output, {"a": 0})
+    assert output.with_name("feats.h5.joining").is_symlink()
+
+
+def test_a_claim_is_no_way_out_of_the_folder(output, parts, mine):
+    """Its token makes a part of the next file's name."""
+    parts.mkdir()
+    holder = Holder(1, "host", "since", token=f"/../../elsewhere/{mine.name}")
+    (parts / "owner").write_text(holder.text)
+    assert Holder.read(holder.text.encode()) is None
+    run(output, {"a": 0})
+
+
+@pytest.mark.parametrize("text", ["", '{"pid": 1}', '{"pid": 1' + "0" * 5000 + "}", '{"pid": 1, "host": 2}', "\0\0"])
+def test_a_lock_whose_signature_is_cut_off_or_makes_no_sense_is_taken(output, parts, text):
+    parts.mkdir()
+    (parts / "lock").write_text(text)
+    assert run(output, {"a": 0}) == ["a"]
+
+
+@pytest.mark.parametrize("text", [b"[" * 3000, b"\xff", b"[]", b'{"pid": "x"}', b'{"pid": 1, "host": 2, "since": ""}'])
+def test_a_signature_that_makes_no_sense_is_nobodys(text):
+    assert Holder.read(text) is None
+
+
+def test_a_journal_that_p3dfeat_did_not_write_is_named_in_one_line(output, parts):
+    """Its checksums may be right: anyone can compute them."""
+    parts.mkdir()
+    with Folder.opened(parts) as folder:
+        for number, header in enumerate(({"settings": 3}, {"video": "../x"}, {"dropped": "/"}, {"video": 5})):
+            journal = JournalWriter(folder, f"{number:08d}.journal")
+            journal.append(header)
+            journal.close()
+            with pytest.raises(OutputError, match=r"journal: a journal that p3dfeat did not write; move it away"):
+                run(output, {"a": 0})
+            folder.unlink(journal.name)
+
+
+def test_an_interrupted_run_of_before_is_gone_on_with(output, parts):
+    """Folders were made with the rights that the user's settings give."""
+    killed_run(output, "a", "b")
+    parts.chmod(0o755)
+    run(output, {})
+    assert list(open_features(output)) == ["a", "b"]
+    assert not parts.exists()
+
+
+class TestFolder:
+    def test_a_pipe_is_not_waited_for(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe")
+        with Folder.opened(tmp_path) as folder:
+            for flags in (os.O_RDONLY, os.O_WRONLY, os.O_RDWR):
+                with pytest.raises(ForeignError, match="special file"):
+                    folder.open("pipe", flags)
+
+    def test_a_new_file_takes_no_place_that_is_taken(self, tmp_path):
+        (tmp_path / "link").symlink_to("nowhere")
+        with Folder.opened(tmp_path) as folder, pytest.raises(FileExistsError):
+            folder.new("link")
+        assert os.listdir(tmp_path) == ["link"]
+
+    def test_files_below_are_made_in_folders_and_appear_whole(self, tmp_path):
+        with Folder.opened(tmp_path) as folder:
+            for text in (b"old", b"new"):
+                with folder.new_below(PurePosixPath("a/b/c.npy")) as fd:
+                    os.write(fd, text)
+            with pytest.raises(ZeroDivisionError), folder.new_below(PurePosixPath("a/b/c.npy")):
+                raise ZeroDivisionError
+        assert (tmp_path / "a/b/c.npy").read_bytes() == b"new"
+        assert os.listdir(tmp_path / "a/b") == ["c.npy"]
+
+    @pytest.mark.parametrize("step", ["a", "a/b"])
+    def test_links_on_the_way_below_are_not_followed(self, tmp_path, step):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "elsewhere").mkdir()
+        place = tmp_path / "out" / step
+        place.parent.mkdir(exist_ok=True)
+        place.symlink_to(tmp_path / "elsewhere")
+        with (
+            Folder.opened(tmp_path / "out") as folder,
+            pytest.raises(ForeignError, match="a link or a file, where a folder should be"),
+            folder.new_below(PurePosixPath("a/b/c.npy")),
+        ):
+            raise AssertionError
+        assert os.listdir(tmp_path / "elsewhere") == []
