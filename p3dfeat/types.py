@@ -38,7 +38,7 @@ def check_segment_origin(value: str) -> None:
         raise UsageError(f"segment origin {value!r}: unknown; known are {', '.join(SEGMENT_ORIGINS)}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Video:
     """A video, or a segment of one, that the user asked for."""
 

@@ -51,6 +51,7 @@ class Web:
         self.requests: list[Request] = []
         self.sent_bytes = 0
         self.ranges = self.etags = self.heeds_if_range = True
+        self.announces = True  # the length of what it sends
         self.seconds_a_block = 0.0
 
     def asked(self, path: str, method: str = "GET") -> list[Request]:
@@ -69,19 +70,19 @@ class Web:
 
 
 @contextmanager
-def serving(web: Web) -> Iterator[str]:
-    """Run the server; yields its address, without a slash at the end."""
+def serving(web: Web, host: str = "127.0.0.1") -> Iterator[str]:
+    """Run the server; yields its address, without a slash at the end. host: one of this machine, 127.x.y.z."""
 
     class Handler(_Handler):
         server_web = web
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer((host, 0), Handler)
     server.daemon_threads = True
     server.handle_error = lambda *_: None  # a client that goes away is no news
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http://{host}:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()
@@ -128,7 +129,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
+        if self.server_web.announces:
+            self.send_header("Content-Length", str(len(content)))
+        else:
+            self.send_header("Connection", "close")
         self.end_headers()
         if self.command != "HEAD":
             self._write(content, cut_after)

@@ -1,6 +1,5 @@
 """p3dfeat weights"""
 
-import tempfile
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -114,7 +113,7 @@ def _host(card: "Card") -> str:
     first = card.sources[0]
     if first.hub:
         return f"{HOST}/{first.hub}"
-    return ".".join(str(first.url or first.page).split("/")[2].split(".")[-2:])
+    return ".".join(str(first).split("/")[2].split(".")[-2:])
 
 
 @weights.command()
@@ -370,7 +369,5 @@ def push(
         located = zoo.locate(model, on_fetch=show_bytes)
     located.check()
     converted = zoo.convert(located.weights, card=located.card)
-    with tempfile.TemporaryDirectory(prefix="p3dfeat-push-") as folder:
-        zoo.save_folder(converted, Path(folder), repository=repository)
-        bars = on_terminal()
-        out.data(hub.upload(Path(folder), repository, private=private, message=message, show_progress=bars))
+    files = zoo.hub_files(converted, repository=repository)
+    out.data(hub.upload(files, repository, private=private, message=message, show_progress=on_terminal()))

@@ -10,11 +10,10 @@ import json
 import logging
 import math
 import os
-import shutil
-import tempfile
+import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -23,7 +22,7 @@ import numpy as np
 from filelock import FileLock
 
 from p3dfeat.config import InputSpec
-from p3dfeat.disk import writing
+from p3dfeat.disk import Folder, writing
 from p3dfeat.engines.openvino_core import apart, load_openvino, openvino_core
 from p3dfeat.engines.openvino_engine import BATCH_SIZE, GRAPH_VERSION, OpenVINOEngine, Quantized, net_graph
 from p3dfeat.engines.telemetry import no_telemetry
@@ -138,10 +137,7 @@ class _Entry:
     def write(self, model: Any, measure: Callable[[Any], dict[str, float]], **counts: int | bool) -> Quantized:
         """Keep a graph, once what ``measure`` finds of it as it lies on the disk, {layer: cosine}, is good enough."""
         openvino = load_openvino()
-        for unfinished in self.folder.glob("new-*"):  # of a process that was killed; the lock is ours
-            shutil.rmtree(unfinished, ignore_errors=True)
-        with writing(self.folder, OTHER_FOLDER), tempfile.TemporaryDirectory(dir=self.folder, prefix="new-") as name:
-            new = Path(name)
+        with writing(self.folder, OTHER_FOLDER), _new_folder(self.folder) as new:
             try:
                 openvino.save_model(model, new / FILES[0], compress_to_fp16=False)
             except RuntimeError as error:  # a full disk, in OpenVINO's words
@@ -176,6 +172,29 @@ class _Entry:
             kept=kept,
         )
         return Quantized(model, about)
+
+
+@contextmanager
+def _new_folder(above: Path) -> Iterator[Path]:
+    """A folder for the files of an entry, of this user alone, that is gone afterwards. The lock is ours."""
+    with Folder.opened(above) as folder:
+        for unfinished in folder.names():  # of a process that was killed
+            if unfinished.startswith("new-"):
+                _discard(folder, unfinished)
+        name = f"new-{secrets.token_hex(4)}"
+        folder.make_folder(name)
+        try:
+            yield above / name
+        finally:
+            _discard(folder, name)
+
+
+def _discard(above: Folder, name: str) -> None:
+    """Remove an entry's files in the folder ``name``, and the folder if nothing else is in it."""
+    with suppress(OSError), above.inner(name) as folder:  # what is not a folder is not ours
+        for file in (*FILES, RECORD):
+            folder.unlink(file)
+    above.remove_folder(name)
 
 
 def _calibrate(net: P3D, spec: InputSpec, entry: _Entry, calibration: Calibration) -> Quantized:

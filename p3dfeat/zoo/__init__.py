@@ -6,7 +6,7 @@ from p3dfeat._lazy import lazy
 
 if TYPE_CHECKING:
     from p3dfeat.zoo.cards import Card, card_beside, card_names, load_card, published_card, weights_folder
-    from p3dfeat.zoo.conversion import Converted, convert, in_doubt, plain_name, recycle, save, save_folder
+    from p3dfeat.zoo.conversion import Converted, convert, hub_files, in_doubt, plain_name, recycle, save
     from p3dfeat.zoo.location import Located, fetch, find_card, locate, weights_here, weights_of
     from p3dfeat.zoo.models import Model, load_located, load_model
     from p3dfeat.zoo.recycling import FlatResNet, locate_resnet
@@ -22,6 +22,7 @@ _HOMES: Final = {
     "convert": "conversion",
     "fetch": "location",
     "find_card": "location",
+    "hub_files": "conversion",
     "in_doubt": "conversion",
     "load_card": "cards",
     "load_located": "models",
@@ -32,7 +33,6 @@ _HOMES: Final = {
     "plain_name": "conversion",
     "recycle": "conversion",
     "save": "conversion",
-    "save_folder": "conversion",
     "weights_folder": "cards",
     "weights_here": "location",
     "weights_of": "location",
@@ -50,6 +50,7 @@ __all__ = [
     "convert",
     "fetch",
     "find_card",
+    "hub_files",
     "in_doubt",
     "load_card",
     "load_located",
@@ -60,7 +61,6 @@ __all__ = [
     "published_card",
     "recycle",
     "save",
-    "save_folder",
     "weights_folder",
     "weights_here",
     "weights_of",

@@ -10,16 +10,28 @@ from typing import IO, Final
 
 from p3dfeat.errors import WeightsError
 
+LARGEST_BYTES: Final = 4 << 30  # of a weights file; a P3D-199 is 270 MB
 MOST_SHRUNK: Final = 20  # times smaller in the archive; floats hardly shrink
+
+
+def unpacked_bytes(path: Path) -> int:
+    """What the entries of an archive come to. Raises WeightsError for far more than its own size, BadZipFile."""
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > min(LARGEST_BYTES, MOST_SHRUNK * path.stat().st_size):
+        raise WeightsError("an archive that unpacks to far more than weights would")
+    return unpacked
 
 
 @contextmanager
 def opened_member(path: Path) -> Iterator[tuple[str, int, IO[bytes]] | None]:
     """(name, size, stream) of the .params file in an archive; None where there is none, as in PyTorch's checkpoints.
 
-    Raises WeightsError, which does not name the file, for a damaged archive, or one that is not around one file.
+    Raises WeightsError, which does not name the file, for a damaged archive, one that is not around one file, or one
+    that unpacks to far more than its own size.
     """
     try:
+        unpacked_bytes(path)
         with zipfile.ZipFile(path) as archive:
             members = [entry for entry in archive.infolist() if entry.filename.endswith(".params")]
             if not members:
@@ -27,8 +39,6 @@ def opened_member(path: Path) -> Iterator[tuple[str, int, IO[bytes]] | None]:
                 return
             if len(members) > 1:
                 raise WeightsError(f"{len(members)} .params files in this archive; unpack it and name one")
-            if members[0].file_size > MOST_SHRUNK * path.stat().st_size:
-                raise WeightsError("an archive that unpacks to far more than weights would")
             with archive.open(members[0]) as stream:
                 yield members[0].filename, members[0].file_size, stream
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, EOFError, ValueError) as error:

@@ -4,27 +4,36 @@ Files of the Hugging Face hub are not here but in huggingface_hub's own cache. A
 from a read-only disk.
 """
 
+import grp
 import hashlib
 import os
+import pwd
 import re
+import shlex
 import shutil
+import stat
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from filelock import FileLock
 
 from p3dfeat import disk
-from p3dfeat.errors import WeightsError
+from p3dfeat.disk import Folder
+from p3dfeat.errors import P3DFeatWarning, WeightsError
 from p3dfeat.zoo.archive import opened_member
 from p3dfeat.zoo.cards import Card
 
 SETTING: Final = "P3DFEAT_CACHE"
 LOCK: Final = "lock"
 RECORD: Final = "SHA256SUMS"  # in sha256sum's format; written last, so a folder that has it is whole
+MOST_RECORD_BYTES: Final = 64 << 10  # it names an address, which may be long
+PART, VERSION, UNPACKED = ".part", ".part.version", ".part.unpacked"  # ends of names that the cache makes, and removes
 
 
 @dataclass(frozen=True)
@@ -61,27 +70,69 @@ def folder_of(card: Card) -> Path:
 def kept(card: Card) -> Kept | None:
     """The fetched weights of ``card``, if they are here."""
     try:
-        folder = folder_of(card)
-        found = re.fullmatch(r"([0-9a-f]{64})  ([^/\n]+)\n(?:# (.*)\n)?", (folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, WeightsError):  # not there, or no place where it could be
+        found = _recorded(folder_of(card))
+    except WeightsError:  # no place where they could be
         return None
-    if found is None or not (folder / found[2]).is_file():
+    if found is None or not found.path.is_file():
         return None
-    return Kept(folder / found[2], found[1], found[3] or "")
+    _warn_of_others(cache_folder())
+    return found
+
+
+def _recorded(folder: Path) -> Kept | None:
+    """What a folder's record says is in it."""
+    try:
+        with open(folder / RECORD, "rb") as file:
+            text = file.read(MOST_RECORD_BYTES).decode("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    found = re.fullmatch(r"([0-9a-f]{64})  ([^/\n]+)\n(?:# (.*)\n)?", text)
+    return Kept(folder / found[2], found[1], found[3] or "") if found else None
 
 
 @contextmanager
-def filling(card: Card) -> Iterator[Path]:
+def filling(card: Card) -> Iterator[Folder]:
     """The folder of ``card``, made and held by this process alone. Raises WeightsError where it cannot be written."""
-    folder = folder_of(card)
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK)
+    path = folder_of(card)
+    with writing(path):
+        for folder in (*reversed(path.parents), path):
+            if not folder.is_dir():
+                folder.mkdir(0o755, exist_ok=True)
+        _warn_of_others(cache_folder())
+        lock = FileLock(path / LOCK)  # which follows no link
         lock.acquire()
     try:
-        yield folder
+        with writing(path):
+            opened = Folder.opened(path)
+        with opened:
+            yield opened
     finally:
         lock.release()
+
+
+@cache
+def _warn_of_others(folder: Path) -> None:
+    """Warn, once a process, of a cache whose weights others may replace."""
+    with suppress(OSError):
+        status = folder.stat()
+        if os.statvfs(folder).f_flag & os.ST_RDONLY:
+            return
+        others = status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and not _is_own_group(status.st_gid))
+        if status.st_uid not in (0, os.geteuid()):
+            reason = "belongs to another user, who may replace the weights in it"
+            warnings.warn(f"{folder}: {reason}; set {SETTING} to a folder of your own", P3DFeatWarning, stacklevel=2)
+        elif others:
+            remedy = f"chmod go-w {shlex.quote(str(folder))}"
+            warnings.warn(f"{folder}: others may replace the weights in it; {remedy}", P3DFeatWarning, stacklevel=2)
+
+
+def _is_own_group(number: int) -> bool:
+    """Whether a group is the one that Debian and others make for each user alone."""
+    try:
+        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(number)
+    except KeyError:
+        return False
+    return user.pw_gid == number and (group.gr_name == user.pw_name or set(group.gr_mem) <= {user.pw_name})
 
 
 def writing(path: Path) -> AbstractContextManager[None]:
@@ -93,58 +144,111 @@ class CacheError(WeightsError):
     """The disk does not take what would be fetched; no other source helps."""
 
 
-def part_for(folder: Path, name: str) -> Path:
+@dataclass(frozen=True)
+class Part:
+    """The beginning of a file that is being fetched. Its name ends in .part; no link of that name is followed."""
+
+    folder: Folder
+    name: str
+
+    @property
+    def path(self) -> Path:
+        return self.folder.path / self.name
+
+    def size(self) -> int:
+        """Bytes that are here. Raises CacheError where something else has the name."""
+        with writing(self.path), suppress(FileNotFoundError):
+            fd = self.folder.open(self.name)
+            try:
+                return os.fstat(fd).st_size
+            finally:
+                os.close(fd)
+        return 0
+
+    def version(self) -> str:
+        """Which version of the file this is the beginning of; nothing where that is not known."""
+        with writing(self.path), suppress(FileNotFoundError):
+            return self.folder.read(f"{self.name}.version", MOST_RECORD_BYTES).decode("utf-8", "replace")
+        return ""
+
+    def opened(self, have: int, version: str) -> BinaryIO:
+        """The file, to go on with behind its first ``have`` bytes, of this version. Raises OSError."""
+        mark = f"{self.name}.version"
+        if have:
+            fd = self.folder.open(self.name, os.O_RDWR)
+        else:
+            self.folder.unlink(self.name)
+            fd = self.folder.new(self.name)
+        file = os.fdopen(fd, "r+b")
+        try:
+            file.truncate(have)
+            file.seek(have)
+            self.folder.unlink(mark)
+            with os.fdopen(self.folder.new(mark), "w", encoding="utf-8") as note:
+                note.write(version)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def drop(self) -> None:
+        """Forget what was fetched so far. Raises CacheError."""
+        with writing(self.path):
+            self.folder.unlink(self.name)
+            self.folder.unlink(f"{self.name}.version")
+
+
+def part_for(folder: Folder, name: str) -> Part:
     """Where a file is put while it is fetched, by a name that is safe on every disk and none of the cache's own."""
+    return Part(folder, f"{_safe(name)}{PART}")
+
+
+def _safe(name: str) -> str:
     safe = re.sub(r"[^\w.+-]", "_", name)[-100:]
-    return folder / f"{f'_{safe}' if safe in ('', '.', '..', LOCK, RECORD) else safe}.part"
+    return f"_{safe}" if safe in ("", ".", "..", LOCK, RECORD) else safe
 
 
-def keep(card: Card, fetched: Path, origin: str, check: Callable[[Path], object]) -> Kept:
-    """Check a fetched file, unpacked if it is an archive, and put it in its place; ``fetched`` is gone afterwards.
+def keep(card: Card, part: Part, origin: str, check: Callable[[Path], object]) -> Kept:
+    """Check a fetched file, unpacked if it is an archive, and put it in its place; ``part`` is gone afterwards.
 
     check: raises WeightsError for a file that is not the card's; asked where the card knows no checksum.
     Raises WeightsError: where it is not what the card says, nothing of it is left; where the disk is full, it stays
     for the next attempt.
     """
-    unpacked = fetched.with_name(f"{fetched.name}.unpacked")
+    folder, unpacked = part.folder, f"{part.name}.unpacked"
     try:
-        with writing(fetched.parent):
-            name = _unpack(fetched, unpacked)
-            weights = fetched if name is None else unpacked
-            final = fetched if name is None else part_for(fetched.parent, name)
-            final = final.with_name(final.name.removesuffix(".part"))
-            digest = _checked(card, weights, origin, check)
-            os.replace(weights, final)
-            unpacked.write_text(f"{digest}  {final.name}\n# {origin}\n", encoding="utf-8")
-            os.replace(unpacked, fetched.parent / RECORD)
-        for left in fetched.parent.iterdir():  # this file's part, and what an earlier source gave
-            if left.name not in (final.name, RECORD, LOCK):
-                left.unlink(missing_ok=True)
-        return Kept(final, digest, origin)
+        with writing(folder.path):
+            folder.unlink(unpacked)
+            name = _unpack(part, unpacked)
+            weights = part.name if name is None else unpacked
+            final = part.name.removesuffix(PART) if name is None else _safe(name)
+            digest = _checked(card, folder.path / weights, origin, check)
+            former = _recorded(folder.path)
+            folder.rename(weights, final)
+            with os.fdopen(folder.new(unpacked), "w", encoding="utf-8") as record:
+                record.write(f"{digest}  {final}\n# {origin}\n")
+            folder.rename(unpacked, RECORD)
+        for left in folder.names():  # this file's part, and what an earlier source gave; nothing that is not ours
+            ours = left.endswith((PART, VERSION, UNPACKED)) or (former is not None and left == former.path.name)
+            if ours and left not in (final, RECORD, LOCK):
+                with suppress(OSError):  # it takes room, and does no harm
+                    folder.unlink(left)
+        return Kept(folder.path / final, digest, origin)
     except _OtherFileError:
-        drop(fetched)
+        part.drop()
         raise
     finally:
-        unpacked.unlink(missing_ok=True)
-
-
-def version_mark(part: Path) -> Path:
-    """Where it is noted which version of a file ``part`` is the beginning of."""
-    return part.with_name(f"{part.name}.version")
-
-
-def drop(part: Path) -> None:
-    """Forget what was fetched of a file so far."""
-    part.unlink(missing_ok=True)
-    version_mark(part).unlink(missing_ok=True)
+        with suppress(OSError):
+            folder.unlink(unpacked)
 
 
 class _OtherFileError(WeightsError):
     """What was fetched is not the published file."""
 
 
-def _unpack(fetched: Path, target: Path) -> str | None:
+def _unpack(part: Part, target: str) -> str | None:
     """Write the .params file of a published archive to ``target`` and tell its name; None for any other file."""
+    fetched = part.path
     if not zipfile.is_zipfile(fetched):
         return None
     try:
@@ -152,11 +256,11 @@ def _unpack(fetched: Path, target: Path) -> str | None:
             if member is None:
                 return None
             name, _, stream = member
-            with open(target, "wb") as file:
+            with os.fdopen(part.folder.new(target), "wb") as file:
                 shutil.copyfileobj(stream, file)
             return Path(name).name
     except WeightsError as error:
-        raise _OtherFileError(f"{fetched.name.removesuffix('.part')}: {error}") from None
+        raise _OtherFileError(f"{part.name.removesuffix(PART)}: {error}") from None
 
 
 def _checked(card: Card, weights: Path, origin: str, check: Callable[[Path], object]) -> str:

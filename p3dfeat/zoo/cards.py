@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from types import UnionType
@@ -12,10 +12,16 @@ from typing import Any, Final
 from p3dfeat.config import LARGEST, InputSpec
 from p3dfeat.errors import P3DFeatError, UsageError, WeightsError
 from p3dfeat.nets.architecture import STAGES, Architecture
+from p3dfeat.text.urls import without_secrets
 
 LABELS: Final = "labels.toml"  # class names by label set
-FILE_NAME: Final = r"(?=.*\w)[\w. +=,@()-]{1,200}"
-HUB_NAME: Final = r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}"
+
+# Names become files in caches, so none may leave its folder: no "..", and no part that begins with a dot or a dash.
+NAME: Final = r"(?!.*\.\.)\w[\w.-]{0,199}"
+FILE_NAME: Final = r"(?!.*\.\.)\w[\w. +=,@()-]{0,199}"
+HUB_NAME: Final = r"(?!.*\.\.)[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}"
+REVISION: Final = r"(?!.*\.\.)\w[\w.+-]{0,99}(?:/\w[\w.+-]{0,99})*"  # a commit, a tag, a branch or refs/pr/1
+FILE_KINDS: Final = (".safetensors", ".caffemodel", ".h5", ".params", ".pth", ".pt", ".tar", ".zip", ".bin")
 CHECKSUMS: Final = {"md5": 32, "sha1": 40, "sha256": 64}  # hexadecimal digits
 
 
@@ -33,10 +39,18 @@ class Source:
     def by_hand(self) -> bool:
         return self.page is not None
 
-    def __str__(self) -> str:
+    @property
+    def place(self) -> str:
+        """Where that is, with whatever secrets the address holds; for the name of a cache folder alone."""
         if self.hub is not None:
             return f"{self.hub}@{self.revision}" if self.revision else self.hub
         return self.url or f"{self.page} (by hand: {self.file})"
+
+    def __str__(self) -> str:
+        """Where that is, as it may be shown."""
+        if self.page is not None:
+            return f"{without_secrets(self.page)} (by hand: {self.file})"
+        return without_secrets(self.place)
 
 
 @dataclass(frozen=True)
@@ -62,7 +76,7 @@ class Card:
     @property
     def identity(self) -> str:
         """What tells its weights file from others: its checksums, or, where none is known, where it is published."""
-        return repr(sorted(self.checksums.items()) or [str(source) for source in self.sources[:1]])
+        return repr(sorted(self.checksums.items()) or [source.place for source in self.sources[:1]])
 
     @property
     def fetchable(self) -> bool:
@@ -126,7 +140,8 @@ def card_content(card: Card) -> dict[str, Any]:
 def card_from_content(content: dict[str, Any], weights: Path) -> Card:
     """The card stored with ``weights``. Raises WeightsError naming the file and the field."""
     try:
-        return _card(weights, {**content, "weights": weights.name})
+        own = {field: value for field, value in content.items() if field != "weights"}
+        return replace(_card(weights, own), weights=weights)
     except P3DFeatError as error:
         raise WeightsError(f"{weights}: its card: {error}") from None
 
@@ -151,6 +166,9 @@ def _card(path: Path, content: dict[str, Any]) -> Card:
     if spec.num_channels != architecture.channels:
         raise UsageError(f"input.channels {spec.channels!r}: has {spec.num_channels}, net.channels is not that")
     architecture.check_input(spec.length, *spec.size)
+    beside = table.take("weights", str, None)
+    if beside is not None and not re.fullmatch(FILE_NAME, beside):
+        raise UsageError(f"weights {beside!r}: must be the name of a file beside the card")
     card = Card(
         name=table.take("name", str),
         title=table.take("title", str),
@@ -163,7 +181,7 @@ def _card(path: Path, content: dict[str, Any]) -> Card:
         notes=table.take("notes", str, "").strip(),
         unknown=table.take("unknown", str, "").strip(),
         metrics=_numbers(_Table("metrics", table.take("metrics", dict, {}))),
-        weights=None if (beside := table.take("weights", str, None)) is None else path.parent / beside,
+        weights=None if beside is None else path.parent / beside,
         sources=tuple(_source(n, entry) for n, entry in enumerate(table.take("sources", list, []), start=1)),
         checksums=_checksums(_Table("checksums", table.take("checksums", dict, {}))),
         self_test=_answer(table.take("self_test", list, []), architecture.classes),
@@ -171,9 +189,26 @@ def _card(path: Path, content: dict[str, Any]) -> Card:
     table.done()
     for field in ("title", "licence", "citation", "notes", "unknown"):
         _check_printable(field, getattr(card, field).replace("\n", " "))
-    if not re.fullmatch(r"[\w.-]*\w[\w.-]*", card.name):
-        raise UsageError(f"name {card.name!r}: must be letters, digits, and - _ . alone")
+    if not re.fullmatch(NAME, card.name):
+        raise UsageError(f"name {card.name!r}: must be letters, digits and - _ . alone, without .. and - . in front")
+    if not card.checksums:
+        _check_kinds(card)
     return card
+
+
+def _check_kinds(card: Card) -> None:
+    """A file that no checksum covers must at least say that it holds weights."""
+    named = {f"sources[{number}].file": source.file for number, source in enumerate(card.sources, start=1)}
+    if card.weights is not None:
+        named["weights"] = card.weights.name
+    for field, file in named.items():
+        if not file.lower().endswith(FILE_KINDS):
+            raise UsageError(f"{field} {file!r}: must end in one of {', '.join(FILE_KINDS)}, or have a checksum")
+
+
+def safe_name(text: str) -> str:
+    """A name for a model, made of any text."""
+    return re.sub(r"[^\w.-]+|\.\.+", "-", text).lstrip(".-")[:200] or "model"
 
 
 def _architecture(net: "_Table") -> Architecture:
@@ -227,17 +262,20 @@ def _source(number: int, content: object) -> Source:
     if sum(place is not None for place in (hub, url, page)) != 1:
         raise UsageError(f"sources[{number}]: give one of hub, url and page")
     if hub is not None and not re.fullmatch(HUB_NAME, hub):
-        raise UsageError(f"sources[{number}].hub: must be user/repo, not {hub!r}")
+        raise UsageError(f"sources[{number}].hub: must be user/repo, not {without_secrets(hub)!r}")
     if url is not None and not url.startswith(("https://", "http://")):
-        raise UsageError(f"sources[{number}].url: must begin with https:// or http://, not {url!r}")
-    usual = {"file": "model.safetensors"} if hub else {"file": url.rpartition("/")[2]} if url else {}
+        raise UsageError(f"sources[{number}].url: must begin with https:// or http://")
+    usual = {"file": "model.safetensors"} if hub else {"file": without_secrets(url).rpartition("/")[2]} if url else {}
     file = table.take("file", str, *usual.values())
     if not re.fullmatch(FILE_NAME, file):
         raise UsageError(f"sources[{number}].file: must be the name of a file, not {file!r}")
     revision = table.take("revision", str, None) if hub else None
+    if revision is not None and not re.fullmatch(REVISION, revision):
+        raise UsageError(f"sources[{number}].revision: must be a branch, tag or commit, not {revision!r}")
     source = Source(file=file, hub=hub, revision=revision, url=url, page=page)
     table.done()
-    _check_printable(f"sources[{number}]", str(source))
+    if not source.place.isprintable():
+        raise UsageError(f"sources[{number}]: holds characters that are no text")
     return source
 
 

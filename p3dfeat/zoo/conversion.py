@@ -2,9 +2,7 @@
 
 import json
 import os
-import re
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -12,12 +10,21 @@ from typing import Final
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from p3dfeat.disk import Folder
 from p3dfeat.errors import P3DFeatError, UsageError, WeightsError
 from p3dfeat.nets.architecture import Architecture
 from p3dfeat.zoo import hub
-from p3dfeat.zoo.cards import Card, card_content, card_from_content, label_set, numbered_labels, published_card
+from p3dfeat.zoo.cards import (
+    FILE_KINDS,
+    Card,
+    card_content,
+    card_from_content,
+    label_set,
+    numbered_labels,
+    published_card,
+    safe_name,
+)
 from p3dfeat.zoo.formats import WeightsFile, read_weights
-from p3dfeat.zoo.location import FILE_KINDS
 from p3dfeat.zoo.names import architecture_of, caffe_name, fitted, gluoncv_name, port_name, renamed
 from p3dfeat.zoo.recycling import FlatResNet, is_flat_resnet, recycled, recycled_card
 
@@ -114,27 +121,36 @@ def recycle(resnet: FlatResNet, *, kinds: str = "ABC") -> Converted:
 
 def save(converted: Converted, path: Path) -> None:
     """Write a safetensors file that needs no card beside it. Raises WeightsError; no half-written file stays."""
-    metadata = {CARD_KEY: json.dumps(card_content(converted.card), ensure_ascii=False)}
-    content = to_bytes({name: value.contiguous() for name, value in converted.state.items()}, metadata)
     final = Path(os.path.realpath(path))
-    fresh = final.with_name(f"{final.name}.{os.getpid()}.writing")
+    fresh = f"{final.name}.{os.getpid()}.writing"
     try:
-        fresh.write_bytes(content)
-        os.replace(fresh, final)
+        with Folder.opened(final.parent) as folder:
+            folder.unlink(fresh)  # of a process of the same number that was killed
+            try:
+                with os.fdopen(folder.new(fresh), "wb") as file:
+                    file.write(_file_content(converted))
+                folder.rename(fresh, final.name)
+            finally:
+                folder.unlink(fresh)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be written ({error.strerror or error})") from None
-    finally:
-        with suppress(OSError):
-            fresh.unlink(missing_ok=True)
 
 
-def save_folder(converted: Converted, folder: Path, *, repository: str) -> None:
-    """Write a model as the hub keeps it: config.json and model.safetensors, and a README.md for people."""
+def _file_content(converted: Converted) -> bytes:
+    """A safetensors file that holds its card."""
+    metadata = {CARD_KEY: json.dumps(card_content(converted.card), ensure_ascii=False)}
+    return to_bytes({name: value.contiguous() for name, value in converted.state.items()}, metadata)
+
+
+def hub_files(converted: Converted, *, repository: str) -> dict[str, bytes]:
+    """A model as the hub keeps it: config.json and model.safetensors, and a README.md for people."""
     card = converted.card
     config = {"model_type": "p3d", "library_name": "p3dfeat", "p3dfeat": card_content(card)}
-    (folder / hub.CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(_readme(card, repository), encoding="utf-8")
-    save(converted, folder / hub.WEIGHTS)
+    return {
+        hub.CONFIG: json.dumps(config, indent=2, ensure_ascii=False).encode() + b"\n",
+        "README.md": _readme(card, repository).encode(),
+        hub.WEIGHTS: _file_content(converted),
+    }
 
 
 def _readme(card: Card, repository: str) -> str:
@@ -211,7 +227,7 @@ def _card_of(path: Path, content: WeightsFile, architecture: Architecture) -> Ca
         )
     labels_from, labels = _labels(content, architecture.classes)
     return Card(
-        name=re.sub(r"[^\w.-]+", "-", plain_name(path)) or "model",
+        name=safe_name(plain_name(path)),
         title=f"P3D-{architecture.depth} from a {content.format} file",
         architecture=architecture,
         input=published_card(published).input,

@@ -4,21 +4,23 @@ import email.utils
 import re
 import shutil
 import time
-from pathlib import Path
 from typing import Final
 
 import httpx2
 
-from p3dfeat._version import __version__
-from p3dfeat.zoo.cache import SETTING, CacheError, drop, version_mark, writing
+from p3dfeat.http import BUSY, SPACE_LEFT_BYTES, SPACE_LOOKED_AT_BYTES, Pace, RefusedError, answered, web_client
+from p3dfeat.text.urls import scrubbed
+from p3dfeat.zoo.archive import LARGEST_BYTES
+from p3dfeat.zoo.cache import SETTING, CacheError, Part, writing
 from p3dfeat.zoo.urls import NotFetchedError, OnBytes
 
 ATTEMPTS: Final = 5  # in a row that bring nothing
 ATTEMPTS_IN_ALL: Final = 200  # for a line that is cut again and again
 FIRST_WAIT_SECONDS = 1.0  # doubled from one attempt to the next
 LONGEST_WAIT_SECONDS: Final = 120.0  # that a server may ask for
-TIMEOUT: Final = httpx2.Timeout(60, connect=10)
-BUSY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})  # statuses that may pass
+CONNECT_SECONDS: Final = 10
+SILENT_SECONDS: Final = 60  # without a byte
+SLOW_SECONDS, SLOW_BYTES = 60, 64 << 10  # in each of the first the second must come
 
 
 class _TryAgainError(Exception):
@@ -33,80 +35,77 @@ class _NoConnectionError(_TryAgainError):
     """Nobody answers at all; where no byte ever came, waiting long is of no use."""
 
 
-def download(url: str, part: Path, *, on_bytes: OnBytes) -> None:
-    """Fetch ``url`` into the file ``part``, going on where an earlier attempt, of any process, was cut off.
+def download(url: str, part: Part, *, on_bytes: OnBytes) -> None:
+    """Fetch ``url`` into ``part``, going on where an earlier attempt, of any process, was cut off.
 
     The file is whole when this returns. It is not yet checked: no more is known of it than its length.
-    Raises NotFetchedError, or CacheError where the disk cannot take it.
+    Raises NotFetchedError, or CacheError where the disk cannot take it. What came by then stays for the next attempt,
+    unless it is too large.
     """
+    try:
+        with web_client(SILENT_SECONDS, CONNECT_SECONDS) as client:
+            _attempts(client, url, part, on_bytes)
+    except RefusedError as error:
+        raise NotFetchedError(url, str(error)) from None
+
+
+def _attempts(client: httpx2.Client, url: str, part: Part, on_bytes: OnBytes) -> None:
     barren, came = 0, False
-    with _client(url) as client:
-        for _ in range(ATTEMPTS_IN_ALL):
-            before = _size(part)
-            try:
-                _attempt(client, url, part, on_bytes)
-                return
-            except _TryAgainError as error:
-                barren = 0 if _size(part) > before else barren + 1
-                came = came or barren == 0
-                wait = FIRST_WAIT_SECONDS * 2 ** max(0, barren - 1)
-                if error.wait_seconds is not None:
-                    wait = error.wait_seconds
-                hopeless = barren == 2 and not came and isinstance(error, _NoConnectionError)
-                if wait > LONGEST_WAIT_SECONDS:
-                    raise NotFetchedError(url, f"{error}; it asks to come back in {wait:.0f} s") from None
-                if hopeless or barren == ATTEMPTS:
-                    raise NotFetchedError(url, str(error)) from None
-            time.sleep(wait)
+    for _ in range(ATTEMPTS_IN_ALL):
+        before = part.size()
+        try:
+            _attempt(client, url, part, on_bytes)
+            return
+        except _TryAgainError as error:
+            barren = 0 if part.size() > before else barren + 1
+            came = came or barren == 0
+            wait = FIRST_WAIT_SECONDS * 2 ** max(0, barren - 1)
+            if error.wait_seconds is not None:
+                wait = error.wait_seconds
+            hopeless = barren == 2 and not came and isinstance(error, _NoConnectionError)
+            if wait > LONGEST_WAIT_SECONDS:
+                raise NotFetchedError(url, f"{error}; it asks to come back in {wait:.0f} s") from None
+            if hopeless or barren == ATTEMPTS:
+                raise NotFetchedError(url, str(error)) from None
+        time.sleep(wait)
     raise NotFetchedError(url, f"the connection was cut {ATTEMPTS_IN_ALL} times; run again to go on from there")
 
 
-def _client(url: str) -> httpx2.Client:
-    headers = {"User-Agent": f"p3dfeat/{__version__}", "Accept-Encoding": "identity"}
-    try:
-        return httpx2.Client(follow_redirects=True, timeout=TIMEOUT, headers=headers)
-    except (ImportError, OSError, ValueError, httpx2.InvalidURL) as error:
-        raise NotFetchedError(
-            url, f"this environment's proxy or certificate settings are of no use ({error})"
-        ) from None
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _attempt(client: httpx2.Client, url: str, part: Path, on_bytes: OnBytes) -> None:
-    mark = version_mark(part)
-    have = _size(part)
-    version = mark.read_text(encoding="utf-8") if have and mark.exists() else ""
+def _attempt(client: httpx2.Client, url: str, part: Part, on_bytes: OnBytes) -> None:
+    have = part.size()
+    version = part.version() if have else ""
     headers = {"Range": f"bytes={have}-", "If-Range": version} if version else {}
     try:
-        with client.stream("GET", url, headers=headers) as answer:
+        with answered(client, url, headers=headers) as answer:
             if answer.status_code == 416:
                 if answer.headers.get("Content-Range") == f"bytes */{have}":
                     return  # an earlier attempt had it all
-                drop(part)
+                part.drop()
                 raise _TryAgainError("HTTP 416 (range not satisfiable)")
             have, total = _range(answer, url, have)
             if have and _version(answer) not in ("", version):
-                drop(part)
+                part.drop()
                 raise _TryAgainError("the file there changed while it was fetched")
             on_bytes(have, total)
-            _check_space(part, total - have if total is not None else 0)
-            with writing(part), open(part, "r+b" if have else "wb") as file:
-                file.truncate(have)
-                file.seek(have)
-                mark.write_text(_version(answer), encoding="utf-8")
+            _check_size(part, max(have, total or 0))
+            _check_space(part, have, total)
+            pace, looked_at = Pace(SLOW_SECONDS, SLOW_BYTES, have), have
+            with writing(part.path), part.opened(have, _version(answer)) as file:
                 for block in answer.iter_raw():  # as they come: what is here when the connection is cut stays
                     file.write(block)
                     have += len(block)
                     on_bytes(have, total)
+                    _check_size(part, have)
+                    if have - looked_at > SPACE_LOOKED_AT_BYTES:
+                        _check_space(part, have, total)
+                        looked_at = have
+                    pace.check(have)
     except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-        raise _NoConnectionError(f"no connection ({error})") from None
-    except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.TooManyRedirects, ValueError) as error:
-        raise NotFetchedError(url, str(error)) from None  # ValueError: a host's name that cannot be one
+        raise _NoConnectionError(f"no connection ({scrubbed(str(error))})") from None
+    except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, ValueError):  # whose texts may hold a part of a password
+        raise NotFetchedError(url, "not an address") from None
     except (httpx2.TransportError, httpx2.StreamError) as error:
-        raise _TryAgainError(f"the connection was cut ({error or type(error).__name__})") from None
+        raise _TryAgainError(f"the connection was cut ({scrubbed(str(error)) or type(error).__name__})") from None
     if total is not None and have != total:
         raise _TryAgainError(f"{have:,} bytes came, {total:,} were announced")
 
@@ -144,10 +143,18 @@ def _version(answer: httpx2.Response) -> str:
     return etag if etag and not etag.startswith("W/") else str(answer.headers.get("Last-Modified", ""))
 
 
-def _check_space(part: Path, needed: int) -> None:
-    free = shutil.disk_usage(part.parent).free
-    if needed > free:
+def _check_size(part: Part, size: int) -> None:
+    if size > LARGEST_BYTES:
+        part.drop()
+        raise RefusedError(f"larger than the {LARGEST_BYTES / 1e9:.1f} GB that weights may have; is it another file?")
+
+
+def _check_space(part: Part, have: int, total: int | None) -> None:
+    """Raise CacheError where the disk has no room for what is still to come, or is nearly full."""
+    free, missing = shutil.disk_usage(part.folder.path).free, max(0, (total or have) - have)
+    if free - missing < SPACE_LEFT_BYTES:
+        needed = f"{missing / 1e6:,.0f} MB are needed, " if missing else ""
         raise CacheError(
-            f"{part.parent}: {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free; make room, or set "
-            f"{SETTING} to a folder with room"
+            f"{part.folder.path}: {needed}{free / 1e6:,.0f} MB are free; make room beyond "
+            f"{SPACE_LEFT_BYTES / 1e6:,.0f} MB, or set {SETTING} to a folder with room"
         )

@@ -7,16 +7,18 @@ A model of ours on the hub, or in a folder, is two files: ``config.json``, the c
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from p3dfeat._version import __version__
 from p3dfeat.errors import WeightsError
+from p3dfeat.text.urls import scrubbed, without_secrets
+from p3dfeat.zoo.archive import LARGEST_BYTES
 from p3dfeat.zoo.cache import CacheError
-from p3dfeat.zoo.cards import HUB_NAME
-from p3dfeat.zoo.urls import OnBytes, without_secrets
+from p3dfeat.zoo.cards import HUB_NAME, REVISION
+from p3dfeat.zoo.urls import OnBytes
 
 HOST: Final = "hf.co"
 CONFIG: Final = "config.json"
@@ -27,7 +29,7 @@ LARGEST_CONFIG_BYTES: Final = 4 << 20
 
 def parse_repository(text: str) -> tuple[str, str | None] | None:
     """("user/repo", revision or None) of ``user/repo[@revision]``; None for any other text."""
-    found = re.fullmatch(rf"({HUB_NAME})(?:@([\w./-]+))?", text)
+    found = re.fullmatch(rf"({HUB_NAME})(?:@({REVISION}))?", text)
     return (found[1], found[2]) if found else None
 
 
@@ -49,7 +51,7 @@ def fetch(
             force_download=anew,
             library_name="p3dfeat",
             library_version=__version__,
-            tqdm_class=_bar(on_bytes or (lambda done, total: None)),
+            tqdm_class=_bar(_bounded(repository, file, on_bytes or (lambda done, total: None))),
         )
     return Path(path), _commit(Path(path))
 
@@ -58,7 +60,10 @@ def cached(repository: str, file: str, revision: str | None) -> Path | None:
     """The file if it was fetched before; nothing is asked of the network."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(repository, file, revision=revision)
+    try:
+        found = try_to_load_from_cache(repository, file, revision=revision)
+    except ValueError:  # not a name that huggingface_hub takes, which fetching tells in a line
+        return None
     return Path(found) if isinstance(found, str) else None
 
 
@@ -91,20 +96,21 @@ def address(repository: str) -> str:
     return f"{without_secrets(ENDPOINT)}/{repository}"
 
 
-def upload(folder: Path, repository: str, *, private: bool, message: str, show_progress: bool) -> str:
-    """Make the repository where there is none, and commit the files of ``folder``; gives the commit's address.
+def upload(files: Mapping[str, bytes], repository: str, *, private: bool, message: str, show_progress: bool) -> str:
+    """Make the repository where there is none, and commit ``files`` by their names; gives the commit's address.
 
     show_progress: whether huggingface_hub draws its bars. Raises WeightsError, one line, whatever goes wrong.
     """
     with _one_line(repository, None, None):
-        from huggingface_hub import HfApi
+        from huggingface_hub import CommitOperationAdd, HfApi
         from huggingface_hub.utils.tqdm import disable_progress_bars
 
         if not show_progress:
             disable_progress_bars()
         api = HfApi(library_name="p3dfeat", library_version=__version__)
         api.create_repo(repository, private=private, exist_ok=True)
-        return str(api.upload_folder(repo_id=repository, folder_path=folder, commit_message=message).commit_url)
+        operations = [CommitOperationAdd(name, content) for name, content in files.items()]
+        return str(api.create_commit(repository, operations, commit_message=message).commit_url)
 
 
 class MissingFileError(WeightsError):
@@ -164,12 +170,23 @@ def _status(error: Any) -> str:
 
 def _reason(error: BaseException) -> str:
     """The first line of what a library says."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return scrubbed((str(error).strip().splitlines() or [type(error).__name__])[0]).rstrip(".")
 
 
 def _commit(path: Path) -> str:
     """The cache keeps a file as snapshots/<commit>/<file>."""
     return path.parent.name
+
+
+def _bounded(repository: str, file: str, on_bytes: OnBytes) -> OnBytes:
+    """``on_bytes`` that raises WeightsError for more bytes than weights have; it is told before the first one comes."""
+
+    def told(done: int, total: int | None) -> None:
+        if max(done, total or 0) > LARGEST_BYTES:
+            raise WeightsError(f"{repository}: {file} is larger than the {LARGEST_BYTES / 1e9:.1f} GB of any weights")
+        on_bytes(done, total)
+
+    return told
 
 
 def _bar(on_bytes: OnBytes) -> Any:

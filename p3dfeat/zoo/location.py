@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,14 +11,23 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 from p3dfeat.config import EMBEDDED_MODEL
-from p3dfeat.errors import UsageError, WeightsError
+from p3dfeat.errors import P3DFeatWarning, UsageError, WeightsError
+from p3dfeat.text.urls import without_secrets
 from p3dfeat.types import Fetching
 from p3dfeat.zoo import cache, hub
-from p3dfeat.zoo.cards import Card, Source, card_beside, card_from_content, card_names, load_card, published_card
-from p3dfeat.zoo.urls import NotFetchedError, without_secrets
+from p3dfeat.zoo.cards import (
+    FILE_KINDS,
+    Card,
+    Source,
+    card_beside,
+    card_from_content,
+    card_names,
+    load_card,
+    published_card,
+)
+from p3dfeat.zoo.urls import NotFetchedError
 
 MIRROR: Final = "P3DFEAT_MIRROR"
-FILE_KINDS: Final = (".safetensors", ".caffemodel", ".h5", ".params", ".pth", ".pt", ".tar", ".zip", ".toml", ".bin")
 
 OnFetch = Callable[[Fetching], None]
 
@@ -59,6 +69,9 @@ def locate(text: str, *, on_fetch: OnFetch | None = None) -> Located:
         card = card_beside(path)
         return Located(path, card, checksums=card.checksums if card else {})
     if (repository := hub.parse_repository(text)) and path.suffix not in FILE_KINDS:
+        if hub.cached(repository[0], hub.WEIGHTS, repository[1]) is None:
+            asking = f"{text}: no file or folder here; asking the Hugging Face hub"
+            warnings.warn(asking, P3DFeatWarning, stacklevel=2)
         try:
             return _on_hub(*repository, on_fetch=on_fetch)
         except WeightsError as error:
@@ -93,7 +106,7 @@ def weights_here(card: Card) -> Located | None:
 
 
 def _located_in_cache(found: cache.Kept, card: Card) -> Located:
-    return Located(found.path, card, found.origin, {"sha256": found.sha256})
+    return Located(found.path, card, found.origin, {"sha256": found.sha256} | dict(card.checksums))
 
 
 def _located_on_hub(path: Path, card: Card | None, origin: str) -> Located:
@@ -162,9 +175,9 @@ def _ways_on(card: Card, tried: list[str]) -> str:
     if source.hub:
         first, mirror = f"hf download {source.hub} where there is a network", f"HF_ENDPOINT to a mirror of {hub.HOST}"
     elif source.page:
-        first = f"get {source.file} from {source.page} with a browser"
+        first = f"get {source.file} from {without_secrets(source.page)} with a browser"
     else:
-        first = f"get {source.url} where there is a network"
+        first = f"get {source} where there is a network"
     return (
         f"model {card.name}: {problem}. Three ways on: (1) {first}, then {keep}; "
         f"(2) set {mirror}; (3) --model {EMBEDDED_MODEL}, which comes with p3dfeat and names camera movements"
@@ -184,6 +197,9 @@ def _from_url(card: Card, url: str, report: OnFetch, *, anew: bool) -> Located:
     if not re.match("(?i)https?://", url):
         raise UsageError(f"{without_secrets(url)}: not a URL; {MIRROR} must begin with https:// or http://")
     place = without_secrets(url)
+    if url.lower().startswith("http://") and not card.checksums:
+        text = f"{place}: plain http, and no checksum is published: whoever is on the way may change the weights"
+        warnings.warn(text, P3DFeatWarning, stacklevel=2)
     report(Fetching(card.name, place, 0, None))  # before what may take long: the lock, the connection
     with cache.filling(card) as folder:
         found = cache.kept(card)
@@ -191,7 +207,7 @@ def _from_url(card: Card, url: str, report: OnFetch, *, anew: bool) -> Located:
             return _located_in_cache(found, card)
         part = cache.part_for(folder, unquote(place.rpartition("/")[2]) or "weights")
         if anew:
-            cache.drop(part)
+            part.drop()
         from p3dfeat.zoo import https  # which takes its time to import, and is hardly ever needed
 
         https.download(url, part, on_bytes=lambda done, total: report(Fetching(card.name, place, done, total)))
@@ -204,10 +220,11 @@ def _from_file(card: Card, source: Path) -> Located:
     with cache.filling(card) as folder:
         part = cache.part_for(folder, source.name)
         try:
-            shutil.copyfile(source, part)
+            with open(source, "rb") as given, part.opened(0, "") as file:
+                shutil.copyfileobj(given, file)
         except OSError as error:
-            part.unlink(missing_ok=True)
-            raise WeightsError(f"{source}: cannot be copied to {folder} ({error.strerror or error})") from None
+            part.drop()
+            raise WeightsError(f"{source}: cannot be copied to {folder.path} ({error.strerror or error})") from None
         return _located_in_cache(cache.keep(card, part, source.name, _reads_as(card)), card)
 
 

@@ -21,8 +21,8 @@ from p3dfeat.nets.architecture import STAGES, Architecture
 from p3dfeat.nets.p3d import BATCH_NORM_EPS
 from p3dfeat.types import Fetching
 from p3dfeat.zoo import hub
-from p3dfeat.zoo.cards import Card, label_set, numbered_labels
-from p3dfeat.zoo.location import FILE_KINDS, OnFetch
+from p3dfeat.zoo.cards import FILE_KINDS, Card, label_set, numbered_labels, safe_name
+from p3dfeat.zoo.location import OnFetch
 from p3dfeat.zoo.names import Arrays, architecture_of, gluoncv_name, renamed, transformers_name
 
 FAMILY: Final = "recycled"
@@ -55,7 +55,7 @@ def locate_resnet(text: str, *, on_fetch: OnFetch | None = None) -> FlatResNet:
         configs = _configs(path.parent) if path.name == hub.WEIGHTS else ({}, {})
         return FlatResNet(path, *configs, origin=path.name)
     repository = hub.parse_repository(text)
-    if repository is None or path.suffix in FILE_KINDS:
+    if repository is None or path.suffix in (*FILE_KINDS, ".toml"):
         raise WeightsError(f"{text}: no such file, nor user/repo on the hub")
     name, revision = repository
     report = on_fetch or (lambda event: None)
@@ -126,7 +126,7 @@ def recycled_card(
     _check_arithmetic(config)
     depth = next((depth for depth, stages in STAGES.items() if stages == architecture.stages), architecture.depth)
     named_set, labels = _labels(config, architecture.classes)
-    name = re.sub(r"[^\w.-]+", "-", origin.partition("@")[0].rpartition("/")[2]) or "resnet"
+    name = safe_name(origin.partition("@")[0].rpartition("/")[2])
     return Card(
         name=f"p3d{depth}-{name.removesuffix('.safetensors')}",
         title=f"P3D-{depth} recycled from {origin}",

@@ -1,9 +1,9 @@
 """What is said of web addresses, and of what comes from them."""
 
-import re
 from collections.abc import Callable
 
 from p3dfeat.errors import WeightsError
+from p3dfeat.text.urls import without_secrets
 
 OnBytes = Callable[[int, int | None], None]  # bytes done, bytes in all if known
 
@@ -13,9 +13,4 @@ class NotFetchedError(WeightsError):
 
     def __init__(self, url: str, reason: str):
         super().__init__(f"{without_secrets(url)}: {reason}")
-        self.host, self.reason = without_secrets(url).partition("://")[2].partition("/")[0] or url, reason
-
-
-def without_secrets(url: str) -> str:
-    """A URL as it may be shown and kept: without user, password and query, which may hold a signature."""
-    return re.sub(r"^(\w+://)[^/?#]*@", r"\1", url.partition("?")[0].partition("#")[0])
+        self.host, self.reason = without_secrets(url).partition("://")[2].partition("/")[0] or "nowhere", reason

@@ -186,6 +186,19 @@ def test_every_card_is_shown(p3dfeat, name):
     assert record["sources"] or record["path"]
 
 
+def test_secrets_in_the_addresses_of_a_card_are_not_shown(p3dfeat, tmp_path):
+    for place in (
+        'url = "https://me:s3cret@host.invalid/f.params?token=s3cret"',
+        'page = "https://me:s3cret@host.invalid/"',
+    ):
+        file = 'file = "f.params"\n'
+        (tmp_path / "small.toml").write_text(f"{GLUONCV_CARD}[[sources]]\n{place}\n{file}")
+        for command in (("show",), ("show", "--json"), ("download",), ("verify",)):
+            ended = p3dfeat("weights", *command, tmp_path / "small.toml")
+            assert "host.invalid" in ended.stdout + ended.stderr or command == ("verify",)
+            assert "s3cret" not in ended.stdout + ended.stderr
+
+
 def test_good_and_damaged_weights_are_told_apart(p3dfeat, tmp_path, monkeypatch):
     monkeypatch.setenv("P3DFEAT_CACHE", str(tmp_path / "cache"))
     (embedded,) = p3dfeat("weights", "verify", "--json").records

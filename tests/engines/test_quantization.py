@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from p3dfeat.engines import (
     quantization,
 )
 from p3dfeat.engines.choice import made_clip
-from p3dfeat.engines.quantization import cosines, worst_cosines
+from p3dfeat.engines.quantization import _new_folder, cosines, worst_cosines
 from p3dfeat.errors import OutputError, UsageError
 from p3dfeat.nets import P3D
 from p3dfeat.types import Batch, Calibrated, Calibrating
@@ -354,3 +355,19 @@ def test_the_record_says_what_it_is_of(filled):
     record = json.loads((entry_of(filled) / "record.json").read_text())
     assert record["of"]["weights_sha256"] == "a" * 64
     assert set(record["cosines"]) == {"pool5", "logits", "prob"}
+
+
+def test_only_files_of_its_own_are_removed_and_no_link_is_followed(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "model.xml").write_text("x")
+    (tmp_path / "cache" / "new-killed").mkdir(parents=True)
+    (tmp_path / "cache" / "new-killed" / "model.bin").write_text("x")
+    (tmp_path / "cache" / "new-foreign").mkdir()
+    (tmp_path / "cache" / "new-foreign" / "notes.txt").write_text("x")
+    (tmp_path / "cache" / "new-link").symlink_to(tmp_path / "elsewhere")
+    with _new_folder(tmp_path / "cache") as new:
+        assert new.stat().st_mode & 0o777 == 0o700
+        (new / "model.xml").write_text("x")
+    assert sorted(os.listdir(tmp_path / "cache")) == ["new-foreign", "new-link"]
+    assert (tmp_path / "elsewhere" / "model.xml").exists()
+    assert (tmp_path / "cache" / "new-foreign" / "notes.txt").exists()

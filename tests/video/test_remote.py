@@ -1,5 +1,6 @@
 """Videos at web addresses come whole and within limits, or an error says why not; nothing is left of them."""
 
+import ipaddress
 import os
 import socket
 import tempfile
@@ -134,20 +135,127 @@ def test_redirects_lead_to_web_addresses_and_end(web, location, message):
     assert len(web.requests) <= 11
 
 
+@pytest.fixture
+def proxied(monkeypatch):
+    """A server that is this environment's proxy, and gives a file of example.org."""
+    web = Web()
+    web.files["http://example.org/v.mp4"] = b"video"
+    with serving(web) as address:
+        monkeypatch.setenv("HTTP_PROXY", address)
+        yield web
+
+
 @pytest.mark.parametrize(
     "host",
     [
-        *("127.0.0.1", "127.1", "2130706433", "0x7f.0.0.1", "0.0.0.0", "10.0.0.1", "169.254.169.254", "192.168.1.1"),
-        *("[::1]", "[fe80::1]", "[::ffff:10.0.0.1]", "localhost", "a.localhost", "router", "a.local", "a.internal."),
+        *("127.1", "2130706433", "0x7f.0.0.1", "0.0.0.0", "10.0.0.1", "192.168.1.1", "100.64.0.1"),
+        *("[::1]", "[fd00::1]", "[::ffff:10.0.0.1]", "[64:ff9b::a00:1]"),
+        *("localhost", "a.localhost", "router", "a.local", "a.internal."),
     ],
 )
-def test_nobody_in_the_internet_sends_us_into_the_network_at_home(host):
-    for url in ("https://example.org/v.mp4", "http://93.184.215.14/v.mp4"):
-        with pytest.raises(VideoError, match="redirected from the internet into a private network"):
-            http._next_address(url, f"http://{host}/v.mp4")
-    following = f"http://{host}:8080/v.mp4"
-    assert http._next_address("http://127.0.0.1/v.mp4", following) == following
-    assert http._next_address("http://example.org/a", "//93.184.215.14/b") == "http://93.184.215.14/b"
+def test_behind_a_proxy_nobody_in_the_internet_sends_us_home_by_a_name_that_looks_like_it(proxied, host):
+    proxied.redirects["http://example.org/away.mp4"] = f"http://{host}/v.mp4"
+    assert refusal("http://example.org/away.mp4") == "redirected from the internet into a private network"
+    assert len(proxied.requests) == 1
+
+
+def test_behind_a_proxy_other_redirects_are_followed(proxied):
+    proxied.redirects["http://other.example.org/a"] = "http://93.184.215.14/b"
+    proxied.redirects["http://93.184.215.14/b"] = "http://example.org/v.mp4"
+    proxied.redirects["http://router/c"] = "http://example.org/v.mp4"
+    assert fetched("http://other.example.org/a") == fetched("http://router/c") == b"video"
+
+
+@pytest.fixture
+def internet(monkeypatch):
+    """The address of a server that counts as one of the internet. It is 127.0.0.2, and has the names *.example.org."""
+    resolve = socket.getaddrinfo
+
+    def resolved(host, *arguments, **settings):
+        names = {"public.example.org": "127.0.0.2", "home.example.org": "127.0.0.1"}
+        return resolve(names.get(host, host), *arguments, **settings)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    monkeypatch.setattr(http, "_is_global", lambda address: str(address) == "127.0.0.2")
+    web = Web()
+    web.files["/v.mp4"] = b"public"
+    with serving(web, "127.0.0.2") as web.address:
+        yield web
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "home.example.org"])
+def test_nobody_in_the_internet_sends_us_into_the_network_at_home(web, internet, host):
+    internet.redirects["/away.mp4"] = web.url.replace("127.0.0.1", host)
+    for name in ("127.0.0.2", "public.example.org"):
+        message = refusal(f"{internet.address}/away.mp4".replace("127.0.0.2", name))
+        assert message == "redirected from the internet into a private network"
+    assert web.requests == []
+
+
+def test_a_detour_by_the_internet_does_not_lead_home_either(web, internet):
+    internet.redirects["/away.mp4"] = web.url
+    web.redirects["/out.mp4"] = f"{internet.address}/away.mp4"
+    assert refusal(web.url.replace("/v.mp4", "/out.mp4")) == "redirected from the internet into a private network"
+
+
+def test_what_the_user_names_may_be_at_home_and_redirect_there_and_into_the_internet(web, internet):
+    web.redirects["/a.mp4"] = web.url.replace("127.0.0.1", "home.example.org")
+    web.redirects["/b.mp4"] = f"{internet.address}/v.mp4".replace("127.0.0.2", "public.example.org")
+    assert fetched(web.url.replace("/v.mp4", "/a.mp4")) == web.files["/v.mp4"]
+    assert fetched(web.url.replace("/v.mp4", "/b.mp4")) == b"public"
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_resolves_to_an_address_that_is_never_fetched_from_is_sent_nothing(web, internet, monkeypatch, first):
+    monkeypatch.setattr(http, "FORBIDDEN", (ipaddress.ip_network("127.0.0.2"),))
+    web.redirects["/a.mp4"] = f"{internet.address}/v.mp4".replace("127.0.0.2", "public.example.org")
+    url = web.redirects["/a.mp4"] if first else web.url.replace("/v.mp4", "/a.mp4")
+    assert refusal(url) == "leads to a link-local address, or to the metadata service of a cloud"
+    assert internet.requests == []
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("169.254.169.254", "169.254.0.1", "0xa9fea9fe", "100.100.100.200", "192.0.0.192", "168.63.129.16"),
+        *("[fe80::1]", "[fd00:ec2::254]", "[::ffff:169.254.169.254]", "[64:ff9b::a9fe:a9fe]"),
+    ],
+)
+def test_link_local_addresses_and_those_of_metadata_are_not_even_connected_to(web, host, monkeypatch):
+    web.redirects["/v.mp4"] = f"http://{host}/v.mp4"
+    connect = socket.create_connection
+
+    def only_to_us(address, *arguments, **settings):
+        assert address[0] == "127.0.0.1"
+        return connect(address, *arguments, **settings)
+
+    monkeypatch.setattr(socket, "create_connection", only_to_us)
+    for url in (web.url, web.redirects["/v.mp4"]):
+        assert refusal(url) == "leads to a link-local address, or to the metadata service of a cloud"
+
+
+def test_a_redirect_leads_from_https_to_http_never(web):
+    with pytest.raises(http.RefusedError, match="redirected from https to http"):
+        http._next_address("https://example.org/v.mp4", "http://example.org/v.mp4")
+    assert http._next_address("https://example.org/a", "/b") == "https://example.org/b"
+
+
+def test_the_users_password_goes_along_on_the_same_host_alone():
+    url = "http://me:secret@example.org/a"
+    assert http._next_address(url, "http://example.org/b") == "http://me:secret@example.org/b"
+    assert http._next_address(url, "https://example.org/b") == "https://me:secret@example.org/b"
+    assert http._next_address(url, "http://example.org:8080/b") == "http://example.org:8080/b"
+    assert http._next_address(url, "http://other.example.org/b") == "http://other.example.org/b"
+
+
+def test_a_client_that_tells_nothing_of_its_connections_is_not_trusted(web, monkeypatch):
+    monkeypatch.setattr(http._Hop, "__call__", lambda *_: None)
+    assert refusal(web.url).startswith("this version of httpx2 does not tell whom it connects to")
+
+
+@pytest.mark.parametrize("url", ["http://me:s3/cret@127.0.0.1/v.mp4", "http://me:s3cret/v.mp4?token=s3cret"])
+def test_no_part_of_a_password_is_told(url):
+    assert refusal(url) == "not an address"
 
 
 def test_a_redirect_is_followed(web):

@@ -9,6 +9,7 @@ from p3dfeat.config import DEFAULT_MODEL
 from p3dfeat.errors import UsageError, WeightsError
 from p3dfeat.nets import P3D, Architecture
 from p3dfeat.zoo import card_names, find_card, load_card, load_model, published_card, weights_folder
+from p3dfeat.zoo.hub import parse_repository
 
 CARD = """
 name = "tiny"
@@ -139,6 +140,46 @@ def test_a_model_of_the_users_own_loads_by_path(tiny, suffix):
         ('licence = "MIT"', 'licence = "MIT"\nsources = [{ hub = "a/b", file = ".." }]', "must be the name of a file"),
         ('licence = "MIT"', 'licence = "MIT"\nsources = [{ url = "http://\\u001b" }]', "sources[1]"),
         ('licence = "MIT"', 'licence = "MIT"\nsources = [{ hub = "a" }]', "sources[1].hub: must be user/repo, not 'a'"),
+        *(
+            (
+                'weights = "tiny.safetensors"',
+                f'weights = "{name}"',
+                f"weights {name!r}: must be the name of a file beside the card",
+            )
+            for name in ("/etc/x.pth", "../x.pth", "a/x.pth", "-x.pth", ".x.pth", "a..pth", "")
+        ),
+        *(
+            (
+                'licence = "MIT"',
+                f'licence = "MIT"\nsources = [{{ hub = "a/b", revision = "{revision}" }}]',
+                f"sources[1].revision: must be a branch, tag or commit, not {revision!r}",
+            )
+            for revision in ("../x", "/etc", "a//b", "a/../b", "a/", "-x", "a/.b", "a..b", "")
+        ),
+        *(
+            (
+                'licence = "MIT"',
+                f'licence = "MIT"\nsources = [{{ {place} }}]',
+                f"sources[1].{place[:4].strip()}: must be",
+            )
+            for place in ('hub = "a/.b"', 'hub = "a/b..c"', 'hub = "a/b/c"', 'hub = "a//b"')
+        ),
+        *(
+            (
+                'licence = "MIT"',
+                f'licence = "MIT"\nsources = [{{ hub = "a/b", file = "{file}" }}]',
+                "the name of a file",
+            )
+            for file in ("-x.pth", ".x.pth", "a..pth", "a/x.pth", "/x.pth")
+        ),
+        ('name = "tiny"', 'name = "-tiny"', "name '-tiny': must be letters"),
+        ('name = "tiny"', 'name = "ti..ny"', "name 'ti..ny': must be letters"),
+        ('weights = "tiny.safetensors"', 'weights = "tiny.py"', "weights 'tiny.py': must end in one of .safetensors"),
+        (
+            'licence = "MIT"',
+            'licence = "MIT"\nsources = [{ url = "https://x/y.sh" }]',
+            "sources[1].file 'y.sh': must end in one of .safetensors",
+        ),
         ('licence = "MIT"', 'licence = "MIT"\nself_test = ["x"]', "self_test: 1 logits for 3 classes"),
         ('licence = "MIT"', 'licence = "MIT"\nself_test = ["x", 1, 2]', "self_test: must be numbers"),
     ],
@@ -183,6 +224,49 @@ def test_weights_other_than_the_cards_are_refused(tiny):
     tiny.write_text(CARD + f'\n[checksums]\nsha256 = "{"0123456789abcdef" * 4}"\n')
     with pytest.raises(WeightsError, match=r"damaged or replaced: its sha256 is .*, not 0123456789ab"):
         load_model(tiny)
+
+
+@pytest.mark.parametrize("revision", ["main", "v1.0", "refs/pr/1", "0123456789abcdef" * 2 + "01234567"])
+def test_a_revision_is_a_branch_a_tag_a_pull_request_or_a_commit(tiny, revision):
+    tiny.write_text(CARD.replace("[net]", f'[[sources]]\nhub = "a/b"\nrevision = "{revision}"\n[net]'))
+    assert load_card(tiny).sources[0].revision == revision
+    assert parse_repository(f"a/b@{revision}") == ("a/b", revision)
+
+
+@pytest.mark.parametrize(
+    "text", ["a/b@../x", "a/b@/x", "a/b@a//b", "a/b@-x", "a/b@.x", "a/..b", "a..b/c", "a/b@a/../b"]
+)
+def test_what_could_leave_a_folder_is_no_repository(text):
+    assert parse_repository(text) is None
+
+
+def test_any_kind_of_file_may_be_named_where_a_checksum_covers_it(tiny):
+    sums = f'[checksums]\nsha256 = "{"0" * 64}"\n'
+    tiny.write_text(CARD.replace("tiny.safetensors", "tiny.dat").replace("[net]", f"{sums}[net]"))
+    assert load_card(tiny).weights == tiny.with_name("tiny.dat")
+
+
+def test_a_file_named_safetensors_is_read_as_nothing_else(tiny):
+    path = tiny.with_suffix(".safetensors")
+    weights = {name: value.clone() for name, value in load_file(path).items()}
+    torch.save(weights, path)
+    with pytest.raises(WeightsError, match="not a safetensors file"):
+        load_model(tiny)
+
+
+def test_secrets_in_the_addresses_of_a_card_are_not_shown_and_still_tell_it_from_others(tiny):
+    def card(url):
+        text = CARD.replace('weights = "tiny.safetensors"\n', "")
+        tiny.write_text(text.replace("[net]", f'[[sources]]\nurl = "{url}"\n[net]'))
+        return load_card(tiny)
+
+    secret = card("https://me:s3cret@host.invalid/f.params?token=s3cret")
+    assert str(secret.sources[0]) == "https://host.invalid/f.params"
+    assert secret.sources[0].file == "f.params"
+    assert secret.identity == "['https://me:s3cret@host.invalid/f.params?token=s3cret']"
+    with pytest.raises(WeightsError) as caught:
+        card("ftp://me:s3cret@host.invalid/f.params")
+    assert "s3cret" not in str(caught.value)
 
 
 PUBLISHED = {

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 import p3dfeat
 from p3dfeat.errors import UsageError, WeightsError
 from p3dfeat.nets import P3D, Architecture
-from p3dfeat.zoo import convert, load_model, save
+from p3dfeat.zoo import archive, convert, load_model, save
 from p3dfeat.zoo.formats import read_weights
 from p3dfeat.zoo.names import port_name
 from tests.reference_weights import CAFFE_FILES, GLUONCV_FILE, GOLDEN, port_checkpoint
@@ -303,6 +303,22 @@ def test_a_saved_file_is_as_readable_as_the_users_others(tmp_path):
     assert (tmp_path / "b.safetensors").read_bytes() == (tmp_path / "a.safetensors").read_bytes()
 
 
+@pytest.mark.parametrize("name", ["-mine", "..mine", "a..b"])
+def test_a_file_of_any_name_is_converted_and_read_back(tmp_path, name):
+    (tmp_path / f"{name}.params").write_bytes(GLUONCV_FILE.read_bytes())
+    save(convert(tmp_path / f"{name}.params"), tmp_path / f"{name}.safetensors")
+    assert gluoncv_error(load_model(tmp_path / f"{name}.safetensors")) < TOLERANCE
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_a_link_in_place_of_a_file_being_written_is_not_written_through(tmp_path, link):
+    (tmp_path / "thesis").write_text("years")
+    link(tmp_path / "thesis", tmp_path / f"a.safetensors.{os.getpid()}.writing")
+    save(convert(GLUONCV_FILE), tmp_path / "a.safetensors")
+    assert (tmp_path / "thesis").read_text() == "years"
+    assert sorted(os.listdir(tmp_path)) == ["a.safetensors", "thesis"]
+
+
 def hostile_files(tmp_path: Path) -> dict[str, Path]:
     """Files that were once read into a traceback, into far more memory than they are large, or out of other files."""
     net = P3D(Architecture((1, 1, 1, 1), classes=3, base_width=2))
@@ -342,6 +358,61 @@ def hostile_hdf5_files(tmp_path: Path) -> dict[str, Path]:
     with h5py.File(paths["numbers"], "w") as file:
         file.create_dataset(f"data/conv1/{'9' * 5000}", data=np.zeros(3, np.float32))
     return paths
+
+
+def test_what_an_archive_says_it_unpacks_to_is_held_to_its_own_size(tmp_path, monkeypatch):
+    torch.save({"x": torch.zeros(300)}, tmp_path / "plain.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pth") as plain,
+        zipfile.ZipFile(tmp_path / "packed.pth", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for name in plain.namelist():
+            packed.writestr(name, plain.read(name))
+    monkeypatch.setattr(archive, "MOST_SHRUNK", 1)
+    with pytest.raises(WeightsError, match="unpacks to far more"):
+        read_weights(tmp_path / "packed.pth")
+    monkeypatch.setattr(archive, "MOST_SHRUNK", 20)
+    assert read_weights(tmp_path / "packed.pth").arrays["x"].shape == (300,)
+    monkeypatch.setattr(archive, "LARGEST_BYTES", 1000)  # no more than an uncompressed file may have
+    with pytest.raises(WeightsError, match="unpacks to far more"):
+        read_weights(tmp_path / "packed.pth")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_views_of_one_storage_are_counted_as_often_as_they_are_there(tmp_path, zipped):
+    values = torch.zeros(1000, dtype=torch.half)
+    views = {f"layer{number}": values.view(1, 1000) for number in range(100)}
+    torch.save(views, tmp_path / "views.pth", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(WeightsError, match="claims more numbers than the file has"):
+        read_weights(tmp_path / "views.pth")
+
+
+@pytest.mark.parametrize("link", ["data", "data/conv1", "data/conv1/0"])
+@pytest.mark.parametrize("kind", ["external", "soft"])
+def test_no_link_in_an_hdf5_file_is_opened(tmp_path, link, kind):
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["data/conv1/0"] = np.zeros(3, np.float32)
+    with h5py.File(tmp_path / "links.h5", "w") as file:
+        file["own/conv1/0"] = np.zeros(3, np.float32)
+        target = link.replace("data", "own")
+        file[link] = h5py.ExternalLink(tmp_path / "other.h5", link) if kind == "external" else h5py.SoftLink(target)
+    with pytest.raises(WeightsError, match=f"{link.rpartition('/')[2]}: a link instead of weights"):
+        read_weights(tmp_path / "links.h5")
+
+
+def test_a_link_in_an_hdf5_file_that_leads_nowhere_is_named_too(tmp_path):
+    with h5py.File(tmp_path / "links.h5", "w") as file:
+        file["data/conv1"] = h5py.ExternalLink("nowhere.h5", "/data")
+    with pytest.raises(WeightsError, match="conv1: a link instead of weights"):
+        read_weights(tmp_path / "links.h5")
+
+
+def test_an_object_of_an_hdf5_file_counts_once(tmp_path):
+    with h5py.File(tmp_path / "twice.h5", "w") as file:
+        file["data/conv1/0"] = np.zeros(3, np.float32)
+        file["data/conv2"] = file["data/conv1"]
+    with pytest.raises(WeightsError, match="conv2: is there twice"):
+        read_weights(tmp_path / "twice.h5")
 
 
 def test_files_written_to_hurt_are_errors_in_a_line(tmp_path):

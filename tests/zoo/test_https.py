@@ -5,12 +5,15 @@ import resource
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
+from p3dfeat.disk import Folder
 from p3dfeat.errors import WeightsError
 from p3dfeat.zoo import https
-from p3dfeat.zoo.https import download
+from p3dfeat.zoo.cache import Part
 from tests.web import Fault, Web, serving, unused_address
 
 CONTENT = os.urandom(30_000_000)
@@ -31,8 +34,13 @@ def web():
         yield web
 
 
+def download(url: str, part: Path, on_bytes=lambda done, total: None) -> None:
+    with Folder.opened(part.parent) as folder:
+        https.download(url, Part(folder, part.name), on_bytes=on_bytes)
+
+
 def fetched(web: Web, part, progress: list | None = None) -> bytes:
-    download(web.url, part, on_bytes=lambda done, total: progress is None or progress.append((done, total)))
+    download(web.url, part, lambda done, total: progress is None or progress.append((done, total)))
     return part.read_bytes()
 
 
@@ -178,7 +186,7 @@ def test_settings_of_the_environment_that_are_of_no_use_are_an_error_in_a_line(w
 def test_redirects_to_nowhere_are_errors_in_a_line(web, tmp_path, target):
     web.redirects["/away"] = target
     with pytest.raises(WeightsError):
-        download(web.url.replace("weights.params", "away"), tmp_path / "x.part", on_bytes=lambda done, total: None)
+        download(web.url.replace("weights.params", "away"), tmp_path / "x.part")
 
 
 @pytest.mark.parametrize(
@@ -199,7 +207,7 @@ def test_headers_that_make_no_sense_are_errors_in_a_line(web, tmp_path, headers)
 
 def test_redirects_are_followed(web, tmp_path):
     web.redirects["/old"] = web.url
-    download(web.url.replace("weights.params", "old"), tmp_path / "w.part", on_bytes=lambda done, total: None)
+    download(web.url.replace("weights.params", "old"), tmp_path / "w.part")
     assert (tmp_path / "w.part").read_bytes() == CONTENT
 
 
@@ -213,14 +221,14 @@ def test_another_range_than_asked_for_is_refused(web, tmp_path):
 
 def test_nobody_there_is_told_at_once(tmp_path):
     with pytest.raises(WeightsError, match="no connection"):
-        download(f"{unused_address()}/x", tmp_path / "x.part", on_bytes=lambda done, total: None)
+        download(f"{unused_address()}/x", tmp_path / "x.part")
 
 
 def test_secrets_in_an_address_are_not_told(web, tmp_path):
     url = web.url.replace("http://", "http://user:secret@") + "?signature=secret"
     web.faults["/weights.params"] += [Fault(status=404)]
     with pytest.raises(WeightsError) as caught:
-        download(url, tmp_path / "x.part", on_bytes=lambda done, total: None)
+        download(url, tmp_path / "x.part")
     assert "secret" not in str(caught.value)
     assert str(caught.value).startswith(web.url)
     assert "Authorization" in web.requests[-1].headers
@@ -229,7 +237,7 @@ def test_secrets_in_an_address_are_not_told(web, tmp_path):
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "http://", "http://[x"])
 def test_what_is_no_web_address_is_an_error_in_a_line(tmp_path, url):
     with pytest.raises(WeightsError):
-        download(url, tmp_path / "x.part", on_bytes=lambda done, total: None)
+        download(url, tmp_path / "x.part")
 
 
 def test_too_little_room_is_told_before_anything_is_written(web, tmp_path, monkeypatch):
@@ -239,8 +247,8 @@ def test_too_little_room_is_told_before_anything_is_written(web, tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
-FETCH = "import sys; from pathlib import Path; from p3dfeat.zoo.https import download\n" + (
-    "try: download(sys.argv[1], Path(sys.argv[2]), on_bytes=lambda *_: None)\n"
+FETCH = "import sys; from pathlib import Path; from tests.zoo.test_https import download\n" + (
+    "try: download(sys.argv[1], Path(sys.argv[2]))\n"
     "except Exception as error: sys.exit(f'{type(error).__name__}: {error}')"
 )
 
@@ -268,3 +276,100 @@ def test_a_killed_process_loses_nothing(web, tmp_path):
     kept = (tmp_path / "w.part").stat().st_size
     assert fetched(web, tmp_path / "w.part") == CONTENT
     assert web.asked("/weights.params")[-1].headers["Range"] == f"bytes={kept}-"
+
+
+def test_a_file_that_is_too_large_is_refused_and_nothing_of_it_is_kept(web, tmp_path, monkeypatch):
+    monkeypatch.setattr(https, "LARGEST_BYTES", len(CONTENT) - 1)
+    with pytest.raises(WeightsError, match=r"larger than the 0\.0 GB that weights may have"):
+        fetched(web, tmp_path / "w.part")
+    assert web.sent_bytes < len(CONTENT)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_unknown_length_is_held_to_the_limit_as_it_comes(web, tmp_path, monkeypatch):
+    web.announces = False
+    assert fetched(web, tmp_path / "w.part") == CONTENT
+    (tmp_path / "w.part").unlink()
+    monkeypatch.setattr(https, "LARGEST_BYTES", 1_000_000)
+    with pytest.raises(WeightsError, match="larger than"):
+        fetched(web, tmp_path / "w.part")
+    assert web.sent_bytes < 2 * len(CONTENT)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_slow_server_is_left_and_what_came_stays_for_the_next_attempt(web, tmp_path, monkeypatch):
+    monkeypatch.setattr(https, "SLOW_SECONDS", 0)  # over at once, however fast this machine is
+    monkeypatch.setattr(https, "SLOW_BYTES", len(CONTENT))
+    with pytest.raises(WeightsError, match=r"w[^ ]*\.params: too slow, [\d,]+ bytes in 0 s"):
+        fetched(web, tmp_path / "w.part")
+    kept = (tmp_path / "w.part").stat().st_size
+    assert 0 < kept < len(CONTENT)
+    monkeypatch.undo()
+    assert fetched(web, tmp_path / "w.part") == CONTENT
+    assert web.asked("/weights.params")[-1].headers["Range"] == f"bytes={kept}-"
+
+
+def test_what_is_here_already_is_no_sign_of_speed(web, tmp_path, monkeypatch):
+    web.faults["/weights.params"] += [Fault(cut_after=HALF), Fault(status=404)]
+    with pytest.raises(WeightsError):
+        fetched(web, tmp_path / "w.part")
+    monkeypatch.setattr(https, "SLOW_SECONDS", 0)
+    monkeypatch.setattr(https, "SLOW_BYTES", HALF)
+    with pytest.raises(WeightsError, match="too slow"):
+        fetched(web, tmp_path / "w.part")
+
+
+def test_a_disk_that_others_fill_meanwhile_ends_it_and_what_came_stays(web, tmp_path, monkeypatch):
+    web.announces = False
+    free = iter([1 << 40, 1 << 40])
+    monkeypatch.setattr(https, "SPACE_LOOKED_AT_BYTES", 1 << 20)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": next(free, 5_000_000)})())
+    with pytest.raises(
+        WeightsError, match=rf"{tmp_path}: 5 MB are free; make room beyond 268 MB, or set P3DFEAT_CACHE"
+    ):
+        fetched(web, tmp_path / "w.part")
+    assert 1 << 20 < (tmp_path / "w.part").stat().st_size < len(CONTENT)
+
+
+def test_a_redirect_from_the_internet_into_the_network_at_home_is_refused(web, tmp_path, monkeypatch):
+    monkeypatch.setattr("p3dfeat.http._is_global", lambda address: str(address) == "127.0.0.2")
+    internet = Web()
+    internet.redirects["/w.params"] = web.url
+    with serving(internet, "127.0.0.2") as address, pytest.raises(WeightsError) as caught:
+        download(f"{address}/w.params", tmp_path / "w.part")
+    assert str(caught.value) == f"{address}/w.params: redirected from the internet into a private network"
+    assert web.requests == []
+
+
+def test_redirects_in_a_circle_end(web, tmp_path):
+    web.redirects["/weights.params"] = web.url
+    with pytest.raises(WeightsError, match="redirected more than 10 times"):
+        fetched(web, tmp_path / "w.part")
+
+
+@pytest.mark.parametrize("url", ["http://me:s3/cret@127.0.0.1/w", "http://me:s3cret@127.0.0.1:x/w?token=s3cret"])
+def test_no_part_of_a_password_is_told(tmp_path, url):
+    with pytest.raises(WeightsError) as caught:
+        download(url, tmp_path / "w.part")
+    assert "s3" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["w.part", "w.part.version"])
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_link_in_place_of_a_partial_file_is_not_written_through(web, tmp_path, name, link, begun):
+    (tmp_path / "thesis").write_text("years")
+    (tmp_path / "cache").mkdir()
+    if begun:
+        (tmp_path / "cache" / "w.part").write_bytes(CONTENT[:1000])
+        (tmp_path / "cache" / name).unlink(missing_ok=True)
+    link(tmp_path / "thesis", tmp_path / "cache" / name)
+    with suppress(WeightsError):
+        fetched(web, tmp_path / "cache" / "w.part")
+    assert (tmp_path / "thesis").read_text() == "years"
+
+
+def test_a_link_in_place_of_a_partial_file_is_named_with_the_remedy(web, tmp_path):
+    (tmp_path / "w.part").symlink_to(tmp_path / "thesis")
+    with pytest.raises(WeightsError, match=r"w\.part: a link, .*; move it away"):
+        fetched(web, tmp_path / "w.part")

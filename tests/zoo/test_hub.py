@@ -192,8 +192,10 @@ def test_what_the_hub_refuses_is_an_error_in_a_line(hub, command):
         "me/--": "no such file",
     }.items():
         ended = command("weights", "push", name, "me/copy")  # which has to find the model first
-        assert (ended.code, len(ended.stderr.splitlines())) == (5, 1), name
-        assert message in ended.stderr
+        *notes, error = ended.stderr.splitlines()
+        asking = f"note: {name}: no file or folder here; asking the Hugging Face hub"
+        assert (ended.code, notes) == (5, [] if name == "me/--" else [asking]), name
+        assert message in error
 
 
 def test_a_token_opens_a_private_repository(hub, command, card):
@@ -258,3 +260,16 @@ def test_a_cache_that_cannot_be_written_is_named(hub, card, tmp_path, here):
     (tmp_path / "hf").chmod(0o555)
     with as_ordinary_user(), pytest.raises(WeightsError, match=r"Permission denied; HF_HOME may name another folder"):
         weights_of(find_card(str(card)))
+
+
+def test_a_file_that_is_too_large_for_weights_is_not_fetched(hub, tmp_path):
+    code = (
+        "from p3dfeat.zoo import hub; hub.LARGEST_BYTES = 1_000_000\n"
+        "try: hub.fetch('timm/resnet50.test', 'model.safetensors', None)\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    settings = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | settings, capture_output=True, text=True)
+    expected = "WeightsError timm/resnet50.test: model.safetensors is larger than the 0.0 GB of any weights"
+    assert done.stdout.splitlines()[-1] == expected
+    assert sum(path.stat().st_size for path in (tmp_path / "hf").rglob("*") if path.is_file()) < 1_000_000

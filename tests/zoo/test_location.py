@@ -4,8 +4,11 @@ import hashlib
 import io
 import os
 import threading
+import warnings
 import zipfile
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,13 +16,13 @@ import torch
 
 import p3dfeat
 from benchmarks.random_checkpoints import gluoncv_weights, write_params
-from p3dfeat.errors import UsageError, WeightsError
+from p3dfeat.errors import P3DFeatWarning, UsageError, WeightsError
 from p3dfeat.nets import Architecture
-from p3dfeat.zoo import convert, find_card, https, load_model, locate, save_folder, weights_here
+from p3dfeat.zoo import cache, convert, find_card, https, hub, hub_files, load_model, locate, weights_here
 from p3dfeat.zoo.cache import cache_folder, folder_of
 from p3dfeat.zoo.location import fetch
 from tests.reference_weights import GLUONCV_CARD, GLUONCV_FILE, GOLDEN
-from tests.users import as_ordinary_user
+from tests.users import NOBODY, as_ordinary_user
 from tests.web import Fault, Web, serving, unused_address
 
 PARAMS = GLUONCV_FILE.read_bytes()
@@ -218,6 +221,16 @@ def test_weights_damaged_in_the_cache_are_refused_and_can_be_fetched_anew(web, c
     assert gluoncv_error(load_model(card)) < 1e-4
 
 
+def test_weights_in_the_cache_are_held_to_the_cards_checksums_and_not_to_the_record_alone(card):
+    path = locate(card).weights
+    other = path.read_bytes()[:-4] + b"1234"
+    path.write_bytes(other)
+    record = path.with_name("SHA256SUMS")
+    record.write_text(f"{hashlib.sha256(other).hexdigest()}  {path.name}\n")
+    with pytest.raises(WeightsError, match="damaged or replaced: its sha1 is"):
+        load_model(card)
+
+
 def test_two_that_want_the_same_weights_at_once_fetch_them_once(web, card):
     web.seconds_a_block = 0.02
     found, threads = [], []
@@ -299,7 +312,8 @@ def test_a_card_that_names_no_weights_at_all_says_so(tmp_path):
 def model_folder(tmp_path):
     """A folder in the layout of the hub."""
     (tmp_path / "model").mkdir()
-    save_folder(convert(GLUONCV_FILE), tmp_path / "model", repository="me/small")
+    for name, content in hub_files(convert(GLUONCV_FILE), repository="me/small").items():
+        (tmp_path / "model" / name).write_bytes(content)
     return tmp_path / "model"
 
 
@@ -426,3 +440,141 @@ def test_a_url_that_is_asked_once_is_not_asked_again(web, tmp_path, monkeypatch)
     with pytest.raises(WeightsError, match="could not be fetched"):
         load_model(card)
     assert len(web.asked("/gone.zip")) == 1
+
+
+def test_secrets_in_a_card_reach_no_message_and_no_file_and_name_the_same_folder_as_ever(web, tmp_path):
+    address = web.address.replace("http://", "http://me:s3cret@")
+    card = written(tmp_path / "small.toml", f"{address}/gone.zip?token=s3cret")
+    with pytest.raises(WeightsError) as caught:
+        load_model(card)
+    assert "s3cret" not in str(caught.value)
+    assert f"get {web.address}/gone.zip where" in str(caught.value)
+    written(tmp_path / "small.toml", f"{address}/small.zip?token=s3cret")
+    events = []
+    assert load_model(card, on_fetch=events.append).origin == f"{web.address}/small.zip"
+    assert not any("s3cret" in event.source for event in events)
+    assert not any(b"s3cret" in path.read_bytes() for path in cache_folder().rglob("*") if path.is_file())
+    (tmp_path / "small.toml").write_text(f'{GLUONCV_CARD}[[sources]]\nurl = "http://me:pw@h/small.zip?t=x"\n')
+    digest = hashlib.sha256(b"['http://me:pw@h/small.zip?t=x']").hexdigest()[:8]
+    assert folder_of(find_card(card)).name == f"small-{digest}"
+
+
+def noted(call) -> list[str]:
+    """The warnings of ours that a call gives."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        call()
+    return [str(each.message) for each in caught if issubclass(each.category, P3DFeatWarning)]
+
+
+def test_plain_http_without_a_checksum_is_said_once(web, card, tmp_path):
+    assert noted(lambda: load_model(card)) == []
+    (tmp_path / "bare.toml").write_text(f'{GLUONCV_CARD}[[sources]]\nurl = "{web.address}/small.zip?key=s3cret"\n')
+    (text,) = noted(lambda: load_model(tmp_path / "bare.toml"))
+    assert text.startswith(f"{web.address}/small.zip: plain http, and no checksum is published")
+    assert noted(lambda: load_model(tmp_path / "bare.toml")) == []
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o755, False), (0o775, True), (0o777, True), (0o1777, True)])
+def test_a_cache_that_others_may_write_is_warned_of_once_with_the_remedy(card, tmp_path, monkeypatch, mode, warned):
+    monkeypatch.setattr(cache.grp, "getgrgid", lambda number: SimpleNamespace(gr_name="lab", gr_mem=["someone"]))
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache").chmod(mode)
+    text = f"{tmp_path}/cache: others may replace the weights in it; chmod go-w {tmp_path}/cache"
+    assert noted(lambda: locate(card)) == ([text] if warned else [])
+    assert noted(lambda: locate(card)) == []
+
+
+@pytest.mark.parametrize(("name", "members"), [("me", ["someone"]), ("users", []), ("users", ["me"])])
+def test_a_users_own_group_may_write_the_cache(card, tmp_path, monkeypatch, name, members):
+    user = SimpleNamespace(pw_name="me", pw_gid=os.getegid())
+    monkeypatch.setattr(cache.pwd, "getpwuid", lambda number: user)
+    monkeypatch.setattr(cache.grp, "getgrgid", lambda number: SimpleNamespace(gr_name=name, gr_mem=members))
+    (tmp_path / "cache").mkdir()
+    os.chown(tmp_path / "cache", -1, os.getegid())
+    (tmp_path / "cache").chmod(0o775)
+    assert noted(lambda: locate(card)) == []
+    user.pw_gid = -1
+    cache._warn_of_others.cache_clear()
+    assert len(noted(lambda: locate(card))) == 1
+
+
+def test_a_cache_of_another_user_is_warned_of(card, tmp_path, monkeypatch):
+    (tmp_path / "cache").mkdir()
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "cache", NOBODY, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
+    (text,) = noted(lambda: locate(card))
+    assert text.startswith(f"{tmp_path}/cache: belongs to another user")
+    assert text.endswith("set P3DFEAT_CACHE to a folder of your own")
+
+
+def test_folders_of_the_cache_are_not_made_for_others_to_write(card, tmp_path, monkeypatch):
+    monkeypatch.setenv("P3DFEAT_CACHE", str(tmp_path / "a" / "b"))
+    before = os.umask(0)
+    try:
+        locate(card)
+    finally:
+        os.umask(before)
+    for folder in (tmp_path / "a", tmp_path / "a" / "b", folder_of(find_card(card))):
+        assert folder.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("name", ["small.zip.part", "small.zip.part.version", "small.zip.part.unpacked", "SHA256SUMS"])
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_links_in_place_of_the_caches_files_are_not_written_through(card, tmp_path, name, link, by_hand):
+    (tmp_path / "thesis").write_text("years")
+    (tmp_path / "small.zip").write_bytes(zipped(PARAMS))
+    folder = folder_of(find_card(card))
+    folder.mkdir(parents=True)
+    link(tmp_path / "thesis", folder / name)
+    with suppress(WeightsError):
+        fetch(find_card(card), place=str(tmp_path / "small.zip") if by_hand else None)
+    assert (tmp_path / "thesis").read_text() == "years"
+
+
+def test_a_link_in_place_of_the_lock_is_refused(card, tmp_path):
+    (tmp_path / "thesis").write_text("years")
+    folder = folder_of(find_card(card))
+    folder.mkdir(parents=True)
+    (folder / "lock").symlink_to(tmp_path / "thesis")
+    with pytest.raises(WeightsError, match="cannot be written"):
+        locate(card)
+    assert (tmp_path / "thesis").read_text() == "years"
+
+
+def test_only_what_the_cache_made_is_removed_from_it(card, tmp_path):
+    folder = folder_of(find_card(card))
+    folder.mkdir(parents=True)
+    (tmp_path / "first.params").write_bytes(PARAMS)
+    fetch(find_card(card), place=str(tmp_path / "first.params"))
+    for name in ("notes.txt", "old.zip.part", "old.zip.part.version", "old.zip.part.unpacked"):
+        (folder / name).write_text("x")
+    (folder / "kept.part").mkdir()
+    fetch(find_card(card), anew=True)
+    assert sorted(os.listdir(folder)) == ["SHA256SUMS", "kept.part", "lock", "notes.txt", "small-0000.params"]
+
+
+def test_that_the_hub_is_asked_is_said_where_it_is_not_in_its_cache(monkeypatch, tmp_path):
+    def refuse(*_, **__):
+        raise WeightsError("nobody answers")
+
+    monkeypatch.setattr(hub, "fetch", refuse)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with pytest.raises(WeightsError, match="no file or folder here, and on the hub: nobody answers"):
+            locate("folder/name")
+    assert [str(each.message) for each in caught] == [
+        "folder/name: no file or folder here; asking the Hugging Face hub"
+    ]
+    monkeypatch.setattr(hub, "cached", lambda *_: tmp_path)
+    with warnings.catch_warnings(), pytest.raises(WeightsError):
+        warnings.simplefilter("error")
+        locate("folder/name")
+
+
+def test_a_name_that_the_hub_does_not_take_is_an_error_in_a_line():
+    with pytest.warns(P3DFeatWarning), pytest.raises(WeightsError, match="no name of a repository"):
+        locate("a--b/c")

@@ -1,4 +1,6 @@
-"""Readers of the weight files found in the wild, each told by its content, none of which runs code.
+"""Readers of the weight files found in the wild, none of which runs code. A file's content tells its kind.
+
+A file named .safetensors is read as that alone: it promises that nothing of it is ever unpickled.
 
 Every reader gives {name: array}, in the names of the software that wrote the file, or raises WeightsError with a line
 that does not name the file. What a file claims of its sizes is held to its own size before anything is allocated.
@@ -13,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p3dfeat.errors import WeightsError
-from p3dfeat.zoo.archive import opened_member
+from p3dfeat.zoo.archive import LARGEST_BYTES, opened_member, unpacked_bytes
 from p3dfeat.zoo.formats.caffe import read_caffemodel
 from p3dfeat.zoo.formats.mxnet import MAGIC as MXNET_MAGIC
 from p3dfeat.zoo.formats.mxnet import read_params
@@ -24,7 +26,6 @@ Arrays = Mapping[str, NDArray[np.generic]]
 HDF5_MAGIC: Final = b"\x89HDF\r\n\x1a\n"
 ZIP_MAGIC: Final = b"PK\x03\x04"
 PICKLE_START: Final = b"\x80"
-LARGEST_BYTES: Final = 4 << 30  # a P3D-199 is 270 MB
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ def _read(path: Path) -> WeightsFile:
         raise WeightsError(f"{size:,} bytes; no P3D checkpoint is that large")
     with open(path, "rb") as file:
         start = file.read(16)
+    if path.name.removesuffix(".part").lower().endswith(".safetensors"):
+        return WeightsFile("safetensors", *read_safetensors(path))
     if start.startswith(HDF5_MAGIC):
         from p3dfeat.zoo.formats.hdf5 import read_caffemodel_hdf5  # and with it h5py, for a rare kind of file
 
@@ -66,7 +69,7 @@ def _read(path: Path) -> WeightsFile:
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < size:
         return WeightsFile("safetensors", *read_safetensors(path))
     if start.startswith(PICKLE_START):
-        return WeightsFile("torch", read_checkpoint(path), {})
+        return WeightsFile("torch", read_checkpoint(path, size), {})
     return WeightsFile("caffe", read_caffemodel(path.read_bytes()), {})
 
 
@@ -75,4 +78,4 @@ def _read_zip(path: Path) -> WeightsFile:
     with opened_member(path) as member:
         if member is not None:
             return WeightsFile("mxnet", read_params(member[2].read()), {})
-    return WeightsFile("torch", read_checkpoint(path), {})
+    return WeightsFile("torch", read_checkpoint(path, unpacked_bytes(path)), {})

@@ -15,13 +15,14 @@ def read_caffemodel_hdf5(path: Path) -> dict[str, NDArray[np.generic]]:
     left = path.stat().st_size  # bytes that datasets may still claim
     try:
         with h5py.File(path, "r") as file:
-            data = file.get("data")
+            seen: set[int] = set()
+            data = _own(file, "data", seen) if "data" in file.keys() else None  # noqa: SIM118  # "in file" opens it
             if not isinstance(data, h5py.Group):
                 raise WeightsError("an HDF5 file without the group data; is it a feature file?")
-            for layer, group in data.items():
-                _check_own(data, layer)
-                for number, dataset in group.items() if isinstance(group, h5py.Group) else ():
-                    _check_own(group, number)
+            for layer in data:
+                group = _own(data, layer, seen)
+                for number in group if isinstance(group, h5py.Group) else ():
+                    dataset = _own(group, number, seen)
                     if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind != "f":
                         raise WeightsError(f"layer {layer}: blob {number} holds no numbers")
                     left -= dataset.nbytes
@@ -35,7 +36,13 @@ def read_caffemodel_hdf5(path: Path) -> dict[str, NDArray[np.generic]]:
     return arrays
 
 
-def _check_own(group: h5py.Group, name: str) -> None:
-    """Refuse links, which may lead into other files."""
+def _own(group: h5py.Group, name: str, seen: set[int]) -> object:
+    """An object of the file's own, which it is asked for once. A link is not opened: it may lead into another file."""
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
         raise WeightsError(f"{name}: a link instead of weights")
+    found = group[name]
+    address = h5py.h5o.get_info(found.id).addr
+    if address in seen:
+        raise WeightsError(f"{name}: is there twice")
+    seen.add(address)
+    return found

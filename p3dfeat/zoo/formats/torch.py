@@ -14,10 +14,11 @@ from safetensors import SafetensorError, safe_open
 from p3dfeat.errors import WeightsError
 
 
-def read_checkpoint(path: Path) -> dict[str, NDArray[np.generic]]:
+def read_checkpoint(path: Path, most_bytes: int) -> dict[str, NDArray[np.generic]]:
     """The state dict of a .pth or .pth.tar file, itself or under the key state_dict. Raises WeightsError.
 
-    torch loads it in its weights-only mode: no code of the file's is run.
+    most_bytes: of all its tensors together, each view of a storage counted. torch loads it in its weights-only mode:
+    no code of the file's is run.
     """
     try:
         with warnings.catch_warnings():
@@ -27,7 +28,12 @@ def read_checkpoint(path: Path) -> dict[str, NDArray[np.generic]]:
         raise WeightsError("holds more than tensors, or is damaged; to load it could run code") from None
     except Exception as error:  # torch's readers meet damage with whatever they stumble over
         raise WeightsError(f"a damaged PyTorch checkpoint ({type(error).__name__})") from None
-    return {name: _array(name, value) for name, value in _state_dict(content).items()}
+    tensors = _state_dict(content)
+    for name, value in tensors.items():
+        most_bytes -= value.numel() * value.element_size()
+        if most_bytes < 0:
+            raise WeightsError(f"tensor {name} claims more numbers than the file has")
+    return {name: _array(name, value) for name, value in tensors.items()}
 
 
 def _state_dict(content: Any) -> dict[str, torch.Tensor]:
@@ -62,5 +68,5 @@ def read_safetensors(path: Path) -> tuple[dict[str, NDArray[np.generic]], dict[s
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, NotImplementedError, TypeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise WeightsError(f"a damaged safetensors file ({reason})") from None
+        raise WeightsError(f"not a safetensors file, or a damaged one ({reason})") from None
     return {name: _array(name, value) for name, value in arrays.items()}, metadata
