@@ -50,6 +50,80 @@ def test_queries_tell_videos_apart_whatever_else_is_asked_for():
 
 
 @pytest.mark.parametrize(
+    ("url", "id", "source"),
+    [
+        ("https://host/@user/video.mp4", "host/@user/video", "https://host/@user/video.mp4"),
+        (
+            "http://192.168.1.5:8080/me@home/x.mp4",
+            "192.168.1.5:8080/me@home/x",
+            "http://192.168.1.5:8080/me@home/x.mp4",
+        ),
+        ("https://user:pw@host/a.mp4", "host/a", "https://host/a.mp4"),
+        ("https://host/x?mail=a@b.c", "host/x~a7671ab5", "https://host/x"),
+    ],
+)
+def test_an_at_sign_behind_the_host_is_part_of_the_path_or_query(url, id, source):
+    video = only(url)
+    assert (video.id, video.path, video.source) == (id, url, source)
+
+
+@pytest.mark.parametrize(
+    ("url", "masked"),
+    [
+        ("https://user:pa/ss@host/x.mp4", "https://host/x.mp4"),
+        ("https://user:pa#ss@host/x", "https://host/x"),
+        ("https://user:pa?ss@host/x", "https://host/x"),
+        ("https://u:p@pa/ss@host/x", "https://host/x"),
+    ],
+)
+def test_a_password_that_is_not_encoded_is_refused_and_never_shown(tmp_path, url, masked):
+    with pytest.raises(UsageError) as caught:
+        find_videos([url])
+    (tmp_path / "s.csv").write_text(f"path,start_seconds,end_seconds\n{url},0,1\n")
+    videos, failures = find_videos(["-", str(tmp_path / "s.csv")], stdin=io.StringIO(url))
+    assert not videos
+    assert failures[0].source == masked
+    remedy = "write @ as %40, / as %2F, # as %23 and ? as %3F in user, password, path and query"
+    assert str(caught.value) == f"{masked}: not clear where its password ends; {remedy}"
+    for failure in failures:
+        text = f"{failure.id} {failure.source} {failure.error}"
+        assert remedy in text
+        assert "pa/ss" not in text.replace("pass", "")
+        assert "user:" not in text
+
+
+@pytest.mark.parametrize(
+    "url", ["https://user:secret@host:port/x", "https://user:secret@[::1/x", "s3://AKIA:s/ecret@b/k"]
+)
+def test_no_message_holds_a_part_of_a_password(url):
+    with pytest.raises(UsageError) as caught:
+        find_videos([url])
+    assert "ecret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["data:video/mp4;base64," + "A" * 9000, f"http://example.org/{'x' * 9000}", f"{'s' * 9000}://x"]
+)
+def test_what_is_too_long_for_a_message_is_cut_in_it(text):
+    with pytest.raises(UsageError) as caught:
+        find_videos([text])
+    assert len(str(caught.value)) < 600
+    _, (failure,) = find_videos(["-"], stdin=io.StringIO(text))
+    assert failure.id == failure.source == text[:200] + "..."
+    assert len(str(failure.error)) < 400
+
+
+def test_what_is_stored_is_not_cut():
+    url = f"http://example.org/{'x' * 7000}.mp4"
+    assert only(url).source == url
+
+
+def test_an_address_that_is_taken_for_a_path_shows_no_password_either():
+    _, (failure,) = find_videos(["-"], stdin=io.StringIO(" https://user:secret@host/x"))
+    assert "secret" not in f"{failure.id} {failure.source} {failure.error}"
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("ftp://example.org/a.mp4", "ftp addresses are not fetched, only http and https"),

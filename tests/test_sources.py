@@ -1,8 +1,12 @@
 """From what the user names to videos with stable, unique ids."""
 
+import errno
 import io
 import os
 import subprocess
+import sys
+import threading
+import tracemalloc
 
 import pytest
 
@@ -601,3 +605,93 @@ def test_missing_files_of_lists_fail_one_by_one(tree):
     videos, failures = find_videos(["-", "s.csv"], stdin=io.StringIO("videos/z.mp4\nalso gone.mp4\n"))
     assert [video.id for video in videos] == ["videos/z"]
     assert [failure.source for failure in failures] == ["also gone.mp4", "s.csv, line 2"]
+
+
+@pytest.mark.parametrize("name", ["@device", "device.csv", "@/dev/null"])
+def test_a_device_is_no_list(tree, name):
+    for link in ("device", "device.csv"):
+        (tree / link).symlink_to("/dev/null")
+    videos, (failure,) = find_videos([name, "videos/z.mp4"])
+    assert [video.id for video in videos] == ["z"]
+    assert str(failure.error) == "a device, not a list; name a file or a pipe"
+
+
+@pytest.mark.parametrize("name", ["pipe", "pipe.csv"])
+def test_a_list_may_come_from_a_pipe(tree, name):
+    header = "path,start_seconds,end_seconds\n" if name.endswith("csv") else ""
+    os.mkfifo(tree / name)
+    writer = threading.Thread(target=(tree / name).write_text, args=[f"{header}videos/z.mp4\n"])
+    writer.start()
+    assert ids(name if header else f"@{name}") == ["videos/z"]
+    writer.join()
+
+
+def test_bash_may_make_a_list_of_what_a_command_says(tree):
+    code = "import sys; from p3dfeat.sources import find_videos; print([v.id for v in find_videos(sys.argv[1:])[0]])"
+    command = f"{sys.executable} -c '{code}' @<(echo videos/z.mp4)"
+    assert subprocess.check_output(["bash", "-c", command], text=True) == "['videos/z']\n"
+
+
+@pytest.mark.parametrize("name", ["@list.txt", "s.csv", "@pipe", "-"])
+def test_a_list_without_an_end_is_not_read_to_it(tree, monkeypatch, name):
+    monkeypatch.setattr("p3dfeat.sources.lists.MOST_LIST_BYTES", 3 << 20)
+    monkeypatch.setattr("p3dfeat.sources.lists.PIECE_BYTES", 1 << 20)
+    content = b"videos/z.mp4\n" + b"x" * (9 << 20)
+    for file in ("list.txt", "s.csv"):
+        (tree / file).write_bytes(content)
+    stdin = io.TextIOWrapper(io.BytesIO(content))
+    os.mkfifo(tree / "pipe")
+    writer = subprocess.Popen(["cp", "list.txt", "pipe"], stderr=subprocess.DEVNULL) if name == "@pipe" else None
+    videos, (failure,) = find_videos([name], stdin=stdin)
+    assert not videos
+    assert failure.source == name.removeprefix("@")
+    assert str(failure.error) == "longer than a list may be, 3 MiB; split it into several"
+    assert stdin.buffer.tell() <= 4 << 20
+    if writer is not None:
+        assert writer.wait(timeout=30) != 0  # its reader has gone
+
+
+def test_a_list_of_the_most_bytes_is_read(tree, monkeypatch):
+    monkeypatch.setattr("p3dfeat.sources.lists.MOST_LIST_BYTES", 13)
+    (tree / "list.txt").write_bytes(b"videos/z.mp4\n")
+    assert ids("@list.txt") == ["videos/z"]
+
+
+def test_stdin_that_cannot_be_read_is_a_failure(tree):
+    class Unreadable(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer) -> int:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+
+    _, (failure,) = find_videos(["-"], stdin=io.TextIOWrapper(io.BufferedReader(Unreadable())))
+    assert str(failure.error) == "cannot be read as a list (Is a directory)"
+
+
+def test_a_line_as_long_as_no_path_is_cut_where_it_is_shown(tree):
+    (tree / "s.csv").write_text(
+        f"path,start_seconds,end_seconds,id\n{'y' * 9000},,,\n,{'1' * 9000},,\na,,,{'//' * 9000}\n"
+    )
+    _, failures = find_videos(["-", "s.csv"], stdin=io.StringIO(f"{'x' * 9000}\n{'z' * 3000}\n"))
+    assert [len(failure.source) for failure in failures[:2]] == [203, 3000]
+    assert all(len(str(failure.error)) < 300 for failure in failures)
+
+
+MOST_BYTES_A_NAME = 700  # for paths of 57 characters; as text, one takes 106 bytes
+
+
+def test_a_long_list_takes_little_memory(tmp_path, monkeypatch):
+    """A list of a million names is to be read with less than 1 GB."""
+    monkeypatch.setattr("p3dfeat.sources.lists._beside", lambda path, base: (str(base / path), path))
+    count = 50_000
+    names = "".join(f"/data/videos/kinetics/train/class_{n % 400:03}/clip_{n:07}.mp4\n" for n in range(count))
+    (tmp_path / "list.txt").write_text(names)
+    tracemalloc.start()
+    try:
+        videos, failures = find_videos([f"@{tmp_path}/list.txt"])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (len(videos), failures) == (count, [])
+    assert peak / count < MOST_BYTES_A_NAME

@@ -1,6 +1,8 @@
 """Whom the tests run as."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,3 +20,9 @@ def as_ordinary_user() -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+def has_landlock() -> bool:
+    """Whether the kernel can keep a process from files."""
+    code = "from p3dfeat.confinement import confine, gain_no_rights; gain_no_rights(); print(confine())"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60).stdout == "True\n"

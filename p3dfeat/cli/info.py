@@ -1,5 +1,6 @@
 """p3dfeat info"""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,9 +32,14 @@ def info(file: File, all_videos: All = False, json: options.Json = False, debug:
 def _print_json(features: "FeatureFile") -> None:
     for id, video in features.items():
         arrays = {name: list(video.shape(name)) for name in video}
-        out.json({"event": "video", "id": id, "arrays": arrays, **video.attributes})
+        _print_record({"event": "video", "id": id, "arrays": arrays}, video.attributes)
     totals = {"videos": len(features), "size_bytes": features.path.stat().st_size}
-    out.json({"event": "summary", **totals, **features.settings})
+    _print_record({"event": "summary", **totals}, features.settings)
+
+
+def _print_record(ours: dict[str, Any], from_file: Mapping[str, Any]) -> None:
+    """Ours come first, and win over what a file calls the same."""
+    out.json({**ours, **from_file, **ours})
 
 
 def _print_tables(features: "FeatureFile", shown: int | None) -> None:
@@ -63,12 +69,13 @@ def _print_tables(features: "FeatureFile", shown: int | None) -> None:
 def _row(video: "VideoFeatures") -> tuple[str, ...]:
     about = video.attributes
     arrays = ", ".join(f"{name} {'x'.join(map(str, video.shape(name)))}" for name in video)
+    seconds = about.get("duration_seconds", "?")  # a file from elsewhere may lack anything, or hold anything
     return (
-        f"{about['duration_seconds']:.2f} s",
-        str(about["num_frames"]),
-        f"{about['width']}x{about['height']}",
+        f"{seconds:.2f} s" if isinstance(seconds, float) else f"{seconds}",
+        str(about.get("num_frames", "?")),
+        f"{about.get('width', '?')}x{about.get('height', '?')}",
         arrays,
-        str(about["padded_frames"]) if about["padded_frames"] else "",
+        str(about.get("padded_frames") or ""),
         str(about.get("damage") or about.get("remarks", "")),
     )
 

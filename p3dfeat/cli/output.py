@@ -1,11 +1,12 @@
 """The one sink of the command line: data to stdout, everything else to stderr."""
 
-import json
 import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
 from p3dfeat.errors import OutputError, P3DFeatError
+from p3dfeat.text.jsons import json_line
+from p3dfeat.text.lines import one_line as one_line
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -35,7 +36,7 @@ class Output:
 
     def json(self, record: dict[str, Any]) -> None:
         """One JSON object, a line, at once."""
-        self.data(json.dumps(record, ensure_ascii=False))
+        self.data(json_line(record, encoding=self._stdout().encoding or "utf-8"))
 
     def show(self, *renderables: "RenderableType") -> None:
         """Tables and other rich objects of the result."""
@@ -76,11 +77,6 @@ class Output:
 def encodable(text: str, encoding: str) -> str:
     """The text with what an encoding does not have shown escaped; file names need not even be text."""
     return text.encode(encoding, "backslashreplace").decode(encoding)
-
-
-def one_line(text: str) -> str:
-    """Names may hold line ends and the codes that steer terminals; they are shown, not obeyed."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def close_quietly() -> None:

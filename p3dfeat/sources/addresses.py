@@ -12,10 +12,13 @@ from urllib.parse import urlsplit
 
 from p3dfeat.errors import VideoError
 from p3dfeat.sources.ids import Found, printable
+from p3dfeat.text.lines import shortened
+from p3dfeat.text.urls import is_doubtful, without_secrets
 from p3dfeat.types import WEB_SCHEMES
 
 SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]+)://|(data):", re.IGNORECASE)
 LONGEST: Final = 8000  # characters, as servers have it
+NO_ADDRESS: Final = "not an address; http://host/path is one, without spaces"
 
 
 def is_address(text: str) -> bool:
@@ -29,24 +32,27 @@ def found_at(
     """The video at an address. Raises VideoError for one that is none, or of another kind than http and https."""
     scheme = SCHEME.match(text)
     if not text.lower().startswith(WEB_SCHEMES):
-        kind = (scheme[1] or scheme[2]).lower() if scheme else "such"
+        kind = shortened((scheme[1] or scheme[2]).lower()) if scheme else "such"
         raise VideoError(f"{kind} addresses are not fetched, only http and https; download it and name the file")
+    if is_doubtful(text):
+        remedy = "write @ as %40, / as %2F, # as %23 and ? as %3F in user, password, path and query"
+        raise VideoError(f"not clear where its password ends; {remedy}")
     try:
         parts = urlsplit(text)
         host = (parts.hostname or "") + (f":{parts.port}" if parts.port is not None else "")
-    except ValueError as error:
-        raise VideoError(f"not an address ({error})") from None
+    except ValueError:  # its text may hold a part of the password
+        raise VideoError(NO_ADDRESS) from None
     if not parts.hostname or not text.isprintable() or " " in text or len(text) > LONGEST:
-        raise VideoError("not an address; http://host/path is one, without spaces")
+        raise VideoError(NO_ADDRESS)
     path = [part for part in parts.path.split("/") if part not in ("", ".", "..")] or ["index"]
     if parts.query:
         stem, dot, suffix = path[-1].rpartition(".")
         mark = "~" + hashlib.sha256(parts.query.encode()).hexdigest()[:8]
         path[-1] = f"{stem}{mark}{dot}{suffix}" if stem else path[-1] + mark
     url = text.partition("#")[0]
-    return Found(url, shown(text), "/".join((host, *path)), start_seconds, end_seconds, given_id)
+    return Found(url, printable(without_secrets(text)), "/".join((host, *path)), start_seconds, end_seconds, given_id)
 
 
 def shown(text: str) -> str:
-    """An address as it may be shown and kept: without user, password and query, which may hold a signature."""
-    return printable(re.sub(r"^([\w+.-]+://)[^/]*@", r"\1", text.partition("#")[0].partition("?")[0]))
+    """What was given for an address, as a message shows it: without secrets, and cut where it is long."""
+    return shortened(printable(without_secrets(text)))

@@ -1,11 +1,13 @@
 """Finding the files that inputs name."""
 
 import glob
+import hashlib
 import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Final, TextIO
 
@@ -15,7 +17,7 @@ from p3dfeat.pictures import FEWEST, Series, holds_pictures, in_order
 from p3dfeat.sources.addresses import found_at, is_address, shown
 from p3dfeat.sources.folders import Folder, failure, folders, is_folder, matches
 from p3dfeat.sources.ids import Found, Known, name_videos, printable
-from p3dfeat.sources.lists import listed, paths_of, segments_of
+from p3dfeat.sources.lists import all_of, content_of, listed, paths_of, segments_of
 from p3dfeat.types import SEGMENT_ORIGINS, Failure, LeftOut, Video, check_frames_fps, check_segment_origin
 
 EXTENSIONS: Final = frozenset(
@@ -87,16 +89,25 @@ def look_for(
     check_frames_fps(frames)
     check_segment_origin(segment_origin)
     search = _Search(stdin, any_extension, frames, None if output is None else os.path.abspath(output))
-    found: dict[tuple[object, ...], Found] = {}
+    found: list[Found] = []
+    seen: set[bytes] = set()
     failures: list[Failure] = []
     for text in inputs:
         for item in search.expand(text):
             if isinstance(item, Failure):
                 failures.append(item)
             else:  # the first time it is named counts; a link to a file is another name for another id
-                key = (item.place, item.start_seconds, item.end_seconds, item.given_id)
-                found.setdefault(key, item)
-    return Inputs(tuple(found.values()), tuple(failures), search.left_out(), segment_origin)
+                key = _key(item)
+                if key not in seen:
+                    seen.add(key)
+                    found.append(item)
+    return Inputs(tuple(found), tuple(failures), search.left_out(), segment_origin)
+
+
+def _key(item: Found) -> bytes:
+    """The same for what is the same video or segment; a hash, since a million paths take much memory."""
+    about = repr((item.place, item.start_seconds, item.end_seconds, item.given_id))
+    return hashlib.blake2b(about.encode(), digest_size=16).digest()
 
 
 class _Search:
@@ -116,7 +127,7 @@ class _Search:
     def expand(self, text: str) -> Iterator[Found | Failure]:
         """What an input stands for. What exists under that very name goes before a list or a pattern."""
         if text == "-":
-            yield from self._listed(self._read_stdin(), Path())
+            yield from _read(text, self._read_stdin, lambda content: self._listed(content, Path()))
         elif is_address(text):
             try:
                 yield found_at(text)
@@ -125,9 +136,11 @@ class _Search:
         elif os.path.isdir(text):
             yield from self._in_folder(text)
         elif not os.path.isfile(text) and text.startswith("@"):
-            yield from _read(Path(text[1:]), lambda content, file: self._listed(content, file.parent))
-        elif text.lower().endswith(".csv") and (os.path.isfile(text) or not glob.has_magic(text)):
-            yield from _read(Path(text), lambda content, file: segments_of(content, file, frames_fps=self._frames))
+            file = Path(text[1:])
+            yield from _read(str(file), partial(content_of, file), lambda content: self._listed(content, file.parent))
+        elif text.lower().endswith(".csv") and (os.path.exists(text) or not glob.has_magic(text)):
+            file = Path(text)
+            yield from _read(text, partial(content_of, file), lambda content: self._segments(content, file))
         elif os.path.isfile(text):
             yield Found(text, printable(text), PurePath(text).name)
         elif glob.has_magic(text):
@@ -139,10 +152,15 @@ class _Search:
         stdin = self._stdin or sys.stdin
         if stdin is None:
             raise UsageError("-: stdin is closed")
-        return bytes(stdin.buffer.read()) if hasattr(stdin, "buffer") else os.fsencode(stdin.read())
+        if hasattr(stdin, "buffer"):
+            return all_of(stdin.buffer.read)
+        return all_of(lambda most: os.fsencode(stdin.read(most)))
 
     def _listed(self, content: bytes, base: Path) -> Iterator[Found | Failure]:
         return listed(paths_of(content), base=base, frames_fps=self._frames)
+
+    def _segments(self, content: bytes, file: Path) -> Iterator[Found | Failure]:
+        return segments_of(content, file, frames_fps=self._frames)
 
     def _matching(self, pattern: str) -> Iterator[Found | Failure]:
         fixed, paths, failures = matches(pattern)
@@ -224,10 +242,14 @@ def _hidden_videos(entry: "os.DirEntry[str]") -> int:
     return sum(is_named_video(file.name) for folder in inside for file in folder.files)
 
 
-def _read(file: Path, parse: Callable[[bytes, Path], Iterator[Found | Failure]]) -> Iterator[Found | Failure]:
+def _read(
+    name: str, read: Callable[[], bytes], parse: Callable[[bytes], Iterator[Found | Failure]]
+) -> Iterator[Found | Failure]:
     try:
-        content = file.read_bytes()
+        content = read()
     except OSError as error:
-        yield failure(str(file), f"cannot be read as a list ({error.strerror})")
+        yield failure(name, f"cannot be read as a list ({error.strerror})")
+    except VideoError as error:
+        yield failure(name, str(error))
     else:
-        yield from parse(content, file)
+        yield from parse(content)

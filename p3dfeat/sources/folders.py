@@ -14,8 +14,11 @@ from typing import Final
 
 from p3dfeat.errors import VideoError
 from p3dfeat.sources.ids import printable
+from p3dfeat.text.lines import shortened
+from p3dfeat.text.urls import scrubbed
 from p3dfeat.types import Failure
 
+LONGEST_PATH: Final = 8000  # characters of a path that are shown: nearly twice as many as Linux takes
 # Of one folder, by different ways: where links lead to folders of links, the ways double from one to the next.
 MOST_VISITS: Final = 32
 
@@ -117,5 +120,6 @@ def _num_fixed(parts: Sequence[str]) -> int:
 
 
 def failure(text: str, reason: str) -> Failure:
-    """An input, or what lies below one, that cannot be used."""
-    return Failure(printable(text), printable(text), VideoError(reason))
+    """An input, or what lies below one, that cannot be used. No path is as long as what is cut of it."""
+    shown = shortened(scrubbed(printable(text)), over=LONGEST_PATH)
+    return Failure(shown, shown, VideoError(reason))

@@ -33,7 +33,7 @@ class Known:
     source_of: Callable[[Video], str | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Found:
     """A file, or a video at a web address, and the id it has if nothing clashes."""
 
@@ -65,7 +65,8 @@ def name_videos(
     """
     ids = _told_apart(found, _kept(found, known, segment_origin) if known is not None and known.ids else {})
     videos, failures = [], []
-    clashing, counts, seen = _clashes(ids), Counter(ids), set[str]()
+    clashing, seen = _clashes(ids), set[str]()
+    counts = Counter(id for id in ids if id in clashing)
     for item, id in zip(found, ids, strict=True):
         if id in clashing and (id in seen or counts[id] == 1):
             reason = "is given twice" if id in seen else "is a folder of other videos' ids"
@@ -75,7 +76,8 @@ def name_videos(
             failures.append(Failure(id, item.source, VideoError(reason)))
         else:
             videos.append(_video(item, id, segment_origin))
-        seen.add(id)
+        if id in clashing:
+            seen.add(id)
     return videos, failures
 
 

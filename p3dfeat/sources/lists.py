@@ -8,33 +8,65 @@ import codecs
 import csv
 import io
 import os
+import stat
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Final
 
 from p3dfeat.errors import UsageError, VideoError
 from p3dfeat.pictures import holds_pictures
 from p3dfeat.sources.addresses import found_at, is_address, shown
+from p3dfeat.sources.folders import failure
 from p3dfeat.sources.ids import Found, printable
+from p3dfeat.text.lines import shortened
 from p3dfeat.types import Failure, is_id
 
 COLUMNS: Final = ("path", "start_seconds", "end_seconds")
+MOST_LIST_BYTES: Final = 512 << 20  # five million long paths; a device such as /dev/zero has no end
+PIECE_BYTES: Final = 1 << 20
 DELIMITERS: Final = ",;\t"  # Excel writes semicolons where a comma stands before decimals, and tabs with UTF-16
 
 
-def text_of(content: bytes) -> str:
-    """A list or CSV as text. Bytes that are no UTF-8 are kept, since they may be part of a file name."""
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return content.decode("utf-16", "replace")
-    return os.fsdecode(content.removeprefix(codecs.BOM_UTF8))
+def content_of(file: Path) -> bytes:
+    """The content of a list or CSV: a file, or a pipe such as bash's ``@<(find ...)``. Raises OSError, VideoError."""
+    if stat.S_ISCHR(mode := os.stat(file).st_mode) or stat.S_ISBLK(mode):
+        raise VideoError("a device, not a list; name a file or a pipe")
+    with open(file, "rb") as opened:
+        return all_of(opened.read)
 
 
-def paths_of(content: bytes) -> list[str]:
+def all_of(read: Callable[[int], bytes]) -> bytes:
+    """All that ``read`` gives, piece by piece, until it gives nothing. Raises VideoError for what has no end."""
+    content = io.BytesIO()
+    while piece := read(PIECE_BYTES):
+        content.write(piece)
+        if content.tell() > MOST_LIST_BYTES:
+            raise VideoError(f"longer than a list may be, {MOST_LIST_BYTES >> 20} MiB; split it into several")
+    return content.getvalue()
+
+
+def paths_of(content: bytes) -> Iterator[str]:
     """The paths in a list: a line each, or separated by NUL as ``find -print0`` writes them."""
-    text = text_of(content)
-    lines = text.split("\0") if "\0" in text else [line.rstrip("\r") for line in text.split("\n")]
-    return [line for line in lines if line.strip()]
+    content = _utf8(content)
+    separator, start = b"\0" if b"\0" in content else b"\n", 0
+    while start <= len(content):  # one at a time: a second copy of a long list would take much memory
+        end = content.find(separator, start)
+        end = len(content) if end < 0 else end
+        line = os.fsdecode(content[start:end])
+        if separator == b"\n":
+            line = line.rstrip("\r")
+        if line.strip():
+            yield line
+        start = end + 1
+
+
+def _utf8(content: bytes) -> bytes:
+    """A list or CSV in UTF-8. Bytes that are none are kept, since they may be part of a file name."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace").encode()
+    return content.removeprefix(codecs.BOM_UTF8)
 
 
 def listed(paths: Iterable[str], *, base: Path, frames_fps: float | None = None) -> Iterator[Found | Failure]:
@@ -50,7 +82,7 @@ def listed(paths: Iterable[str], *, base: Path, frames_fps: float | None = None)
         if found is None:
             is_folder = _beside(path, base, os.path.isdir) is not None
             reason = "a folder; lists name files" if is_folder else _no_such_file(path)
-            yield Failure(printable(path), printable(path), VideoError(reason))
+            yield failure(path, reason)
         else:
             yield found
 
@@ -60,7 +92,7 @@ def segments_of(content: bytes, file: Path, *, frames_fps: float | None = None) 
 
     Raises UsageError where the header does not name these columns.
     """
-    rows, delimiter = _rows(text_of(content), file)
+    rows, delimiter = _rows(_utf8(content), file)
     for row in _without_errors(rows, file):
         try:
             cells = {name: row.get(name) or "" for name in (*COLUMNS, "id")}
@@ -74,13 +106,15 @@ def segments_of(content: bytes, file: Path, *, frames_fps: float | None = None) 
             yield Failure(place, place, error)
 
 
-def _rows(text: str, file: Path) -> tuple["csv.DictReader[str]", str]:
+def _rows(content: bytes, file: Path) -> tuple["csv.DictReader[str]", str]:
     """The rows under the header, and what separates the columns. Raises UsageError for another header."""
-    if "\0" in text:
+    if b"\0" in content:
         raise UsageError(f"{file}: holds zero bytes; save it in UTF-8, or in UTF-16 with a byte order mark")
     missing = ""
     for delimiter in DELIMITERS:
-        rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+        encoding, errors = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
+        lines = io.TextIOWrapper(io.BytesIO(content), encoding, errors, newline="")
+        rows = csv.DictReader(lines, delimiter=delimiter)
         try:
             columns = [name.strip() for name in rows.fieldnames or []]
         except csv.Error as error:
@@ -110,15 +144,16 @@ def _segment(row: dict[str, str], base: Path, *, as_is: str, frames_fps: float |
         raise VideoError("no path")
     start, end = _seconds(row, "start_seconds"), _seconds(row, "end_seconds")
     if (start or 0.0) < 0 or (end is not None and end <= (start or 0.0)):
-        raise VideoError(f"segment from {row['start_seconds'] or 0} to {row['end_seconds']} s is none")
+        written = [shortened(row[name]) for name in COLUMNS[1:]]
+        raise VideoError(f"segment from {written[0] or 0} to {written[1]} s is none")
     if row["id"] and not is_id(row["id"]):
-        raise VideoError(f"id {row['id']!r}; must be names joined by single slashes")
+        raise VideoError(f"id {shortened(row['id'])!r}; must be names joined by single slashes")
     given = printable(row["id"]) or None
     if is_address(row["path"]):
         return found_at(row["path"], start, end, given)
     found = _found(as_is, base, frames_fps) or _found(row["path"], base, frames_fps)
     if found is None:
-        raise VideoError(f"{_no_such_file(row['path'])}: {printable(row['path'])}")
+        raise VideoError(f"{_no_such_file(row['path'])}: {failure(row['path'], '').source}")
     return replace(found, start_seconds=start, end_seconds=end, given_id=given)
 
 
@@ -131,7 +166,7 @@ def _seconds(row: dict[str, str], name: str) -> float | None:
     except ValueError:
         seconds = float("nan")
     if not abs(seconds) < float("inf"):
-        raise VideoError(f"{name} is {row[name]!r}, not a number of seconds")
+        raise VideoError(f"{name} is {shortened(row[name])!r}, not a number of seconds")
     return seconds
 
 
@@ -142,14 +177,24 @@ def _found(path: str, base: Path, frames_fps: float | None) -> Found | None:
     elif frames_fps is None or (place := _beside(path, base, holds_pictures)) is None:
         return None
     file, written = place
-    return Found(file, printable(written), _as_written(written), frames_fps=frames_fps)
+    return Found(
+        _same(file, written),
+        _same(printable(written), written),
+        _same(_as_written(written), written),
+        frames_fps=frames_fps,
+    )
+
+
+def _same(text: str, known: str) -> str:
+    """``known`` where it is the same text: of a long list, one object for two takes much less memory."""
+    return known if text == known else text
 
 
 def _beside(path: str, base: Path, is_there: Callable[[str | Path], bool] = os.path.isfile) -> tuple[str, str] | None:
     """A listed path as a file, below the list's own folder or else from here; and as it should have been written."""
     for written in dict.fromkeys((path, path.replace("\\", "/"))):
-        for candidate in (base / written, Path(written)):
-            if is_there(candidate):
+        for folder in (base, Path()):
+            if is_there(candidate := folder / written):
                 return str(candidate), written
     return None
 
@@ -160,5 +205,4 @@ def _no_such_file(path: str) -> str:
 
 def _as_written(path: str) -> str:
     """A listed path as an id, less its root and what leads out of a folder."""
-    parts = PurePath(os.path.normpath(path)).parts
-    return "/".join(part for part in parts if part not in ("..", os.sep) and not part.endswith(os.sep))
+    return "/".join(part for part in os.path.normpath(path).split("/") if part not in ("", ".", ".."))

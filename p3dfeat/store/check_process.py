@@ -24,7 +24,8 @@ MOST_DEATHS: Final = 5  # after each of which the check goes on behind what was 
 MOST_HANGS: Final = 2  # of them, which take their time
 
 LINE_BYTES: Final = 4 << 20  # of what it says at once
-MOST_SMALL_BEATS: Final = 1_000_000  # signs of life beyond one for each piece of all arrays
+MOST_MESSAGES: Final = 100_000  # beyond those for each piece of all arrays, and for each group
+LEAST_GROUP_BYTES: Final = 10  # of a file, for each message of its groups; even an empty group takes a hundred
 
 HUNG: Final = "came to no end, and was ended"
 START: Final = (  # with this process's path, so that a p3dfeat that was found by a changed sys.path is found there too
@@ -79,12 +80,13 @@ def check_file(path: Path) -> Iterator[Problem | Foreign | Looked | Root]:
 
     Raises FeatureFileError for a file that is not there or may not be read.
     """
-    most_beats = MOST_UNPACKED * _size_of_readable(path) // PIECE_BYTES + MOST_SMALL_BEATS
+    size = _size_of_readable(path)
+    most_messages = MOST_MESSAGES + MOST_UNPACKED * size // PIECE_BYTES + size // LEAST_GROUP_BYTES
     progress, deaths = _Progress(), list[str]()
     while len(deaths) < MOST_DEATHS and deaths.count(HUNG) < MOST_HANGS:
         before = progress.opened
         with _process(path, progress.opened) as (process, complaints):
-            for message in _messages(process, most_beats):
+            for message in _messages(process, most_messages):
                 found = _understood(message, progress)
                 if found is not None:
                     yield found
@@ -144,35 +146,30 @@ def _waited_for(process: "subprocess.Popen[bytes]") -> int:
         return -signal.SIGALRM
 
 
-def _messages(process: "subprocess.Popen[bytes]", most_beats: int) -> Iterator[dict[str, Any]]:
-    """What it says, line by line, to its end.
-
-    It is ended where it is silent for too long, says that it goes on more often than any file takes, or talks nonsense.
-    """
+def _messages(process: "subprocess.Popen[bytes]", most: int) -> Iterator[dict[str, Any]]:
+    """What it says, line by line, to its end. It is ended where it is silent for too long, or says too much."""
     assert process.stdout is not None
-    fd, rest, beats = process.stdout.fileno(), b"", 0
+    fd, rest, count = process.stdout.fileno(), b"", 0
     while True:
-        if not connection.wait([fd], timeout=SILENT_SECONDS):
+        heard = bool(connection.wait([fd], timeout=SILENT_SECONDS))
+        data = os.read(fd, 1 << 16) if heard else b""
+        *lines, rest = (rest + data).split(b"\n")
+        count += len(lines)
+        if not heard or count > most or len(rest) > LINE_BYTES:
             process.send_signal(signal.SIGALRM)
             return
-        data = os.read(fd, 1 << 16)
-        *lines, rest = (rest + data).split(b"\n")
         for line in lines:
             try:
-                message = parse_object(line, most_bytes=LINE_BYTES)
+                yield parse_object(line)
             except ValueError:  # its memory is spoilt
-                return
-            beats += "beat" in message
-            if beats > most_beats:
                 process.send_signal(signal.SIGALRM)
                 return
-            yield message
-        if not data or len(rest) > LINE_BYTES:
+        if not data:
             return
 
 
 def _understood(message: dict[str, Any], progress: _Progress) -> Problem | Foreign | Looked | Root | None:
-    """None for what is only for the progress, and for what makes no sense: a spoilt process may say anything."""
+    """None for what tells only how far it is, and for what makes no sense: a spoilt process may say anything."""
     match message:
         case {"at": str(id)}:
             progress.at = id

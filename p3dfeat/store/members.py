@@ -31,7 +31,13 @@ Tell = Callable[[str, str], None]  # takes where something is, and what it is
 
 def is_hard(group: h5py.Group, name: str) -> bool:
     """Whether a member of ``group`` is of this file itself; nothing is opened. Raises KeyError."""
-    return bool(group.id.links.get_info(name.encode("utf-8", "surrogateescape")).type == h5py.h5l.TYPE_HARD)
+    return _address(group, name) is not None
+
+
+def _address(group: h5py.Group, name: str) -> int | None:
+    """Where in the file a member is; None for a link to elsewhere. Raises KeyError."""
+    link = group.id.links.get_info(name.encode("utf-8", "surrogateescape"))
+    return int(link.u) if link.type == h5py.h5l.TYPE_HARD else None
 
 
 def has(group: h5py.Group, name: str) -> bool:
@@ -71,10 +77,9 @@ class _Walk:
             id = f"{folder}/{name}" if folder else name
             if "/" in name or not is_id(id):
                 self.tell(id[:200], f"no name of a video; at most {DEEPEST_ID} folders in each other are looked at")
-            elif not is_hard(group, name):
+            elif (address := _address(group, name)) is None:
                 self.tell(id, LINK)
             elif isinstance(child := group[name], h5py.Group):
-                address = h5py.h5o.get_info(child.id).addr
                 if address in above:
                     self.tell(id, ITSELF)
                     continue

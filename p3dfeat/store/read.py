@@ -30,10 +30,10 @@ class VideoFeatures(Mapping[str, NDArray[Any]]):
     def __init__(self, file: "FeatureFile", id: str, group: h5py.Group):
         self._file, self._id = file, id
         self._arrays = array_names(file.settings["layers"])
+        found = {name: group.attrs[name] for name in group.attrs if name in VIDEO_ATTRIBUTES}
+        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in found.items()}
         self.attributes: dict[str, Any] = {
-            name: value.item() if isinstance(value := group.attrs[name], np.generic) else value
-            for name in group.attrs
-            if name in VIDEO_ATTRIBUTES
+            name: value for name, value in plain.items() if isinstance(value, str | int | float)
         }
 
     @property

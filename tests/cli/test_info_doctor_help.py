@@ -5,10 +5,12 @@ import resource
 import subprocess
 import sys
 
+import h5py
 import pytest
 
 from p3dfeat import __version__, diagnosis
 from p3dfeat.cli import app as app_module
+from p3dfeat.store.layout import ORDER, VIDEO_ATTRIBUTES
 
 
 @pytest.fixture
@@ -44,6 +46,22 @@ def test_info_as_json_is_complete(p3dfeat, feats):
     assert videos[1]["num_frames"] == 40
     assert summary["videos"] == 3
     assert summary["sampling"]["clips"] == 2
+
+
+def test_what_a_file_says_does_not_hide_what_info_says(p3dfeat, feats, monkeypatch):
+    """Attributes that newer files may have could be called like p3dfeat's own keys."""
+    theirs = {"event": "x", "id": "x", "arrays": "x", "videos": "x", "size_bytes": "x"}
+    before = p3dfeat("info", feats, "--json").records
+    monkeypatch.setattr("p3dfeat.store.read.VIDEO_ATTRIBUTES", VIDEO_ATTRIBUTES | theirs.keys())
+    monkeypatch.setattr("p3dfeat.store.layout.ORDER", (*ORDER, *theirs))
+    with h5py.File(feats, "r+") as file:
+        for group in (file, file["left"]):
+            group.attrs.update(theirs)
+    after = p3dfeat("info", feats, "--json").records
+    for old, new in zip(before, after, strict=True):
+        ours = [name for name in theirs if name in old and name != "size_bytes"]
+        assert {name: new[name] for name in ours} == {name: old[name] for name in ours}
+    assert after[-1]["size_bytes"] == feats.stat().st_size
 
 
 def test_info_lists_twenty_videos_unless_asked_for_all(p3dfeat, feats, monkeypatch):

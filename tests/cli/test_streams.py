@@ -1,11 +1,15 @@
-"""Tables go to whatever stdout is: a terminal of any encoding, a pipe whose reader has gone."""
+"""Tables and JSON go to whatever stdout is: a terminal of any encoding, a pipe whose reader has gone."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+
+from p3dfeat.cli.output import out
 
 NAME = "vidéo_日本"
 COMMANDS = {
@@ -86,3 +90,25 @@ def test_a_reader_that_has_gone_ends_a_table_quietly_as_sigpipe_would(place, nam
     finally:
         os.close(writer)
     assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_json_is_json_in_every_encoding(place, encoding):
+    ended = run(place, "info", "feats.h5", "--json", PYTHONIOENCODING=encoding)
+    assert ended.returncode == 0, ended.stderr
+    records = [json.loads(line) for line in ended.stdout.decode(encoding).splitlines()]
+    assert [record.get("id") for record in records] == ["plain", NAME, None]
+    assert ("日本" in ended.stdout.decode(encoding)) == (encoding == "utf-8")
+
+
+def test_json_steers_no_terminal_and_says_what_it_said(place):
+    name = "gpj.\u202e\u2066\x9b\u2028.mp4"
+    ended = run(place, "extract", name, "-o", "none.h5", "--json", PYTHONIOENCODING="utf-8")
+    (line, *_) = ended.stdout.decode().split("\n")
+    assert line.isprintable()
+    assert json.loads(line)["id"] == name
+
+
+def test_json_has_null_for_what_is_no_number(capsys):
+    out.json({"event": "video", "means": np.array([1.0, np.nan]), "rate": float("inf")})
+    assert capsys.readouterr().out == '{"event": "video", "means": [1.0, null], "rate": null}\n'

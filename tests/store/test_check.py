@@ -1,6 +1,7 @@
 """Whatever is wrong in a feature file is found, and no damage is worse for who looks than for the file."""
 
 import json
+import os
 import random
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ from p3dfeat.store import FeatureWriter, Foreign, Looked, Problem, Root, Setting
 from p3dfeat.store.check import FileCheck
 from p3dfeat.store.layout import ORDER, VIDEO_ATTRIBUTES, array_names
 from p3dfeat.types import Features, Video, VideoInfo
+from tests.users import has_landlock
 
 CLIPS = 3
 SMALL = Architecture(stages=(1, 1, 1, 1), classes=5, base_width=8)  # pool5 has 256 numbers
@@ -381,6 +383,66 @@ def test_a_process_that_dies_of_a_video_is_replaced_and_the_others_are_looked_at
     assert text in problem.text
     assert [item.id for item in found if isinstance(item, Looked)] == ["a", "archery/c"]
     assert sum(isinstance(item, Root) for item in found) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"beat": true}', "[" * 3000, '{"finding": [1, 2]}', '{"video": 3, "clips": "x"}', '{"settings": 5}', "x" * 3000],
+)
+def test_a_process_that_talks_without_end_is_ended(sound, monkeypatch, line):
+    monkeypatch.setattr(check_process, "MOST_MESSAGES", 500)
+    monkeypatch.setattr(check_process, "LINE_BYTES", 2000)
+    end = "" if line.startswith("x") else "\\n"
+    sabotaged(monkeypatch, f"[sys.stdout.buffer.write(b'{line}{end}') for _ in range(2_000_000)]; time.sleep(600)")
+    monkeypatch.setattr(check_process, "SILENT_SECONDS", 5.0)
+    monkeypatch.setattr(check_process, "ENDING_SECONDS", 1.0)
+    found = list(check_file(sound))
+    assert "archery/b" in [item.id for item in found if isinstance(item, Problem)]
+
+
+TRIES = """
+import socket
+def tried(act):
+    try: return act() and "done"
+    except OSError as error: return type(error).__name__
+tries = [
+    lambda: open(FOLDER + "/secret"),
+    lambda: open(FOLDER + "/new", "w"),
+    lambda: os.posix_spawn("/bin/true", ["true"], {}),
+    lambda: socket.create_connection(("127.0.0.1", 9)),
+]
+"""
+
+
+def test_a_process_that_looks_is_told_no_secrets_and_reads_and_writes_nothing_else(sound, monkeypatch, tmp_path):
+    if not has_landlock():
+        pytest.skip("this kernel has no Landlock")
+    monkeypatch.setenv("HF_TOKEN", "hf_x")
+    (tmp_path / "secret").write_text("s")
+    sabotaged(monkeypatch, "raise RuntimeError(repr([*map(tried, tries), os.environ.get('HF_TOKEN')]))")
+    tries = f"FOLDER = {str(tmp_path)!r}{TRIES}"
+    monkeypatch.setattr(check_process, "START", check_process.START.replace("usual =", f"{tries}\nusual ="))
+    (problem,) = [item for item in check_file(sound) if isinstance(item, Problem)]
+    refused = "'PermissionError', 'PermissionError', 'PermissionError'"  # connecting needs version 4 of Landlock
+    assert f"[{refused}, 'PermissionError', None]" in problem.text or f"[{refused}, 'Connection" in problem.text
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_array_that_claims_more_than_its_bytes_can_be_unpacked_to_is_not_read(copy):
+    with h5py.File(copy, "r+") as file:
+        replace_by_chunks(file["a"], "res5a", (1 << 30, 256, 2, 2))
+    assert [text for id, text in problems(copy) if id == "a" and "which are not there" in text]
+
+
+def replace_by_chunks(group, name, shape):
+    del group[name]
+    group.create_dataset(name, shape, np.float32, chunks=(1, 256, 2, 2))[0] = 1
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "feats.h5")
+    with pytest.raises(FeatureFileError, match="not a feature file; it is a pipe or a device"):
+        list(check_file(tmp_path / "feats.h5"))
 
 
 def test_a_process_that_hangs_where_its_own_clock_does_not_ring_is_ended(sound, monkeypatch):

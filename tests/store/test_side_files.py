@@ -1,13 +1,15 @@
 """Nothing of a user's is removed or overwritten because it has the name of one of p3dfeat's side files."""
 
+import ast
 import json
 import os
 import re
 import stat
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pytest
 
+import p3dfeat
 from p3dfeat.disk import Folder, ForeignError
 from p3dfeat.errors import OutputError
 from p3dfeat.store import Ledger, Lock, open_features
@@ -187,6 +189,17 @@ def test_an_interrupted_run_of_before_is_gone_on_with(output, parts):
     run(output, {})
     assert list(open_features(output)) == ["a", "b"]
     assert not parts.exists()
+
+
+def test_nothing_in_the_package_removes_folders_with_what_is_in_them():
+    forbidden = {"rmtree", "removedirs", "TemporaryDirectory"}
+    for path in Path(p3dfeat.__file__).parent.rglob("*.py"):
+        names = {
+            node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else node.name
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Attribute | ast.Name | ast.alias)
+        }
+        assert not names & forbidden, path
 
 
 class TestFolder:

@@ -25,6 +25,7 @@ from p3dfeat.video.workers import process as process_module
 from p3dfeat.video.workers.decoders import Decoders
 from p3dfeat.video.workers.limits import CLOCK_BYTES, Clock
 from p3dfeat.video.workers.task import Task
+from tests.users import has_landlock
 from tests.videos import Coding, numbered_video, write_video
 
 SPEC = InputSpec(resize=(48, 64), crop=(40, 40))
@@ -186,11 +187,6 @@ def test_a_decoder_writes_nothing_starts_nothing_and_gains_no_rights(misbehave, 
     answers = "['PermissionError', 'PermissionError', 1, 1, '1']"
     assert failed(ended) == {"scribble": (VideoError, answers)}
     assert not (tmp_path / "written").exists()
-
-
-def has_landlock() -> bool:
-    code = "from p3dfeat.confinement import confine, gain_no_rights; gain_no_rights(); print(confine())"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60).stdout == "True\n"
 
 
 def test_a_decoder_is_told_no_secrets(monkeypatch, tmp_path):
