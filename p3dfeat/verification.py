@@ -1,7 +1,6 @@
 """Is a feature file whole, complete and right? Every byte is read, inputs are held to it, a sample is recomputed."""
 
 import hashlib
-import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from p3dfeat.errors import FeatureFileError, NotAVideoError, P3DFeatError, Usage
 from p3dfeat.fingerprint import fingerprint, size_and_time
 from p3dfeat.sources import Inputs, Known, as_texts, look_for
 from p3dfeat.store import NESTED, Foreign, Ledger, Looked, Problem, check_file, other_part, source_if_same, unfinished
+from p3dfeat.text.jsons import parse_json
 from p3dfeat.types import SEGMENT_ORIGINS, LeftOut, Video
 from p3dfeat.video import Decoders, clip_starts
 
@@ -290,7 +290,7 @@ def decoded(attributes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in attributes.items():
         if name in NESTED:
             try:
-                value = json.loads(value)
+                value = parse_json(value)
             except (TypeError, ValueError):
                 continue
         yield name, value

@@ -418,6 +418,11 @@ def segments(name: str = "s.csv") -> list[tuple[object, ...]]:
     return [(video.id, video.source, video.start_seconds, video.end_seconds) for video in videos]
 
 
+def test_a_segment_from_0_and_from_minus_0_is_one(tree):
+    (tree / "s.csv").write_text("path,start_seconds,end_seconds\nvideos/z.mp4,0,1.5\nvideos/z.mp4,-0,1.5\n")
+    assert ids("s.csv") == ["videos/z@0-1.5"]
+
+
 CSV = "path,start_seconds,end_seconds,id\r\nvideos/z.mp4,0,1.5,\r\nodd/ünï.mp4,2,,second\r\n"
 
 

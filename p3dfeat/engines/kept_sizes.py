@@ -6,6 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from p3dfeat.text.jsons import read_object
+
 FILE: Final = "batch-sizes.json"
 
 
@@ -41,7 +43,6 @@ class KeptSizes:
 
     def _read(self) -> dict[str, object]:
         try:
-            found = json.loads(self._path.read_text(encoding="utf-8"))
+            return read_object(self._path)
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}

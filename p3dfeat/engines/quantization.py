@@ -28,6 +28,7 @@ from p3dfeat.engines.openvino_engine import BATCH_SIZE, GRAPH_VERSION, OpenVINOE
 from p3dfeat.engines.telemetry import no_telemetry
 from p3dfeat.errors import UsageError
 from p3dfeat.nets import P3D
+from p3dfeat.text.jsons import read_object
 from p3dfeat.types import Batch, Calibrated, Calibrating, FloatArray, UInt8Array
 
 # Good calibrations give 0.999 and more; at 0.99 a row is off by 14 % of its length, which no user of int8 bargains for.
@@ -127,7 +128,7 @@ class _Entry:
     def read(self) -> Quantized | None:
         """What is kept; None where it is not there, not whole, or not what was written."""
         try:
-            record = json.loads((self.folder / RECORD).read_text(encoding="utf-8"))
+            record = read_object(self.folder / RECORD)
             if any(_sha256(self.folder / name) != record["sha256"][name] for name in FILES):
                 return None
             return self._opened(self.folder, record, kept=True)

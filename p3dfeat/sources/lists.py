@@ -167,7 +167,7 @@ def _seconds(row: dict[str, str], name: str) -> float | None:
         seconds = float("nan")
     if not abs(seconds) < float("inf"):
         raise VideoError(f"{name} is {shortened(row[name])!r}, not a number of seconds")
-    return seconds
+    return seconds + 0.0  # -0 and 0 are one time
 
 
 def _found(path: str, base: Path, frames_fps: float | None) -> Found | None:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final, Literal, NoReturn
 
 MOST_BYTES: Final = 4 << 20
@@ -112,6 +113,12 @@ def parse_object(
     if not isinstance(found, dict):
         raise ValueError("JSON that is not an object")
     return found
+
+
+def read_object(path: Path, *, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
+    """As ``parse_object``, for a file; no more than ``most_bytes`` of it are read. Raises OSError, ValueError."""
+    with open(path, "rb") as file:
+        return parse_object(file.read(most_bytes + 1), most_bytes=most_bytes)
 
 
 def _no_constant(name: str) -> NoReturn:

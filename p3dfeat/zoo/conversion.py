@@ -13,6 +13,7 @@ from torch import Tensor
 from p3dfeat.disk import Folder
 from p3dfeat.errors import P3DFeatError, UsageError, WeightsError
 from p3dfeat.nets.architecture import Architecture
+from p3dfeat.text.jsons import parse_object
 from p3dfeat.zoo import hub
 from p3dfeat.zoo.cards import (
     FILE_KINDS,
@@ -208,12 +209,9 @@ def _recycled(content: WeightsFile, card: Card | None) -> Converted:
 
 def _stored_card(text: str, path: Path) -> Card:
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
+        return card_from_content(parse_object(text), path)
+    except ValueError:
         raise WeightsError("its metadata is damaged") from None
-    if not isinstance(content, dict):
-        raise WeightsError("its metadata is damaged")
-    return card_from_content(content, path)
 
 
 def _card_of(path: Path, content: WeightsFile, architecture: Architecture) -> Card:

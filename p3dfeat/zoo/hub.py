@@ -4,7 +4,6 @@ A model of ours on the hub, or in a folder, is two files: ``config.json``, the c
 ``model.safetensors``, the weights under our names.
 """
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from typing import Any, Final
 
 from p3dfeat._version import __version__
 from p3dfeat.errors import WeightsError
+from p3dfeat.text.jsons import read_object
 from p3dfeat.text.urls import scrubbed, without_secrets
 from p3dfeat.zoo.archive import LARGEST_BYTES
 from p3dfeat.zoo.cache import CacheError
@@ -24,7 +24,6 @@ HOST: Final = "hf.co"
 CONFIG: Final = "config.json"
 WEIGHTS: Final = "model.safetensors"
 PREPROCESSING: Final = "preprocessor_config.json"  # of transformers' models
-LARGEST_CONFIG_BYTES: Final = 4 << 20
 
 
 def parse_repository(text: str) -> tuple[str, str | None] | None:
@@ -77,16 +76,11 @@ def cache_folder() -> Path:
 def read_config(path: Path) -> dict[str, Any]:
     """The content of a config.json. Raises WeightsError."""
     try:
-        if path.stat().st_size > LARGEST_CONFIG_BYTES:
-            raise WeightsError(f"{path}: too large for a config")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return read_object(path)
     except OSError as error:
         raise WeightsError(f"{path}: not readable ({error.strerror})") from None
-    except (ValueError, RecursionError):
-        raise WeightsError(f"{path}: not JSON") from None
-    if not isinstance(content, dict):
-        raise WeightsError(f"{path}: holds no settings")
-    return content
+    except ValueError as error:
+        raise WeightsError(f"{path}: no settings in JSON ({error})") from None
 
 
 def address(repository: str) -> str:

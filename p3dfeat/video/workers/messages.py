@@ -9,6 +9,7 @@ from math import isfinite
 from typing import Any, Final, cast
 
 from p3dfeat.errors import VideoError
+from p3dfeat.text.jsons import parse_object
 from p3dfeat.types import VideoEnd, VideoStart
 from p3dfeat.video.findings import MOST_REMARKS
 
@@ -70,13 +71,13 @@ def _plain(value: Any) -> Any:
 def decoded(line: bytes) -> Message:
     """The message of a line. Raises NonsenseError."""
     try:
-        said = json.loads(line)
+        said = parse_object(line)
         kind, content, worn = said["is"], said["of"], said.get("worn", False) is True
         if kind in _RECORDS:
             record: Message | VideoEnd = _record(_RECORDS[kind], content)
             return Ended(record, worn) if isinstance(record, VideoEnd) else record
         return Ended(_error_kinds()[kind](one_line(content)), worn)
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         raise NonsenseError(repr(line[:80])) from None
 
 
