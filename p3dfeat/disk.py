@@ -72,6 +72,10 @@ class ForeignError(OSError):
         super().__init__(errno.EEXIST, reason, str(path))
 
 
+class SecondNameError(ForeignError):
+    """A file that was to be written to has a second name (a hard link), perhaps in a backup, which would change too."""
+
+
 class Folder:
     """An open folder. Files in it are made, opened and removed by their names alone, and links are never followed.
 
@@ -90,7 +94,13 @@ class Folder:
     @classmethod
     def opened(cls, path: Path) -> Self:
         """The folder that the user names; links on the way to it are the user's own."""
-        return cls(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), path)
+        flags = os.O_DIRECTORY | os.O_CLOEXEC
+        try:
+            return cls(os.open(path, os.O_RDONLY | flags), path)
+        except PermissionError:  # it may be entered, but not listed
+            if not hasattr(os, "O_PATH"):
+                raise
+            return cls(os.open(path, os.O_PATH | flags), path)
 
     def inner(self, name: str) -> "Folder":
         """The folder ``name`` in this one. Raises ForeignError for a link or a file."""
@@ -116,7 +126,10 @@ class Folder:
         return os.open(name, flags, mode, dir_fd=self.fd)
 
     def open(self, name: str, flags: int = os.O_RDONLY) -> int:
-        """A file that is there. Raises ForeignError for a link, a special file, or a file with a second name."""
+        """A file that is there. Raises ForeignError for a link or a special file.
+
+        Raises SecondNameError for a file with several names that would be written to.
+        """
         path = self.path / name
         try:
             fd = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self.fd)
@@ -128,8 +141,8 @@ class Folder:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 raise ForeignError(path, "a folder or a special file, where a plain file should be")
-            if status.st_nlink > 1:
-                raise ForeignError(path, "a file that has a second name (a hard link)")
+            if status.st_nlink > 1 and flags & os.O_ACCMODE != os.O_RDONLY:
+                raise SecondNameError(path, "a file that has a second name (a hard link)")
         except BaseException:
             os.close(fd)
             raise

@@ -16,11 +16,16 @@ P3DFeatError                 1  (never raised itself)
 A message is one line: subject, problem, remedy. ``clip.mp4: no video stream; is it an audio file?``
 """
 
+from p3dfeat.text.urls import scrubbed
+
 
 class P3DFeatError(Exception):
-    """Base of every error a user can cause or must know of. Its text is one line."""
+    """Base of every error a user can cause or must know of. Its text is one line, without secrets of addresses."""
 
     exit_code = 1
+
+    def __init__(self, text: object = ""):
+        super().__init__(scrubbed(str(text)))
 
 
 class UsageError(P3DFeatError):

@@ -15,6 +15,7 @@ from p3dfeat.engines import Engine, check_runs_int8, is_kept, make_engine
 from p3dfeat.errors import UsageError
 from p3dfeat.sources import Inputs, is_named_video, look_for
 from p3dfeat.store import Settings, check_is_hdf5
+from p3dfeat.text.urls import ADDRESS
 from p3dfeat.types import SEGMENT_ORIGINS, Calibrated, Calibrating, Fetching, Video
 from p3dfeat.video import Decoders, check_decoding
 from p3dfeat.zoo import Model, load_model
@@ -29,6 +30,8 @@ def check_output(output: str | Path) -> None:
     A shell makes ``-o a.mp4 b.mp4`` of ``-o *.mp4``, and FeatureFileError is raised for what holds something else.
     """
     text = str(output)
+    if ADDRESS.match(text):
+        raise UsageError(f"{text}: an address; features are written to a file here, -o feats.h5")
     if is_named_video(os.path.basename(text)):
         hint = "-o takes what follows it, of *.mp4 the first video; name a feature file, -o feats.h5"
         raise UsageError(f"{text}: a video's name, not a feature file's; {hint}")

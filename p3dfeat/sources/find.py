@@ -135,6 +135,8 @@ class _Search:
                 raise UsageError(f"{shown(text)}: {error}") from None
         elif os.path.isdir(text):
             yield from self._in_folder(text)
+        elif text.startswith("@") and is_address(text[1:]):
+            raise UsageError(f"@{shown(text[1:])}: lists are read from files here, not from addresses")
         elif not os.path.isfile(text) and text.startswith("@"):
             file = Path(text[1:])
             yield from _read(str(file), partial(content_of, file), lambda content: self._listed(content, file.parent))

@@ -27,7 +27,7 @@ from p3dfeat.store.journal import SYNCED_BYTES, JournalReader, Record
 from p3dfeat.store.layout import LIBVER, locked, open_hdf5, reading
 from p3dfeat.store.links import FLIP_OFFSET, Lists, OtherShapeError
 from p3dfeat.store.members import link_on_the_way
-from p3dfeat.store.parts import JOINING
+from p3dfeat.store.parts import JOINING, passing_name
 from p3dfeat.store.read import is_own_video
 
 BATCH_VIDEOS: Final = 500  # made by HDF5 between two times that memory is emptied
@@ -157,19 +157,22 @@ def add(output: Path, folder: Folder, waiting: Sequence[Waiting], ids: Set[str])
 @contextmanager
 def _made_beside(output: Path, folder: Folder, ids: Set[str]) -> Iterator[int]:
     """A new file, which takes the output's place when it is made and holds what it should."""
-    folder.unlink(JOINING)  # of a run that was killed
-    fd = folder.new(JOINING)
+    for left in folder.names():  # of a run that was killed
+        if left.startswith(JOINING):
+            folder.unlink(left)
+    name = passing_name(JOINING)
+    fd = folder.new(name)
     try:
         yield fd
         with suppress(FileNotFoundError):
             os.fchmod(fd, stat.S_IMODE(os.stat(output).st_mode))
-        os.stat(folder.path / JOINING)  # where the folder has gone, the system says so better than HDF5
-        _check_holds(folder.path / JOINING, output, ids)
+        os.stat(folder.path / name)  # where the folder has gone, the system says so better than HDF5
+        _check_holds(folder.path / name, output, ids)
         with Folder.opened(output.parent) as beside:
-            folder.replace(JOINING, output.name, beside)
+            folder.replace(name, output.name, beside)
     finally:
         os.close(fd)
-        folder.unlink(JOINING)
+        folder.unlink(name)
 
 
 def _check_holds(joined: Path, output: Path, ids: Set[str]) -> None:

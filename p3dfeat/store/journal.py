@@ -6,6 +6,7 @@ that was being written, which readers then pass over.
 """
 
 import json
+import math
 import os
 import struct
 import zlib
@@ -17,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p3dfeat.disk import Folder, ForeignError, bring_out_of_memory
-from p3dfeat.store.parts import journals
+from p3dfeat.store.parts import JOURNAL_START, journals
 from p3dfeat.text.jsons import parse_object
 from p3dfeat.types import is_id
 
-MARK: Final = b"p3dfeat\n"
+MARK: Final = JOURNAL_START
 SYNCED_BYTES: Final = 64 << 20  # written between two times that the system is made to bring all to the disk
+NOT_WRITTEN: Final = "a journal that p3dfeat did not write"
 HEAD: Final = struct.Struct("<8sIQI")  # mark, bytes of the header, bytes of the arrays, checksum of both
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -107,10 +109,6 @@ class JournalReader:
         self._path = folder.path / name
         self._file = os.fdopen(folder.open(name), "rb")  # until the with statement ends
         self._size = os.fstat(self._file.fileno()).st_size
-        start = self._file.read(len(MARK)).rstrip(b"\0")  # a power cut may leave zeros
-        if not MARK.startswith(start):
-            self._file.close()
-            raise ForeignError(self._path, "a file that is not p3dfeat's")
 
     def __iter__(self) -> Iterator[Record]:
         """All whole records up to the first that is not: a kill leaves half a one, a power cut may leave worse."""
@@ -131,24 +129,31 @@ class JournalReader:
         text = self._file.read(text_bytes)
         if zlib.crc32(self._file.read(payload_bytes), zlib.crc32(text)) != checksum:
             return None
-        return self._record(offset, text), end
+        return self._record(offset, text, payload_bytes), end
 
     def record(self, offset: int) -> Record:
         """The record at ``offset``, which is known to be whole."""
-        _, text_bytes, _, _ = HEAD.unpack(self._read(offset, HEAD.size))
-        return self._record(offset, self._file.read(text_bytes))
+        head = self._read(offset, HEAD.size)
+        if len(head) < HEAD.size:
+            raise ForeignError(self._path, NOT_WRITTEN)
+        _, text_bytes, payload_bytes, _ = HEAD.unpack(head)
+        return self._record(offset, self._file.read(text_bytes), payload_bytes)
 
-    def _record(self, offset: int, text: bytes) -> Record:
+    def _record(self, offset: int, text: bytes, payload_bytes: int) -> Record:
+        """Raises ForeignError for one that p3dfeat does not write, though its checksum is right."""
         try:
             about = parse_object(text, most_bytes=self._size)
-            header, arrays, at = dict(about["header"]), {}, offset + HEAD.size + len(text)
+            header, arrays, start = dict(about["header"]), {}, offset + HEAD.size + len(text)
+            at = start
             for name, dtype, shape in about["arrays"]:
+                if np.dtype(dtype).kind not in "fiu" or min(shape) < 0:
+                    raise ValueError
                 arrays[str(name)] = (at, str(dtype), tuple(map(int, shape)))
-                at += int(np.prod(shape)) * np.dtype(dtype).itemsize
-            if not all(is_id(header[field]) for field in ("video", "dropped") if field in header):
+                at += math.prod(shape) * np.dtype(dtype).itemsize
+            if at != start + payload_bytes or not _is_header(header):
                 raise ValueError
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise ForeignError(self._path, "a journal that p3dfeat did not write") from None
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            raise ForeignError(self._path, NOT_WRITTEN) from None
         return Record(offset, header, arrays)
 
     def data(self, record: Record, name: str, count: int) -> Iterator[bytes]:
@@ -167,3 +172,11 @@ class JournalReader:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+
+def _is_header(header: Mapping[str, Any]) -> bool:
+    if "video" in header:
+        attributes, rows = header["attributes"], header["rows"]
+        plain = all(isinstance(value, str | int | float) for value in attributes.values())
+        return plain and is_id(header["video"]) and all(isinstance(row, int) and row >= 0 for row in rows)
+    return "dropped" not in header or is_id(header["dropped"])

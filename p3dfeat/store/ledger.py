@@ -2,11 +2,13 @@
 
 import errno
 import os
+import re
+import secrets
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
-from p3dfeat.disk import Folder, write_at, writing
+from p3dfeat.disk import Folder, SecondNameError, write_at, writing
 from p3dfeat.errors import FeatureFileError
 from p3dfeat.text.jsons import json_line, parse_object
 
@@ -44,11 +46,12 @@ class Ledger:
                 self._earlier[entry["id"]] = entry
         except ValueError:
             raise FeatureFileError(f"{self.path}: not a list of failures; move it out of the way") from None
-        if last and not lines and not b'{"id": "'.startswith(last[:8]):  # not a first line that was cut off
-            raise FeatureFileError(f"{self.path}: not a list of failures; move it out of the way")
-        with suppress(ValueError):
+        try:
             entry = _entry(last)
             self._earlier[entry["id"]] = entry
+        except ValueError:
+            if last and not self._earlier and (is_object(last) or not b'{"id": "'.startswith(last[:8])):
+                raise FeatureFileError(f"{self.path}: not a list of failures; move it out of the way") from None
 
     def __len__(self) -> int:
         return len(self._earlier) + len(self._entries)
@@ -81,7 +84,11 @@ class Ledger:
         try:
             fd = folder.new(self.path.name)
         except FileExistsError:
-            fd = folder.open(self.path.name, os.O_WRONLY)
+            try:
+                fd = folder.open(self.path.name, os.O_WRONLY)
+            except SecondNameError:  # of a backup of hard links, which stays as it is
+                self._write_anew(folder)
+                return
         try:
             try:
                 write_at(fd, line, self._size)
@@ -105,23 +112,34 @@ class Ledger:
 
     def save(self) -> None:
         """Write the list anew without what was mended, or remove it where nothing failed. Raises OutputError."""
-        fresh = f"{self.path.name}.writing"
-        data = b"".join(map(_line, self.entries()))
         with writing(self.path), self._opened() as folder:
-            folder.unlink(fresh)  # of a run that was killed
-            if not data:
+            self._tidy(folder)
+            if len(self):
+                self._write_anew(folder)
+            else:
                 folder.unlink(self.path.name)
-                return
+
+    def _tidy(self, folder: Folder) -> None:
+        """Remove what runs that were killed had begun to write anew."""
+        begun = re.compile(rf"{re.escape(self.path.name)}\.writing-[0-9a-f]{{16}}")
+        with suppress(OSError):  # a folder that may be entered, but not listed
+            for name in folder.names():
+                if begun.fullmatch(name):
+                    folder.unlink(name)
+
+    def _write_anew(self, folder: Folder) -> None:
+        fresh = f"{self.path.name}.writing-{secrets.token_hex(8)}"
+        data = b"".join(map(_line, self.entries()))
+        try:
+            fd = folder.new(fresh)
             try:
-                fd = folder.new(fresh)
-                try:
-                    write_at(fd, data, 0)
-                finally:
-                    os.close(fd)
-                folder.replace(fresh, self.path.name)
+                write_at(fd, data, 0)
             finally:
-                folder.unlink(fresh)
-            self._size = len(data)
+                os.close(fd)
+            folder.replace(fresh, self.path.name)
+        finally:
+            folder.unlink(fresh)
+        self._size = len(data)
 
 
 def _entry(line: bytes) -> Entry:
@@ -135,3 +153,12 @@ def _entry(line: bytes) -> Entry:
 
 def _line(entry: Entry) -> bytes:
     return (json_line(entry) + "\n").encode()
+
+
+def is_object(line: bytes) -> bool:
+    """Whether a line is whole JSON, and so not one that was cut off."""
+    try:
+        parse_object(line, errors="replace")
+    except ValueError:
+        return False
+    return True

@@ -5,14 +5,12 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
-from p3dfeat.disk import Folder, ForeignError, write_at, writing
+from p3dfeat.disk import Folder, SecondNameError, write_at, writing
 from p3dfeat.errors import OutputError
 from p3dfeat.store.claims import SIGNATURE_BYTES, Claim, ClaimedError, Holder, claimed
-from p3dfeat.store.parts import LOCK, OWNER, check_ours, journals, opened_parts, parts_of, remove_all
-
-SIGNATURE_START: Final = b'{"pid": '
+from p3dfeat.store.parts import LOCK, OWNER, check_ours, journals, opened_parts, parts_of, remove_all, user_name
 
 
 class Lock:
@@ -53,6 +51,11 @@ class Lock:
             folder = self._beside.inner(self.parts.name)
         except FileNotFoundError:  # another run has just removed it
             return False
+        except PermissionError:
+            owner = user_name(self._beside.status(self.parts.name).st_uid)
+            raise OutputError(
+                f"{self.parts}: of a run of another user, {owner}, who alone can finish it; choose another output"
+            ) from None
         try:
             taken = self._taken_in(folder)
         except BaseException:
@@ -65,7 +68,7 @@ class Lock:
         return taken
 
     def _taken_in(self, folder: Folder) -> bool:
-        check_ours(folder)
+        check_ours(folder, self._beside)
         try:
             self._file = os.fdopen(_opened(folder), "r+b", buffering=0)  # open for as long as the run
         except FileNotFoundError:
@@ -137,6 +140,8 @@ def unfinished(output: Path) -> str | None:
             return None
         with folder:
             return _unfinished(folder)
+    except PermissionError:
+        return "a run of another user works on it, or was interrupted"
     except OSError:
         return None
 
@@ -160,12 +165,10 @@ def _opened(folder: Folder) -> int:
     try:
         return folder.new(LOCK)
     except FileExistsError:
-        fd = folder.open(LOCK, os.O_RDWR)
-    signature = os.pread(fd, len(SIGNATURE_START), 0).strip(b"\0")  # a power cut may leave zeros
-    if not SIGNATURE_START.startswith(signature):
-        os.close(fd)
-        raise ForeignError(folder.path / LOCK, "a file that is not p3dfeat's")
-    return fd
+        try:
+            return folder.open(LOCK, os.O_RDWR)
+        except SecondNameError:  # of a backup of hard links: it is locked, and not signed
+            return folder.open(LOCK)
 
 
 def _sign(fd: int) -> None:

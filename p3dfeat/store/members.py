@@ -58,9 +58,14 @@ def link_on_the_way(file: h5py.File, id: str) -> str | None:
     return None
 
 
+def address_of(group: h5py.Group) -> int:
+    """Where in the file a group is; the same for all its names."""
+    return int(h5py.h5o.get_info(group.id).addr)
+
+
 def own_groups(file: h5py.File, is_video: Callable[[h5py.Group], bool], tell: Tell) -> Iterator[str]:
     """Ids of all videos that are in the file itself, folder by folder; below a video nothing is looked for."""
-    root = frozenset({h5py.h5o.get_info(file.id).addr})
+    root = frozenset({address_of(file)})
     return _Walk(is_video, tell, MetadataCache(file)).below(file, "", root)
 
 
@@ -74,6 +79,9 @@ class _Walk:
     def below(self, group: h5py.Group, folder: str, above: frozenset[int]) -> Iterator[str]:
         self.cache.enter(folder)
         for name in group:
+            if not isinstance(name, str):  # h5py's answer to a name that is no UTF-8
+                self.tell(f"{folder}/{name!r}", "no name of a video: it is not UTF-8")
+                continue
             id = f"{folder}/{name}" if folder else name
             if "/" in name or not is_id(id):
                 self.tell(id[:200], f"no name of a video; at most {DEEPEST_ID} folders in each other are looked at")

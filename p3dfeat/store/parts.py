@@ -4,21 +4,27 @@ Only these names are ever opened or removed. A folder that holds anything else i
 """
 
 import os
+import pwd
 import re
+import secrets
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from p3dfeat.disk import Folder, ForeignError
 
 LOCK: Final = "lock"
-JOINING: Final = "joining"  # the copy of the output that is to take its place
 OVERWRITES: Final = "overwrite"  # the journals are of a run that replaces the output when it ends
 OVERWRITTEN: Final = "overwritten"  # it has done so, and was killed before it could tidy up
 JOURNAL: Final = re.compile(r"\d{8,}\.journal")
 OWNER: Final = "owner"  # of the first claim, see claims.py
 LATER_CLAIM: Final = re.compile("after-[0-9a-f]{16}")
-PROBE: Final = "probe"  # a file that is made to see whose it is, and is removed at once
+# Random digits follow: the copy of the output that is to take its place; a file that is made to see whose it is.
+JOINING, PROBE = "joining-", "probe-"
+PASSING: Final = re.compile(f"({JOINING}|{PROBE})[0-9a-f]{{16}}")
+SIGNATURE_START: Final = b'{"pid": '  # of a lock or a claim that a run has signed
+JOURNAL_START: Final = b"p3dfeat\n"
 
 
 def parts_of(output: Path) -> Path:
@@ -39,8 +45,21 @@ def opened_parts(output: Path) -> Folder | None:
 
 def is_ours(name: str) -> bool:
     """Whether p3dfeat gives such a name to a file in the folder."""
-    fixed = (LOCK, JOINING, OVERWRITES, OVERWRITTEN, OWNER, PROBE)
-    return name in fixed or JOURNAL.fullmatch(name) is not None or LATER_CLAIM.fullmatch(name) is not None
+    patterns = (JOURNAL, LATER_CLAIM, PASSING)
+    return name in (LOCK, OVERWRITES, OVERWRITTEN, OWNER) or any(pattern.fullmatch(name) for pattern in patterns)
+
+
+def passing_name(kind: str) -> str:
+    """A name that no other run gives, nor a user. kind: JOINING or PROBE."""
+    return kind + secrets.token_hex(8)
+
+
+def starts_as_ours(name: str, start: bytes) -> bool:
+    """Whether a file of such a name, which begins like this, may be p3dfeat's. A power cut may leave zeros."""
+    if PASSING.fullmatch(name):
+        return True
+    ours = b"" if name in (OVERWRITES, OVERWRITTEN) else JOURNAL_START if JOURNAL.fullmatch(name) else SIGNATURE_START
+    return ours.startswith(start.rstrip(b"\0")[: len(ours)]) if ours else not start
 
 
 def journals(folder: Folder | None) -> list[str]:
@@ -49,33 +68,57 @@ def journals(folder: Folder | None) -> list[str]:
     return sorted(names, key=lambda name: int(name.partition(".")[0]))
 
 
-def check_ours(folder: Folder) -> None:
+def check_ours(folder: Folder, beside: Folder) -> None:
     """Raise ForeignError for a folder that holds anything of others, or that another user has left open to all.
 
-    Hidden files are passed over: systems leave some in every folder (.DS_Store, .nfs0123).
+    beside: the folder that it is in. Hidden files are passed over: systems leave some in every folder (.DS_Store,
+    .nfs0123).
     """
     for name in folder.names():
-        if not is_ours(name) and not name.startswith("."):
+        if name.startswith("."):
+            continue
+        if not is_ours(name):
             raise ForeignError(folder.path, f"a folder that is not p3dfeat's: it holds {name!r}")
-    status = os.fstat(folder.fd)
-    others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    if others and status.st_uid != os.geteuid() and status.st_uid != _owner_of_new_files(folder):
-        raise ForeignError(folder.path, "a folder of another user")
+        with suppress(FileNotFoundError):  # of a run that ends just now
+            if not starts_as_ours(name, folder.read(name, len(SIGNATURE_START))):
+                raise ForeignError(folder.path / name, "a file that is not p3dfeat's")
+    inner, outer = os.fstat(folder.fd), os.fstat(beside.fd)
+    if inner.st_uid != os.geteuid() and _is_open_to_more(inner, outer) and inner.st_uid != _owner_of_new_files(folder):
+        raise ForeignError(folder.path, f"a folder of another user, {user_name(inner.st_uid)}, that others may change")
+
+
+def _is_open_to_more(inner: os.stat_result, outer: os.stat_result) -> bool:
+    """Whether others may write to a folder who could not put another one in its place anyhow."""
+    group, all = inner.st_mode & stat.S_IWGRP, inner.st_mode & stat.S_IWOTH
+    if not group and not all:
+        return False
+    kept = outer.st_mode & stat.S_ISVTX or (inner.st_mode & ~outer.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+    return bool(kept or (group and inner.st_gid != outer.st_gid))
+
+
+def user_name(number: int) -> str:
+    """What a user is called, or the number where the system has no name for it."""
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 def _owner_of_new_files(folder: Folder) -> int:
     """What this user is called on the folder's file system: some servers give all users one number."""
-    folder.unlink(PROBE)
-    fd = folder.new(PROBE)
+    name = passing_name(PROBE)
+    fd = folder.new(name)
     try:
         return os.fstat(fd).st_uid
     finally:
         os.close(fd)
-        folder.unlink(PROBE)
+        folder.unlink(name)
 
 
 def remove_all(folder: Folder) -> None:
-    """Remove what is p3dfeat's. What a claim consists of goes last, and its first file before the others."""
+    """Remove what is p3dfeat's. What keeps others out goes last: the lock, then a claim, its first file first."""
     names = [name for name in folder.names() if is_ours(name)]
-    for name in sorted(names, key=lambda name: (name.startswith((OWNER, "after-")), not name.startswith(OWNER))):
+    claims = [name for name in names if name == OWNER or LATER_CLAIM.fullmatch(name)]
+    others = [name for name in names if name not in claims and name != LOCK]
+    for name in (*others, LOCK, *sorted(claims, reverse=True)):  # "owner" before "after-..."
         folder.unlink(name)

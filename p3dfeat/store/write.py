@@ -19,9 +19,9 @@ from p3dfeat.disk import Folder, ForeignError, writing
 from p3dfeat.errors import FeatureFileError, OutputError, VideoError
 from p3dfeat.store import commit
 from p3dfeat.store.journal import JournalReader, JournalWriter, next_journal
-from p3dfeat.store.layout import Settings, differences, open_hdf5, read_attributes, reading
+from p3dfeat.store.layout import ORDER, Settings, differences, open_hdf5, read_attributes, reading
 from p3dfeat.store.lock import Lock
-from p3dfeat.store.members import LINK, has, is_hard
+from p3dfeat.store.members import ITSELF, LINK, address_of, has, is_hard
 from p3dfeat.store.parts import OVERWRITES, OVERWRITTEN, check_ours, journals, opened_parts
 from p3dfeat.store.read import video_ids
 from p3dfeat.store.resume import difference, other_part
@@ -49,7 +49,9 @@ def stored_videos(output: str | Path, settings: Settings, *, overwrite: bool = F
         with writing(output):
             folder = opened_parts(output)
             if folder is not None:
-                check_ours(stack.enter_context(folder))
+                stack.enter_context(folder)
+                with Folder.opened(folder.path.parent) as beside:
+                    check_ours(folder, beside)
         stored = stack.enter_context(closing(Stored(output, folder)))
         overwrite = _replaces(output, folder, attributes, overwrite=overwrite)
         ids = _stored_ids(output, attributes, overwrite=overwrite)
@@ -66,14 +68,20 @@ def _differences(output: Path, attributes: Mapping[str, Any]) -> list[str]:
 
 
 def _stored_ids(output: Path, attributes: Mapping[str, Any], *, overwrite: bool) -> list[str]:
+    """Ids of the videos in the output. Raises FeatureFileError where it was made with other settings."""
     if not output.exists():
         return []
     with open_hdf5(output) as file, reading(output):
         found = read_attributes(file, output)
         ids = [] if overwrite else list(video_ids(file, output))
-    if ids:
-        _refuse(differences(found, attributes), output)
+        if not overwrite and not _is_bare(file):
+            _refuse(differences(found, attributes), output)
     return ids
+
+
+def _is_bare(file: h5py.File) -> bool:
+    """Whether a file holds nothing but p3dfeat's settings: neither videos nor anything that a user has added."""
+    return len(file) == 0 and set(file.attrs) <= set(ORDER)
 
 
 def _refuse(unlike: list[str], path: Path) -> None:
@@ -148,6 +156,7 @@ class FeatureWriter:
     def __init__(self, output: str | Path, settings: Settings, *, overwrite: bool = False, lock: Lock | None = None):
         self.output = Path(os.path.realpath(output)) if os.path.islink(output) else Path(output)
         self._attributes = settings.as_attributes()
+        self._folder_names: dict[int, str] = {}  # of folders that videos are added to, by their place in the output
         self._twice: set[str] = set()  # ids in the output and in a journal
         self._open: dict[str, Rows] = {}
         self._journal: JournalWriter | None = None
@@ -171,8 +180,8 @@ class FeatureWriter:
         self._overwrites = overwrite
         ids = _stored_ids(self.output, self._attributes, overwrite=overwrite)
         self._stored.where.update(dict.fromkeys(ids, PLACE_IN_OUTPUT))
-        self._keeps = bool(ids)  # an output without videos may be replaced
-        self._in_place = not overwrite and (not ids or commit.is_added_to_in_place(self.output))
+        self._keeps = not overwrite and self.output.exists() and not self._is_bare()  # a bare output may be replaced
+        self._in_place = not overwrite and (not self._keeps or commit.is_added_to_in_place(self.output))
         self._num_committed = len(ids)
         if overwrite and not _goes_on(self._folder, self._attributes):
             self._begin_anew()
@@ -180,6 +189,10 @@ class FeatureWriter:
         if not asked_to_overwrite:  # what a run left that was is now this one's
             for mark in (OVERWRITES, OVERWRITTEN):
                 self._folder.unlink(mark)
+
+    def _is_bare(self) -> bool:
+        with open_hdf5(self.output) as file, reading(self.output):
+            return _is_bare(file)
 
     @property
     def stored(self) -> Set[str]:
@@ -230,21 +243,32 @@ class FeatureWriter:
                 raise VideoError(f"id {id!r} lies inside video {'/'.join(parts[:n])!r} of {self.output}; rename one")
         if id in self._folders:
             raise VideoError(f"id {id!r} is a folder of videos in {self.output}; rename one")
-        if self._keeps and not self._overwrites:
+        if self._keeps:
             with reading(self.output):
                 self._check_not_taken(self._stored.opened(), parts)
 
     def _check_not_taken(self, place: h5py.Group, parts: Sequence[str]) -> None:
-        """Raises VideoError where something in the output that is no video has a new video's name, or its folder's."""
+        """Raises VideoError where a new video's name, or its folder's, is taken by something that is no such thing."""
+        id, folders = "/".join(parts), {address_of(place): ""}
         for n, name in enumerate(parts, 1):
             if not has(place, name):
+                self._check_only_name(id, parts[: n - 1], place)
                 return
             found = place[name] if is_hard(place, name) else LINK
+            way = "/".join(parts[:n])
             if n == len(parts) or not isinstance(found, h5py.Group):
                 what = LINK if found == LINK else "no video"
-                taken = "/".join(parts[:n])
-                raise VideoError(f"id {'/'.join(parts)!r}: {self.output} holds {taken!r}, which is {what}; rename one")
+                raise VideoError(f"id {id!r}: {self.output} holds {way!r}, which is {what}; rename one")
+            if (address := address_of(found)) in folders:
+                raise VideoError(f"id {id!r}: {self.output} holds {way!r}, which is {ITSELF}; rename one")
+            folders[address] = way
             place = found
+
+    def _check_only_name(self, id: str, folder: Sequence[str], place: h5py.Group) -> None:
+        """A folder with two names is added to under one of them: two videos of one name in it would be one."""
+        used = self._folder_names.setdefault(address_of(place), "/".join(folder))
+        if used != "/".join(folder):
+            raise VideoError(f"id {id!r}: its folder is also {used!r} in {self.output}; use one of these names")
 
     def add(self, video: Video, features: Features) -> None:
         """Append rows of a video that is being computed. Raises OutputError."""
@@ -311,7 +335,7 @@ class FeatureWriter:
             elif waiting:
                 commit.make(self.output, self._folder, self._attributes, waiting, where.keys())
             self._stored.where = dict.fromkeys(where, PLACE_IN_OUTPUT)
-            self._keeps, self._num_committed = bool(self._stored.where), len(self._stored.where)
+            self._keeps, self._num_committed = self._keeps or bool(where), len(where)
             self._twice.clear()
             self._tidy(replaced=bool(waiting))
 

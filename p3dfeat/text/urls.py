@@ -3,9 +3,10 @@
 import re
 from typing import Final
 
-ADDRESS: Final = re.compile(r"([\w+.-]+://)([^/?#]*)(.*)", re.DOTALL)
+COLLAPSED: Final = r"(?i:https?|ftps?|sftp|s3|gs|hf):/(?!/)"  # as a path says it that was made of an address
+ADDRESS: Final = re.compile(rf"([\w+.-]+://|{COLLAPSED})([^/?#]*)(.*)", re.DOTALL)
 # In a text: up to a blank, or to where another address begins. Right behind a colon, a scheme is part of a password.
-SCHEME: Final = r"[a-zA-Z][a-zA-Z0-9+.-]{0,20}://"
+SCHEME: Final = rf"(?:[a-zA-Z][a-zA-Z0-9+.-]{{0,20}}://|(?<![\w+.-]){COLLAPSED})"
 IN_TEXT: Final = re.compile(rf"{SCHEME}(?:(?!(?<![\w:@+.-]){SCHEME})\S)+")
 CLOSING: Final = re.compile(r"[)\]}>'\"`,.;:]*$")  # what may stand behind an address in a sentence
 HIGHEST_PORT: Final = 65535

@@ -2,7 +2,10 @@
 
 import json
 import os
+import secrets
+import stat
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -123,13 +126,16 @@ def recycle(resnet: FlatResNet, *, kinds: str = "ABC") -> Converted:
 def save(converted: Converted, path: Path) -> None:
     """Write a safetensors file that needs no card beside it. Raises WeightsError; no half-written file stays."""
     final = Path(os.path.realpath(path))
-    fresh = f"{final.name}.{os.getpid()}.writing"
+    fresh = f"{final.name}.{secrets.token_hex(8)}.writing"
     try:
+        if final.exists() and not final.is_file():
+            raise WeightsError(f"{path}: a folder, a pipe or a device, not a file; name another")
         with Folder.opened(final.parent) as folder:
-            folder.unlink(fresh)  # of a process of the same number that was killed
             try:
                 with os.fdopen(folder.new(fresh), "wb") as file:
                     file.write(_file_content(converted))
+                    with suppress(FileNotFoundError):
+                        os.fchmod(file.fileno(), stat.S_IMODE(os.stat(final).st_mode))
                 folder.rename(fresh, final.name)
             finally:
                 folder.unlink(fresh)

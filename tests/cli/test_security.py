@@ -128,3 +128,34 @@ def test_warnings_of_libraries_are_for_debugging(p3dfeat, monkeypatch, output):
     monkeypatch.setattr(store, "open_features", talkative)
     assert p3dfeat("info", output).stderr == ""
     assert p3dfeat("info", "--debug", output).stderr == "FutureWarning: for programmers\n"
+
+
+SECRET = "tops3cret"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("extract", f"@https://me:{SECRET}@h.org/list.txt", "-o", "OUT"),
+        ("extract", "VIDEO", "-o", f"https://me:{SECRET}@h.org/r.h5"),
+        ("extract", "VIDEO", "-o", "OUT", "--model", f"https://me:{SECRET}@h.org/w.pth"),
+        ("extract", f"s3://AKIA:{SECRET}/x@bucket/v.mp4", "-o", "OUT"),
+        ("extract", "@LIST", "-o", "OUT"),
+        ("info", f"https://me:{SECRET}@h.org/r.h5"),
+        ("verify", f"https://h.org/r.h5?sig={SECRET}"),
+        ("weights", "show", f"https://me:{SECRET}@h.org/w.toml"),
+        ("weights", "convert", f"https://me:{SECRET}@h.org/w.pth"),
+        ("classify", f"https://me:{SECRET}/x@h.org/v.mp4", "--json"),
+    ],
+    ids=lambda command: " ".join(command[:2]).replace(SECRET, "..."),
+)
+def test_a_password_is_shown_and_kept_nowhere(p3dfeat, folder, tmp_path, command):
+    (tmp_path / "list").write_text(f"https:/me:{SECRET}@h.org/d.mp4\nhttps://me:{SECRET}?x@h.org/d.mp4\n")
+    places = {"OUT": tmp_path / "f.h5", "VIDEO": folder / "left.mp4", "@LIST": f"@{tmp_path / 'list'}"}
+    ended = p3dfeat(*(places.get(word, word) for word in command))
+    assert ended.code != 0
+    assert SECRET not in ended.stdout + ended.stderr
+    (tmp_path / "list").unlink()
+    for path in tmp_path.iterdir():
+        assert SECRET not in path.name
+        assert SECRET.encode() not in path.read_bytes()

@@ -1,5 +1,6 @@
 """What a feature file links to is neither read nor written: users link train to train.h5; files come from anywhere."""
 
+import json
 import warnings
 
 import h5py
@@ -11,7 +12,7 @@ from p3dfeat.store import FeatureWriter, commit, open_features
 from p3dfeat.store.journal import JournalWriter
 from tests.store.runs import content, run
 from tests.store.test_journal import killed_run
-from tests.store.test_store import SETTINGS, features, video
+from tests.store.test_store import INFO, SETTINGS, features, video
 
 LINKS = {
     "external": lambda: h5py.ExternalLink("train.h5", "/"),
@@ -77,6 +78,100 @@ def test_a_video_that_a_journal_has_below_a_link_destroys_nothing(tmp_path):
         run(output, {"b": 2})
     assert output.read_bytes() == there
     assert (tmp_path / "train.h5").read_bytes() == before
+
+
+@pytest.mark.parametrize("id", ["w", "train/new"])
+@pytest.mark.parametrize("model", ["p3d-test", "another"])
+def test_a_file_of_links_alone_is_no_empty_file(tmp_path, id, model):
+    """A user keeps one file that leads to the others."""
+    run(tmp_path / "train.h5", {"x": 4})
+    master = tmp_path / "master.h5"
+    with h5py.File(tmp_path / "train.h5") as train, h5py.File(master, "w") as file:
+        file.attrs.update(train.attrs)
+        if model == "another":
+            file.attrs["model"] = model
+        file["train"] = h5py.ExternalLink("train.h5", "/")
+        file["labels"] = [1, 2, 3]
+    before = (tmp_path / "train.h5").read_bytes()
+    warnings.simplefilter("ignore", P3DFeatWarning)
+    if model == "another":
+        with pytest.raises(FeatureFileError, match="made with other settings"):
+            run(master, {id: 2})
+    elif id == "w":
+        assert run(master, {id: 2}) == ["w"]
+    else:
+        with FeatureWriter(master, SETTINGS) as writer, pytest.raises(VideoError, match="'train', which is a link to"):
+            writer.is_stored(video(id))
+    with h5py.File(master) as file:
+        assert isinstance(file.get("train", getlink=True), h5py.ExternalLink)
+        assert file["labels"][()].tolist() == [1, 2, 3]
+    assert (tmp_path / "train.h5").read_bytes() == before
+
+
+def test_what_a_user_added_to_a_file_without_videos_is_kept(tmp_path):
+    output = tmp_path / "feats.h5"
+    run(output, {"a": 0})
+    with h5py.File(output, "r+") as file:
+        del file["a"]
+        file.attrs["note"] = "mine"
+    run(output, {"b": 2})
+    with h5py.File(output) as file:
+        assert (list(file), file.attrs["note"]) == (["b"], "mine")
+
+
+def test_two_names_of_a_folder_do_not_give_two_videos_one_place(tmp_path):
+    output = tmp_path / "feats.h5"
+    run(output, {"folder/a": 0})
+    with h5py.File(output, "r+") as file:
+        file["alias"] = file["folder"]
+        file["self"] = file["/"]
+    warnings.simplefilter("ignore", P3DFeatWarning)
+    with FeatureWriter(output, SETTINGS) as writer:
+        assert not writer.is_stored(video("folder/b"))
+        with pytest.raises(VideoError, match=r"its folder is also 'folder' in .*; use one of these names"):
+            writer.is_stored(video("alias/b"))
+        with pytest.raises(VideoError, match=r"holds 'self', which is a group inside itself"):
+            writer.is_stored(video("self/n"))
+        writer.add(video("folder/b"), features())
+        writer.finish(video("folder/b"), INFO)
+    assert set(open_features(output)) == {"folder/a", "folder/b", "alias/a", "alias/b"}
+
+
+def test_a_name_that_is_no_text_is_passed_over(tmp_path):
+    output = tmp_path / "feats.h5"
+    run(output, {"a": 0})
+    with h5py.File(output, "r+") as file:
+        h5py.h5g.create(file.id, b"\xff\xfe")
+    with open_features(output) as found, pytest.warns(P3DFeatWarning, match="not UTF-8"):
+        assert list(found) == ["a"]
+
+
+RECORDS = {
+    "no attributes": ({"video": "x", "rows": []}, None),
+    "rows that are none": ({"video": "x", "attributes": {}, "rows": None}, None),
+    "attributes within attributes": ({"video": "x", "attributes": {"a": {}}, "rows": []}, None),
+    "a negative shape": ({"rows": "x"}, [["pool5", "<f4", [-1, 2]]]),
+    "no shape": ({"rows": "x"}, [["pool5", "<f4", []]]),
+    "a shape that is not there": ({"rows": "x"}, [["pool5", "<f4", [10**6, 10**6]]]),
+    "objects": ({"rows": "x"}, [["pool5", "|O", [3]]]),
+}
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_record_that_p3dfeat_does_not_write_is_named_in_one_line(tmp_path, monkeypatch, name):
+    output = tmp_path / "feats.h5"
+    run(output, {"a": 0})
+    header, arrays = RECORDS[name]
+    killed = killed_run(output, "b")
+    journal = JournalWriter(killed._lock.folder, "00000007.journal")
+    dumps = json.dumps
+    monkeypatch.setattr(json, "dumps", lambda value, **_: dumps(value | ({} if arrays is None else {"arrays": arrays})))
+    journal.append(header, {"pool5": np.zeros(6, np.float32)})
+    monkeypatch.undo()
+    journal.close()
+    with pytest.raises(OutputError, match=r"00000007.journal: a journal that p3dfeat did not write"):
+        run(output, {"c": 2})
+    assert content(output) == {"a": 0}
 
 
 def test_what_lies_behind_a_link_is_not_found(output):

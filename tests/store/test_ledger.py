@@ -89,7 +89,7 @@ def test_a_list_that_cannot_be_written_anew_stays_as_it_is(output, monkeypatch):
 
 def test_what_a_killed_save_left_is_removed(output):
     ledger = Ledger(output)
-    ledger.path.with_name("feats.h5.failed.jsonl.writing").write_text("{")
+    ledger.path.with_name("feats.h5.failed.jsonl.writing-0123456789abcdef").write_text("{")
     ledger.save()
     assert os.listdir(output.parent) == []
 

@@ -11,7 +11,7 @@ import pytest
 
 import p3dfeat
 from p3dfeat.disk import Folder, ForeignError
-from p3dfeat.errors import OutputError
+from p3dfeat.errors import FeatureFileError, OutputError
 from p3dfeat.store import Ledger, Lock, open_features
 from p3dfeat.store.claims import Holder
 from p3dfeat.store.journal import JournalWriter
@@ -61,13 +61,18 @@ def test_a_folder_of_the_users_is_refused_and_keeps_all_that_is_in_it(output, pa
     assert not output.exists()
 
 
-@pytest.mark.parametrize("name", ["lock", "00000000.journal"])
-def test_a_file_of_the_users_under_one_of_our_names_is_refused_and_kept(output, parts, name):
+OURS = ("lock", "owner", "after-0123456789abcdef", "00000000.journal", "overwrite", "overwritten")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("name", [*OURS, "joining", "probe"])
+def test_a_file_of_the_users_under_one_of_our_names_is_refused_and_kept(output, parts, name, overwrite):
     parts.mkdir()
     (parts / name).write_text("a list of locks and journals")
-    with pytest.raises(OutputError, match=rf"feats.h5.parts/{name}: a file that is not p3dfeat's; move it away"):
-        run(output, {"a": 0})
+    with pytest.raises(OutputError, match=r"feats.h5.parts.*that is not p3dfeat's.*; move it away"):
+        run(output, {"a": 0}, overwrite=overwrite)
     assert (parts / name).read_text() == "a list of locks and journals"
+    assert not output.exists()
 
 
 def test_what_a_user_puts_into_the_folder_meanwhile_is_kept(output, parts):
@@ -95,20 +100,21 @@ def test_another_users_folder_that_all_may_write_to_is_refused(output, parts):
         pytest.skip("only root can be two users")
     for folder in (output.parent.parent.parent, output.parent.parent, output.parent):
         folder.chmod(0o777)
+    output.parent.chmod(0o1777)  # as /tmp: others cannot put another folder in its place
     parts.mkdir()
     parts.chmod(0o777)
-    with as_ordinary_user(), pytest.raises(OutputError, match=r"feats.h5.parts: a folder of another user"):
+    with as_ordinary_user(), pytest.raises(OutputError, match=r"feats.h5.parts: a folder of another user, root, that"):
         Lock(output).__enter__()
 
 
-@pytest.mark.parametrize("name", ["lock", "owner", "00000000.journal", "overwrite", "overwritten", "joining", "probe"])
+@pytest.mark.parametrize("name", [*OURS, "joining-0123456789abcdef"])
 @pytest.mark.parametrize("kind", ["link", "hard link"])
-def test_a_link_in_place_of_a_side_file_is_not_followed(output, parts, mine, name, kind):
+def test_what_a_link_in_place_of_a_side_file_leads_to_is_not_changed(output, parts, mine, name, kind):
     parts.mkdir()
     (parts / name).symlink_to(mine) if kind == "link" else (parts / name).hardlink_to(mine)
     for overwrite in (False, True):
         refused = refusal(lambda overwrite=overwrite: run(output, {"a": 0}, overwrite=overwrite))
-        assert refused is None or re.search(r"feats\.h5\.parts/\w+(\.journal)?: a (link|file)", refused)
+        assert refused is None or re.search(r"feats\.h5\.parts/[\w-]+(\.journal)?: a (link|file)", refused)
 
 
 def test_a_link_in_place_of_the_folder_is_refused_and_what_it_leads_to_kept(output, parts, mine):
@@ -118,7 +124,7 @@ def test_a_link_in_place_of_the_folder_is_refused_and_what_it_leads_to_kept(outp
     assert os.listdir(mine.parent) == [mine.name]
 
 
-@pytest.mark.parametrize("name", ["feats.h5.failed.jsonl", "feats.h5.failed.jsonl.writing"])
+@pytest.mark.parametrize("name", ["feats.h5.failed.jsonl", "feats.h5.failed.jsonl.writing-0123456789abcdef"])
 def test_a_link_in_place_of_the_list_of_failures_is_not_followed(output, mine, name):
     output.with_name(name).symlink_to(mine)
 
@@ -127,18 +133,109 @@ def test_a_link_in_place_of_the_list_of_failures_is_not_followed(output, mine, n
             ledger.record("a", "a.mp4", "damaged")
 
     refused = refusal(fail)
-    if name.endswith(".writing"):
+    if ".writing" in name:
         assert json.loads(output.with_name("feats.h5.failed.jsonl").read_text())["id"] == "a"
     else:
         assert "feats.h5.failed.jsonl: a link, a folder or a special file" in refused
 
 
-def test_a_file_with_a_second_name_is_not_written_to(output, mine):
-    mine.write_text("")
-    output.with_name("feats.h5.failed.jsonl").hardlink_to(mine)
-    with pytest.raises(OutputError, match=r"failed.jsonl: a file that has a second name \(a hard link\)"):
+def backed_up(folder, backup):
+    """As cp -al does it."""
+    backup.mkdir()
+    for path in folder.iterdir():
+        backed_up(path, backup / path.name) if path.is_dir() else (backup / path.name).hardlink_to(path)
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_of_results_that_were_backed_up_by_hard_links_a_list_of_failures_is_read_and_made_anew(tmp_path):
+    (tmp_path / "results").mkdir()
+    output = tmp_path / "results" / "feats.h5"
+    with Ledger(output) as ledger:
+        ledger.record("a", "a.mp4", "damaged")
+    backed_up(tmp_path / "results", tmp_path / "backup")
+    before = contents(tmp_path / "backup")
+    assert len(Ledger(output)) == 1
+    with Ledger(output) as ledger:
+        ledger.record("b", "b.mp4", "empty")
+        assert [entry["id"] for entry in Ledger(output).entries()] == ["a", "b"]
+    assert contents(tmp_path / "backup") == before
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_interrupted_run_that_was_backed_up_by_hard_links_is_gone_on_with(tmp_path, overwrite):
+    (tmp_path / "results").mkdir()
+    output = tmp_path / "results" / "feats.h5"
+    killed_run(output, "a", "b")
+    backed_up(tmp_path / "results", tmp_path / "backup")
+    before = contents(tmp_path / "backup")
+    run(output, {}, overwrite=overwrite)
+    if not overwrite:
+        assert list(open_features(output)) == ["a", "b"]
+    assert contents(tmp_path / "backup") == before
+
+
+def test_a_team_goes_on_with_a_run_that_an_earlier_version_left(output, parts):
+    """Its folder has the rights that the folder above gives; others there could put another one in its place."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can be two users")
+    killed_run(output, "a")
+    for folder in (output.parent.parent.parent, output.parent.parent, output.parent, parts):
+        folder.chmod(0o777)
+    for path in parts.iterdir():
+        path.chmod(0o666)
+    with as_ordinary_user():
+        run(output, {})
+        assert list(open_features(output)) == ["a"]
+
+
+def test_whose_run_it_is_that_cannot_be_gone_on_with_is_said(output, parts):
+    if os.geteuid() != 0:
+        pytest.skip("only root can be two users")
+    killed_run(output, "a")
+    for folder in (output.parent.parent.parent, output.parent.parent, output.parent):
+        folder.chmod(0o777)
+    with as_ordinary_user():
+        with pytest.raises(
+            OutputError, match=r"feats.h5.parts: of a run of another user, root, who alone can finish it"
+        ):
+            Lock(output).__enter__()
+        with pytest.raises(FeatureFileError, match=r"not there yet: a run of another user works on it, or was interr"):
+            open_features(output)
+
+
+def test_a_folder_that_may_be_entered_but_not_listed_is_read_in(output):
+    if os.geteuid() != 0:
+        pytest.skip("only root can be two users")
+    with Ledger(output) as ledger:
+        ledger.record("a", "a.mp4", "damaged")
+    for folder in (output.parent.parent.parent, output.parent.parent):
+        folder.chmod(0o755)
+    output.parent.chmod(0o711)
+    with as_ordinary_user():
+        assert len(Ledger(output)) == 1
+
+
+def test_the_lock_goes_last(output, monkeypatch):
+    """Whoever gets it next finds nothing that is still to be removed."""
+    removed, unlink = [], Folder.unlink
+    monkeypatch.setattr(Folder, "unlink", lambda self, name: (removed.append(name), unlink(self, name)))
+    with Lock(output) as lock:
+        for name in ("overwrite", "overwritten", "probe-0123456789abcdef"):
+            (lock.parts / name).touch()
+    assert removed[-1] == "lock"
+    assert len(removed) == 4
+
+
+@pytest.mark.parametrize("text", ['{"id": "x", "notes": "ten years of work"}', "\nmy notes, one line", '{"id": 5}'])
+def test_notes_that_look_like_a_list_of_failures_are_kept(output, text):
+    path = output.with_name("feats.h5.failed.jsonl")
+    path.write_text(text)
+    with pytest.raises(FeatureFileError, match="not a list of failures; move it out of the way"):
         Ledger(output)
-    mine.write_text("ten years of work")
+    assert path.read_text() == text
 
 
 def test_side_files_of_earlier_names_are_left_alone(output, mine):

@@ -311,12 +311,23 @@ def test_a_file_of_any_name_is_converted_and_read_back(tmp_path, name):
 
 
 @pytest.mark.parametrize("link", [os.symlink, os.link])
-def test_a_link_in_place_of_a_file_being_written_is_not_written_through(tmp_path, link):
+def test_a_link_in_place_of_a_file_being_written_is_not_written_through(tmp_path, monkeypatch, link):
+    monkeypatch.setattr("secrets.token_hex", lambda count: "0")
     (tmp_path / "thesis").write_text("years")
-    link(tmp_path / "thesis", tmp_path / f"a.safetensors.{os.getpid()}.writing")
-    save(convert(GLUONCV_FILE), tmp_path / "a.safetensors")
+    link(tmp_path / "thesis", tmp_path / "a.safetensors.0.writing")
+    with pytest.raises(WeightsError, match=r"a.safetensors: cannot be written \(File exists\)"):
+        save(convert(GLUONCV_FILE), tmp_path / "a.safetensors")
     assert (tmp_path / "thesis").read_text() == "years"
-    assert sorted(os.listdir(tmp_path)) == ["a.safetensors", "thesis"]
+
+
+def test_a_pipe_is_no_place_for_weights_and_a_file_keeps_its_mode(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(WeightsError, match="pipe: a folder, a pipe or a device, not a file; name another"):
+        save(convert(GLUONCV_FILE), tmp_path / "pipe")
+    (tmp_path / "a.safetensors").touch(0o600)
+    save(convert(GLUONCV_FILE), tmp_path / "a.safetensors")
+    assert (tmp_path / "a.safetensors").stat().st_mode & 0o777 == 0o600
+    assert sorted(os.listdir(tmp_path)) == ["a.safetensors", "pipe"]
 
 
 def hostile_files(tmp_path: Path) -> dict[str, Path]:
