@@ -1,5 +1,6 @@
 """What a feature file links to is neither read nor written: users link train to train.h5; files come from anywhere."""
 
+import gc
 import json
 import warnings
 
@@ -244,6 +245,19 @@ def test_a_filter_whose_code_would_be_looked_for_is_named(tmp_path):
         pytest.raises(FeatureFileError, match="a/pool5: packed by filter 32001, which"),
     ):
         found["a"]["pool5"]
+
+
+def test_looking_through_a_file_leaves_nothing_of_it_open(tmp_path):
+    """HDF5 would show the file of before to whoever opens it again; see findings/h5py_opens_the_old_file_again.sh."""
+    output = tmp_path / "feats.h5"
+    run(output, {"a": 0, "folder/b": 2})
+    gc.disable()
+    try:
+        assert list(open_features(output)) == ["a", "folder/b"]
+        run(output, {"c": 4})
+        assert list(open_features(output)) == ["a", "c", "folder/b"]
+    finally:
+        gc.enable()
 
 
 def test_a_group_inside_itself_is_looked_at_once(tmp_path):
