@@ -125,10 +125,10 @@ class Folder:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         return os.open(name, flags, mode, dir_fd=self.fd)
 
-    def open(self, name: str, flags: int = os.O_RDONLY) -> int:
+    def open(self, name: str, flags: int = os.O_RDONLY, *, several_names: bool = False) -> int:
         """A file that is there. Raises ForeignError for a link or a special file.
 
-        Raises SecondNameError for a file with several names that would be written to.
+        Raises SecondNameError for a file with several names that would be written to, unless these do not matter.
         """
         path = self.path / name
         try:
@@ -141,7 +141,7 @@ class Folder:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 raise ForeignError(path, "a folder or a special file, where a plain file should be")
-            if status.st_nlink > 1 and flags & os.O_ACCMODE != os.O_RDONLY:
+            if status.st_nlink > 1 and not several_names and flags & os.O_ACCMODE != os.O_RDONLY:
                 raise SecondNameError(path, "a file that has a second name (a hard link)")
         except BaseException:
             os.close(fd)
@@ -183,6 +183,24 @@ class Folder:
             os.close(fd)
         self.rename(name, new, folder)
         (folder or self).keep_names()
+
+    def link_new(self, name: str, new: str, folder: "Folder") -> None:
+        """``replace`` that takes no place that is taken. Raises FileExistsError."""
+        fd = self.open(name)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        try:
+            os.link(name, new, src_dir_fd=self.fd, dst_dir_fd=folder.fd, follow_symlinks=False)
+            self.unlink(name)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            if folder.holds(new):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
+            self.rename(name, new, folder)
+        folder.keep_names()
 
     def keep_names(self) -> None:
         """Bring the folder's list of names to the disk, where the system can."""

@@ -24,7 +24,7 @@ from p3dfeat.disk import Folder, bring_out_of_memory, bring_to_disk, write_at
 from p3dfeat.errors import OutputError
 from p3dfeat.store.image import Image, undisturbed
 from p3dfeat.store.journal import SYNCED_BYTES, JournalReader, Record
-from p3dfeat.store.layout import LIBVER, locked, open_hdf5, reading
+from p3dfeat.store.layout import LIBVER, locked, reading
 from p3dfeat.store.links import FLIP_OFFSET, Lists, OtherShapeError
 from p3dfeat.store.members import link_on_the_way
 from p3dfeat.store.parts import JOINING, passing_name
@@ -96,43 +96,39 @@ def is_added_to_in_place(path: Path) -> bool:
     """Whether a file has the shape that costs no copy. Raises OSError."""
     with _opened(path) as fd:
         try:
+            _check_only_name(fd)
             Lists(fd).check([])
         except OtherShapeError:
             return False
         return True
 
 
-def without_known(output: Path, folder: Folder, waiting: Sequence[Waiting], ids: Set[str]) -> list[Waiting]:
-    """All but those of ``ids`` that the output holds just so: a kill may have come before the journal was removed."""
-    with open_hdf5(output) as file, _Journals(folder, waiting) as journals, reading(output):
-        return [video for video in waiting if video.id not in ids or not _holds(file, journals.stored(video))]
+def _check_only_name(fd: int) -> None:
+    """Raise OtherShapeError for a file with a second name: a backup, or an output that another run has a lock on."""
+    if os.fstat(fd).st_nlink > 1:
+        raise OtherShapeError("a file with a second name")
 
 
-def _holds(file: h5py.File, video: _Stored) -> bool:
-    group = None if link_on_the_way(file, video.id) else file.get(video.id)
-    if not isinstance(group, h5py.Group):
-        return False
-    attributes = {  # and no others: users may have added some
-        name: getattr(value := group.attrs[name], "tolist", lambda value=value: value)()
-        for name in video.attributes
-        if name in group.attrs
-    }
-    arrays = {name: (dtype, shape) for name, dtype, shape in video.arrays()}
-    return (
-        attributes == video.attributes
-        and {name: (group[name].dtype, group[name].shape) for name in arrays if name in group} == arrays
-        and all(group[name][()].tobytes() == b"".join(video.data(name)) for name in arrays)
-    )
+def settle(path: Path) -> None:
+    """Return when what was written to a file would outlive a power cut. Raises OSError."""
+    with _opened(path) as fd:
+        bring_to_disk(fd)
 
 
 def make(
-    output: Path, folder: Folder, attributes: Mapping[str, Any], waiting: Sequence[Waiting], ids: Set[str]
+    output: Path,
+    folder: Folder,
+    attributes: Mapping[str, Any],
+    waiting: Sequence[Waiting],
+    ids: Set[str],
+    *,
+    replaces: bool,
 ) -> None:
     """A whole new file that takes the output's place. ids: of all videos that it is then to hold.
 
-    Raises OSError or OutputError, and leaves the output as it was.
+    replaces: whether there may be a file in that place. Raises OSError or OutputError, and leaves the output as it was.
     """
-    with _made_beside(output, folder, ids) as fd:
+    with _made_beside(output, folder, ids, replaces=replaces) as fd:
         with undisturbed(), io.BytesIO() as memory:
             with h5py.File(memory, "w", libver=LIBVER) as file:
                 file.attrs.update(attributes)
@@ -148,18 +144,15 @@ def add(output: Path, folder: Folder, waiting: Sequence[Waiting], ids: Set[str])
     try:
         add_in_place(output, folder, waiting)
     except OtherShapeError:
-        with _made_beside(output, folder, ids) as fd:
+        with _made_beside(output, folder, ids, replaces=True) as fd:
             with open(output, "rb") as old, os.fdopen(os.dup(fd), "wb") as copy:
                 shutil.copyfileobj(old, copy, COPIED_BYTES)
             _add_by_hdf5(fd, folder, waiting)
 
 
 @contextmanager
-def _made_beside(output: Path, folder: Folder, ids: Set[str]) -> Iterator[int]:
+def _made_beside(output: Path, folder: Folder, ids: Set[str], *, replaces: bool) -> Iterator[int]:
     """A new file, which takes the output's place when it is made and holds what it should."""
-    for left in folder.names():  # of a run that was killed
-        if left.startswith(JOINING):
-            folder.unlink(left)
     name = passing_name(JOINING)
     fd = folder.new(name)
     try:
@@ -169,7 +162,14 @@ def _made_beside(output: Path, folder: Folder, ids: Set[str]) -> Iterator[int]:
         os.stat(folder.path / name)  # where the folder has gone, the system says so better than HDF5
         _check_holds(folder.path / name, output, ids)
         with Folder.opened(output.parent) as beside:
-            folder.replace(name, output.name, beside)
+            if replaces:
+                folder.replace(name, output.name, beside)
+            else:
+                folder.link_new(name, output.name, beside)
+    except FileExistsError:
+        raise OutputError(
+            f"{output}: made by something else while this run computed; move it away, and run it again"
+        ) from None
     finally:
         os.close(fd)
         folder.unlink(name)
@@ -187,6 +187,7 @@ def add_in_place(path: Path, folder: Folder, waiting: Sequence[Waiting]) -> None
     """All or nothing, at one stroke. Raises OtherShapeError, OSError, OutputError; the file then holds what it held."""
     with _opened(path) as fd:
         _share(fd, path)
+        _check_only_name(fd)
         _add_in_place(fd, folder, waiting)
 
 
@@ -245,7 +246,7 @@ def _add_by_hdf5(fd: int, folder: Folder, waiting: Sequence[Waiting]) -> None:
                     if link := link_on_the_way(file, video.id):  # HDF5 would write to the file that it leads to
                         raise OutputError(f"id {video.id!r}: {link!r} is a link to elsewhere in this file; rename one")
                     if video.id in file:
-                        del file[video.id]
+                        raise OutputError(f"id {video.id!r}: the file holds something else of this name; rename one")
                 made = [_Made.of(file, video.id, video) for video in batch]
             os.ftruncate(fd, _write(fd, image, made, 0))
 

@@ -124,7 +124,7 @@ class JournalReader:
             return None
         mark, text_bytes, payload_bytes, checksum = HEAD.unpack(head)
         end = offset + HEAD.size + text_bytes + payload_bytes
-        if mark != MARK or end > self._size:
+        if mark != MARK or not text_bytes or end > self._size:
             return None
         text = self._file.read(text_bytes)
         if zlib.crc32(self._file.read(payload_bytes), zlib.crc32(text)) != checksum:

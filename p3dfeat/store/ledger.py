@@ -15,7 +15,7 @@ from p3dfeat.text.jsons import json_line, parse_object
 ENTRY: Final = ("id", "source", "error")
 MOST_BYTES: Final = 1 << 30  # of a list; a million failures take a quarter of that
 
-Entry = dict[str, str]
+Entry = dict[str, Any]
 
 
 class Ledger:
@@ -38,6 +38,7 @@ class Ledger:
     def _recall(self, data: bytes) -> None:
         *lines, last = data.split(b"\n")
         self._size = len(data) - len(last)
+        last = last.rstrip(b"\0")  # of a power cut
         try:
             if len(data) > MOST_BYTES:
                 raise ValueError
@@ -143,12 +144,11 @@ class Ledger:
 
 
 def _entry(line: bytes) -> Entry:
-    """A line's record. Raises ValueError for what is none."""
-    found: dict[str, Any] = parse_object(line, errors="replace")
-    entry = {name: found.get(name) for name in ENTRY}
-    if not all(isinstance(value, str) for value in entry.values()):
+    """A line's record, with what a user has added to it. Raises ValueError for what is none."""
+    found = parse_object(line, errors="replace")
+    if not all(isinstance(found.get(name), str) for name in ENTRY):
         raise ValueError
-    return {name: str(value) for name, value in entry.items()}
+    return found
 
 
 def _line(entry: Entry) -> bytes:

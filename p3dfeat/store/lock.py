@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from p3dfeat.disk import Folder, SecondNameError, write_at, writing
+from p3dfeat.disk import Folder, write_at, writing
 from p3dfeat.errors import OutputError
 from p3dfeat.store.claims import SIGNATURE_BYTES, Claim, ClaimedError, Holder, claimed
 from p3dfeat.store.parts import LOCK, OWNER, check_ours, journals, opened_parts, parts_of, remove_all, user_name
@@ -165,17 +165,15 @@ def _opened(folder: Folder) -> int:
     try:
         return folder.new(LOCK)
     except FileExistsError:
-        try:
-            return folder.open(LOCK, os.O_RDWR)
-        except SecondNameError:  # of a backup of hard links: it is locked, and not signed
-            return folder.open(LOCK)
+        return folder.open(LOCK, os.O_RDWR, several_names=True)  # locking it changes nothing
 
 
 def _sign(fd: int) -> None:
-    """Say who holds it. On a disk that is full it is held all the same."""
+    """Say who holds it; not on a full disk, where it is held all the same, nor in a backup of hard links."""
     with suppress(OSError):
-        os.ftruncate(fd, 0)
-        write_at(fd, Holder.this().text.encode(), 0)
+        if os.fstat(fd).st_nlink == 1:
+            os.ftruncate(fd, 0)
+            write_at(fd, Holder.this().text.encode(), 0)
 
 
 def _hold(fd: int) -> None:

@@ -23,6 +23,7 @@ LATER_CLAIM: Final = re.compile("after-[0-9a-f]{16}")
 # Random digits follow: the copy of the output that is to take its place; a file that is made to see whose it is.
 JOINING, PROBE = "joining-", "probe-"
 PASSING: Final = re.compile(f"({JOINING}|{PROBE})[0-9a-f]{{16}}")
+PAGE_BYTES: Final = 4096
 SIGNATURE_START: Final = b'{"pid": '  # of a lock or a claim that a run has signed
 JOURNAL_START: Final = b"p3dfeat\n"
 
@@ -55,11 +56,16 @@ def passing_name(kind: str) -> str:
 
 
 def starts_as_ours(name: str, start: bytes) -> bool:
-    """Whether a file of such a name, which begins like this, may be p3dfeat's. A power cut may leave zeros."""
+    """Whether a file of such a name, which begins like this, may be p3dfeat's: whole, or cut off.
+
+    start: its first page. A power cut may leave zeros.
+    """
     if PASSING.fullmatch(name):
         return True
-    ours = b"" if name in (OVERWRITES, OVERWRITTEN) else JOURNAL_START if JOURNAL.fullmatch(name) else SIGNATURE_START
-    return ours.startswith(start.rstrip(b"\0")[: len(ours)]) if ours else not start
+    if name in (OVERWRITES, OVERWRITTEN):
+        return not start
+    ours, written = JOURNAL_START if JOURNAL.fullmatch(name) else SIGNATURE_START, start.rstrip(b"\0")
+    return written.startswith(ours) or ours.startswith(written)
 
 
 def journals(folder: Folder | None) -> list[str]:
@@ -80,7 +86,7 @@ def check_ours(folder: Folder, beside: Folder) -> None:
         if not is_ours(name):
             raise ForeignError(folder.path, f"a folder that is not p3dfeat's: it holds {name!r}")
         with suppress(FileNotFoundError):  # of a run that ends just now
-            if not starts_as_ours(name, folder.read(name, len(SIGNATURE_START))):
+            if not starts_as_ours(name, folder.read(name, PAGE_BYTES)):
                 raise ForeignError(folder.path / name, "a file that is not p3dfeat's")
     inner, outer = os.fstat(folder.fd), os.fstat(beside.fd)
     if inner.st_uid != os.geteuid() and _is_open_to_more(inner, outer) and inner.st_uid != _owner_of_new_files(folder):

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from p3dfeat.disk import Folder, ForeignError, writing
 from p3dfeat.errors import FeatureFileError, OutputError, VideoError
 from p3dfeat.store import commit
+from p3dfeat.store.commit import Waiting
 from p3dfeat.store.journal import JournalReader, JournalWriter, next_journal
 from p3dfeat.store.layout import ORDER, Settings, differences, open_hdf5, read_attributes, reading
 from p3dfeat.store.lock import Lock
 from p3dfeat.store.members import ITSELF, LINK, address_of, has, is_hard
-from p3dfeat.store.parts import OVERWRITES, OVERWRITTEN, check_ours, journals, opened_parts
-from p3dfeat.store.read import video_ids
+from p3dfeat.store.parts import JOINING, OVERWRITES, OVERWRITTEN, check_ours, journals, opened_parts
+from p3dfeat.store.read import is_own_video, video_ids
 from p3dfeat.store.resume import difference, other_part
 from p3dfeat.store.rows import Rows, attributes_of
 from p3dfeat.store.stored import PLACE_IN_OUTPUT, Places, Stored
@@ -81,7 +82,7 @@ def _stored_ids(output: Path, attributes: Mapping[str, Any], *, overwrite: bool)
 
 def _is_bare(file: h5py.File) -> bool:
     """Whether a file holds nothing but p3dfeat's settings: neither videos nor anything that a user has added."""
-    return len(file) == 0 and set(file.attrs) <= set(ORDER)
+    return len(file) == 0 and set(file.attrs) <= set(ORDER) and file.userblock_size == 0
 
 
 def _refuse(unlike: list[str], path: Path) -> None:
@@ -113,21 +114,18 @@ def _unlike(folder: Folder, name: str, attributes: Mapping[str, Any]) -> list[st
         raise ForeignError(folder.path / name, "a journal that p3dfeat did not write") from None
 
 
-def _take_up(folder: Folder, attributes: Mapping[str, Any], where: Places) -> set[str]:
-    """Add to ``where`` what an interrupted run left in journals; return those ids that the output holds, too."""
-    folders, twice = _folders_of(where), set[str]()
+def _take_up(folder: Folder, attributes: Mapping[str, Any], where: Places) -> None:
+    """Add to ``where`` what an interrupted run left in journals, but for what the output holds already."""
+    folders = _folders_of(where)
     for name in journals(folder):
         _refuse(_unlike(folder, name, attributes), folder.path)
         with JournalReader(folder, name) as journal:
             for record in journal:
-                id = record.header.get("video")
-                if id is not None and _fits(id, where, folders):
-                    if _is_in_output(id, where):
-                        twice.add(id)
+                id, dropped = record.header.get("video"), record.header.get("dropped")
+                if id is not None and not _is_in_output(id, where) and _fits(id, where, folders):
                     where[id] = name, record.offset
-                elif "dropped" in record.header:
-                    where.pop(record.header["dropped"], None)
-    return twice
+                elif dropped is not None and not _is_in_output(dropped, where):
+                    where.pop(dropped, None)
 
 
 def _fits(id: str, where: Places, folders: Set[str]) -> bool:
@@ -157,7 +155,6 @@ class FeatureWriter:
         self.output = Path(os.path.realpath(output)) if os.path.islink(output) else Path(output)
         self._attributes = settings.as_attributes()
         self._folder_names: dict[int, str] = {}  # of folders that videos are added to, by their place in the output
-        self._twice: set[str] = set()  # ids in the output and in a journal
         self._open: dict[str, Rows] = {}
         self._journal: JournalWriter | None = None
         self._breaks_off = False
@@ -180,12 +177,16 @@ class FeatureWriter:
         self._overwrites = overwrite
         ids = _stored_ids(self.output, self._attributes, overwrite=overwrite)
         self._stored.where.update(dict.fromkeys(ids, PLACE_IN_OUTPUT))
-        self._keeps = not overwrite and self.output.exists() and not self._is_bare()  # a bare output may be replaced
+        self._is_there = self.output.exists()
+        self._keeps = not overwrite and self._is_there and not self._is_bare()  # a bare output may be replaced
         self._in_place = not overwrite and (not self._keeps or commit.is_added_to_in_place(self.output))
         self._num_committed = len(ids)
+        for name in self._folder.names():  # of a run that was killed
+            if name.startswith(JOINING):
+                self._folder.unlink(name)
         if overwrite and not _goes_on(self._folder, self._attributes):
             self._begin_anew()
-        self._twice = _take_up(self._folder, self._attributes, self._stored.where)
+        _take_up(self._folder, self._attributes, self._stored.where)
         if not asked_to_overwrite:  # what a run left that was is now this one's
             for mark in (OVERWRITES, OVERWRITTEN):
                 self._folder.unlink(mark)
@@ -327,17 +328,43 @@ class FeatureWriter:
         self._close()
         with writing(self.output):
             where = self._stored.where
-            waiting = [commit.Waiting(id, *place) for id, place in where.items() if place != PLACE_IN_OUTPUT]
-            if self._twice:
-                waiting = commit.without_known(self.output, self._folder, waiting, self._twice)
-            if waiting and self._keeps:
-                commit.add(self.output, self._folder, waiting, where.keys())
-            elif waiting:
-                commit.make(self.output, self._folder, self._attributes, waiting, where.keys())
+            waiting = [Waiting(id, *place) for id, place in where.items() if place != PLACE_IN_OUTPUT]
+            if waiting or journals(self._folder):
+                self._commit(waiting, where.keys())
             self._stored.where = dict.fromkeys(where, PLACE_IN_OUTPUT)
             self._keeps, self._num_committed = self._keeps or bool(where), len(where)
-            self._twice.clear()
             self._tidy(replaced=bool(waiting))
+
+    def _commit(self, waiting: Sequence[Waiting], ids: Set[str]) -> None:
+        if self._is_there and not self._overwrites and not self._keeps:  # it was bare when the run began
+            self._keeps = not self._is_bare()
+        if self._keeps:
+            waiting = self._not_held(waiting)
+        if waiting and self._keeps:
+            commit.add(self.output, self._folder, waiting, ids)
+        elif waiting:
+            commit.make(self.output, self._folder, self._attributes, waiting, ids, replaces=self._is_there)
+            self._is_there = True
+        elif self._is_there:
+            commit.settle(self.output)
+
+    def _not_held(self, waiting: Sequence[Waiting]) -> list[Waiting]:
+        """Less what the output holds already: a commit may have been cut off behind its last write.
+
+        Raises OutputError where a user has given a name to something else since a journal took it.
+        """
+        os.stat(self.output)  # where the folder has gone, the system says so better than HDF5
+        try:
+            with reading(self.output):
+                file = self._stored.opened()
+                missing = [video for video in waiting if not is_own_video(file, video.id)]
+                for video in missing:
+                    self._check_not_taken(file, video.id.split("/"))
+                return missing
+        except VideoError as error:
+            raise OutputError(f"{error}; its features wait in {self.parts}") from None
+        finally:
+            self._stored.close()  # HDF5 would show it as it is now to whoever opens it again
 
     def _tidy(self, *, replaced: bool) -> None:
         """Remove the journals; from the first step on, the output is what a run that overwrote goes on with."""

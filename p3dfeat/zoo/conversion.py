@@ -136,7 +136,7 @@ def save(converted: Converted, path: Path) -> None:
                     file.write(_file_content(converted))
                     with suppress(FileNotFoundError):
                         os.fchmod(file.fileno(), stat.S_IMODE(os.stat(final).st_mode))
-                folder.rename(fresh, final.name)
+                folder.replace(fresh, final.name)
             finally:
                 folder.unlink(fresh)
     except OSError as error:

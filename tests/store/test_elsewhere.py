@@ -75,7 +75,7 @@ def test_a_video_that_a_journal_has_below_a_link_destroys_nothing(tmp_path):
     with h5py.File(output, "r+") as file:
         file["train"] = h5py.ExternalLink("train.h5", "/")
     there = output.read_bytes()
-    with pytest.warns(P3DFeatWarning), pytest.raises(OutputError, match=r"'train' is a link to elsewhere"):
+    with pytest.warns(P3DFeatWarning), pytest.raises(OutputError, match=r"'train', which is a link to elsewhere"):
         run(output, {"b": 2})
     assert output.read_bytes() == there
     assert (tmp_path / "train.h5").read_bytes() == before
@@ -328,3 +328,91 @@ def test_an_id_of_a_journal_that_is_none_is_refused(tmp_path):
     journal.close()
     with pytest.raises(OutputError, match=r"00000007.journal: a journal that p3dfeat did not write"):
         run(tmp_path / "feats.h5", {"b": 2})
+
+
+@pytest.mark.parametrize("shape", ["in place", "by way of a copy"])
+@pytest.mark.parametrize("kind", ["dataset", "group"])
+def test_what_a_user_puts_where_a_journal_has_a_video_is_kept(tmp_path, kind, shape):
+    output = tmp_path / "feats.h5"
+    run(output, {"a": 0})
+    killed_run(output, "c", "d/e")
+    with h5py.File(output, "r+") as file:
+        if kind == "group":
+            file.require_group("c")["caption"] = "mine"
+            file["d"] = [1]
+        else:
+            file["c"] = np.arange(10)
+        if shape != "in place":
+            file["label"] = h5py.SoftLink("/a")
+    before = output.read_bytes()
+    warnings.simplefilter("ignore", P3DFeatWarning)
+    for _ in range(2):
+        with pytest.raises(OutputError, match=r"holds '[cd]', which is no video; rename one; its features wait in"):
+            run(output, {"a": 0, "c": 0})
+        assert output.read_bytes() == before
+    with h5py.File(output, "r+") as file:
+        file.move("c", "mine")
+        if kind == "group":
+            file.move("d", "mine too")
+    run(output, {"a": 0})
+    assert set(open_features(output)) == {"a", "c", "d/e"}
+
+
+def test_an_output_with_a_second_name_is_not_written_in_place(tmp_path):
+    """Its other name may be a backup, or have a lock of its own."""
+    output = tmp_path / "feats.h5"
+    run(output, {"a": 0})
+    (tmp_path / "backup.h5").hardlink_to(output)
+    before = output.read_bytes()
+    run(output, {"a": 0, "b": 2})
+    assert content(output) == {"a": 0, "b": 2}
+    assert (tmp_path / "backup.h5").read_bytes() == before
+
+
+def test_a_name_that_an_output_gets_while_it_is_added_to_keeps_the_old_file(tmp_path):
+    output = tmp_path / "feats.h5"
+    run(output, {"a": 0})
+    before = output.read_bytes()
+    run(output, {"a": 0, "b": 2}, lambda done: (tmp_path / "backup.h5").hardlink_to(output))
+    assert content(output) == {"a": 0, "b": 2}
+    assert (tmp_path / "backup.h5").read_bytes() == before
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_file_that_comes_to_be_during_a_run_is_kept(tmp_path, overwrite):
+    output = tmp_path / "feats.h5"
+    run(tmp_path / "other.h5", {"q": 8})
+    before = (tmp_path / "other.h5").read_bytes()
+    with pytest.raises(OutputError, match="made by something else while this run computed; move it away, and run it"):
+        run(output, {"a": 0}, lambda done: output.write_bytes(before), overwrite=overwrite)
+    assert output.read_bytes() == before
+    output.unlink()
+    run(output, {"a": 0}, overwrite=overwrite)
+    assert content(output) == {"a": 0}
+
+
+def test_what_a_user_adds_to_an_empty_output_during_a_run_is_kept(tmp_path):
+    output = tmp_path / "feats.h5"
+    run(output, {"a": 0})
+    with h5py.File(output, "r+") as file:
+        del file["a"]
+
+    def add(done):
+        with h5py.File(output, "r+") as file:
+            file["mine"] = [1]
+
+    run(output, {"b": 2}, add)
+    with h5py.File(output) as file:
+        assert sorted(file) == ["b", "mine"]
+
+
+def test_a_run_that_does_not_overwrite_keeps_what_was_added_to_videos_computed_anew(tmp_path):
+    output = tmp_path / "feats.h5"
+    run(output, {"a": 0, "b": 2})
+    with h5py.File(output, "r+") as file:
+        file["a"].attrs["label"] = "run"
+    killed_run(output, "a", "new", overwrite=True)
+    run(output, {"z": 6})
+    with h5py.File(output) as file:
+        assert file["a"].attrs["label"] == "run"
+        assert sorted(file) == ["a", "b", "new", "z"]

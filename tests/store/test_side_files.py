@@ -261,6 +261,35 @@ def test_a_lock_whose_signature_is_cut_off_or_makes_no_sense_is_taken(output, pa
     assert run(output, {"a": 0}) == ["a"]
 
 
+@pytest.mark.parametrize("start", [bytes(8), bytes(5000)])
+def test_zeros_before_a_users_text_are_no_power_cut(output, parts, start):
+    parts.mkdir()
+    (parts / "20240101.journal").write_bytes(start[:100] + b"my diary")
+    with pytest.raises(OutputError, match=r"20240101.journal: a file that is not p3dfeat's"):
+        run(output, {"a": 0})
+    (parts / "20240101.journal").write_bytes(start)
+    assert run(output, {"a": 0}) == ["a"]
+
+
+def test_a_page_of_zeros_at_the_end_of_a_journal_costs_nothing_before_it(output, parts):
+    killed_run(output, "a", "b")
+    with open(parts / "00000000.journal", "ab") as file:
+        file.write(b"p3dfeat\n" + bytes(4116))
+    run(output, {})
+    assert list(open_features(output)) == ["a", "b"]
+
+
+def test_a_list_of_failures_of_zeros_is_an_empty_one_and_a_users_notes_in_it_stay(output):
+    path = output.with_name("feats.h5.failed.jsonl")
+    path.write_bytes(bytes(200))
+    with Ledger(output) as ledger:
+        ledger.record("a", "a.mp4", "damaged")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"note": "ask Ann"}) + "\n")
+    with Ledger(output) as ledger:
+        ledger.record("b", "b.mp4", "empty")
+    assert [json.loads(line).get("note") for line in path.read_text().splitlines()] == ["ask Ann", None]
+
+
 @pytest.mark.parametrize("text", [b"[" * 3000, b"\xff", b"[]", b'{"pid": "x"}', b'{"pid": 1, "host": 2, "since": ""}'])
 def test_a_signature_that_makes_no_sense_is_nobodys(text):
     assert Holder.read(text) is None
