@@ -193,13 +193,14 @@ class Folder:
             os.close(fd)
         try:
             os.link(name, new, src_dir_fd=self.fd, dst_dir_fd=folder.fd, follow_symlinks=False)
-            self.unlink(name)
         except FileExistsError:
             raise
         except OSError:  # a file system without hard links
             if folder.holds(new):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
             self.rename(name, new, folder)
+        else:
+            self.unlink(name)
         folder.keep_names()
 
     def keep_names(self) -> None:

@@ -196,8 +196,6 @@ def _extract(
         FeatureWriter(lock.output, job.recorded(), overwrite=settings.overwrite, lock=lock) as writer,
         run.ledger,
     ):
-        if settings.overwrite:
-            run.ledger.clear()
         videos, failures = inputs.named(Known(writer.stored, writer.source_of))
         for failure in failures:
             run.failed(failure)
@@ -219,6 +217,8 @@ def _extract(
                     break
         if run.stopped:
             writer.break_off()
+        elif settings.overwrite:
+            run.ledger.clear()  # not before: a run that ends before its end leaves the old file, and its list
     return run.summary()
 
 

@@ -144,15 +144,18 @@ def add(output: Path, folder: Folder, waiting: Sequence[Waiting], ids: Set[str])
     try:
         add_in_place(output, folder, waiting)
     except OtherShapeError:
-        with _made_beside(output, folder, ids, replaces=True) as fd:
-            with open(output, "rb") as old, os.fdopen(os.dup(fd), "wb") as copy:
-                shutil.copyfileobj(old, copy, COPIED_BYTES)
-            _add_by_hdf5(fd, folder, waiting)
+        with _opened(output) as old:
+            _share(old, output)
+            with _made_beside(output, folder, ids, replaces=True) as fd:
+                with os.fdopen(os.dup(old), "rb") as source, os.fdopen(os.dup(fd), "wb") as copy:
+                    shutil.copyfileobj(source, copy, COPIED_BYTES)
+                _add_by_hdf5(fd, folder, waiting)
 
 
 @contextmanager
 def _made_beside(output: Path, folder: Folder, ids: Set[str], *, replaces: bool) -> Iterator[int]:
     """A new file, which takes the output's place when it is made and holds what it should."""
+    before = _state(output)
     name = passing_name(JOINING)
     fd = folder.new(name)
     try:
@@ -161,6 +164,8 @@ def _made_beside(output: Path, folder: Folder, ids: Set[str], *, replaces: bool)
             os.fchmod(fd, stat.S_IMODE(os.stat(output).st_mode))
         os.stat(folder.path / name)  # where the folder has gone, the system says so better than HDF5
         _check_holds(folder.path / name, output, ids)
+        if replaces and _state(output) != before:
+            raise OutputError(f"{output}: changed by another program while this run wrote its new copy; run it again")
         with Folder.opened(output.parent) as beside:
             if replaces:
                 folder.replace(name, output.name, beside)
@@ -173,6 +178,15 @@ def _made_beside(output: Path, folder: Folder, ids: Set[str], *, replaces: bool)
     finally:
         os.close(fd)
         folder.unlink(name)
+
+
+def _state(path: Path) -> tuple[int, ...] | None:
+    """What tells whether a file is another one, or was written to; None where there is none."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _check_holds(joined: Path, output: Path, ids: Set[str]) -> None:
@@ -189,6 +203,8 @@ def add_in_place(path: Path, folder: Folder, waiting: Sequence[Waiting]) -> None
         _share(fd, path)
         _check_only_name(fd)
         _add_in_place(fd, folder, waiting)
+        if not os.path.samestat(os.fstat(fd), os.stat(path)):
+            raise OutputError(f"{path}: replaced by another program while this run wrote to it; run it again")
 
 
 def _add_in_place(fd: int, folder: Folder, waiting: Sequence[Waiting]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from p3dfeat.disk import Folder, SecondNameError, write_at, writing
-from p3dfeat.errors import FeatureFileError
+from p3dfeat.errors import FeatureFileError, OutputError
 from p3dfeat.text.jsons import json_line, parse_object
 
 ENTRY: Final = ("id", "source", "error")
@@ -32,7 +32,8 @@ class Ledger:
         self._size = 0  # of the lines that are whole, in bytes
         with writing(self.path), Folder.opened(self.path.parent) as folder:
             self._folder = os.fstat(folder.fd)
-            with suppress(FileNotFoundError):
+            self._is_ours = folder.holds(self.path.name)  # else a list that comes to be is someone else's
+            if self._is_ours:
                 self._recall(folder.read(self.path.name, MOST_BYTES + 1))
 
     def _recall(self, data: bytes) -> None:
@@ -51,7 +52,7 @@ class Ledger:
             entry = _entry(last)
             self._earlier[entry["id"]] = entry
         except ValueError:
-            if last and not self._earlier and (is_object(last) or not b'{"id": "'.startswith(last[:8])):
+            if last and (is_object(last) or not b'{"id": "'.startswith(last[:8])):
                 raise FeatureFileError(f"{self.path}: not a list of failures; move it out of the way") from None
 
     def __len__(self) -> int:
@@ -84,7 +85,9 @@ class Ledger:
     def _append(self, folder: Folder, line: bytes) -> None:
         try:
             fd = folder.new(self.path.name)
+            self._is_ours = True
         except FileExistsError:
+            self._check_is_ours()
             try:
                 fd = folder.open(self.path.name, os.O_WRONLY)
             except SecondNameError:  # of a backup of hard links, which stays as it is
@@ -117,8 +120,12 @@ class Ledger:
             self._tidy(folder)
             if len(self):
                 self._write_anew(folder)
-            else:
+            elif self._is_ours:
                 folder.unlink(self.path.name)
+
+    def _check_is_ours(self) -> None:
+        if not self._is_ours:
+            raise OutputError(f"{self.path}: made by something else while this run computed; move it away")
 
     def _tidy(self, folder: Folder) -> None:
         """Remove what runs that were killed had begun to write anew."""
@@ -137,10 +144,16 @@ class Ledger:
                 write_at(fd, data, 0)
             finally:
                 os.close(fd)
-            folder.replace(fresh, self.path.name)
+            if self._is_ours:
+                folder.replace(fresh, self.path.name)
+            else:
+                folder.link_new(fresh, self.path.name, folder)
+        except FileExistsError:
+            self._check_is_ours()
+            raise
         finally:
             folder.unlink(fresh)
-        self._size = len(data)
+        self._is_ours, self._size = True, len(data)
 
 
 def _entry(line: bytes) -> Entry:

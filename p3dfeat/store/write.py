@@ -173,6 +173,9 @@ class FeatureWriter:
 
     def _learn(self, asked_to_overwrite: bool) -> None:
         """Find out what there is: in the output, and in journals of earlier runs."""
+        for name in self._folder.names():  # of a run that was killed; it may be a second name of the output
+            if name.startswith(JOINING):
+                self._folder.unlink(name)
         overwrite = _replaces(self.output, self._folder, self._attributes, overwrite=asked_to_overwrite)
         self._overwrites = overwrite
         ids = _stored_ids(self.output, self._attributes, overwrite=overwrite)
@@ -181,12 +184,10 @@ class FeatureWriter:
         self._keeps = not overwrite and self._is_there and not self._is_bare()  # a bare output may be replaced
         self._in_place = not overwrite and (not self._keeps or commit.is_added_to_in_place(self.output))
         self._num_committed = len(ids)
-        for name in self._folder.names():  # of a run that was killed
-            if name.startswith(JOINING):
-                self._folder.unlink(name)
         if overwrite and not _goes_on(self._folder, self._attributes):
             self._begin_anew()
         _take_up(self._folder, self._attributes, self._stored.where)
+        self._journals = set(journals(self._folder))  # that this run took up, or made
         if not asked_to_overwrite:  # what a run left that was is now this one's
             for mark in (OVERWRITES, OVERWRITTEN):
                 self._folder.unlink(mark)
@@ -310,6 +311,7 @@ class FeatureWriter:
                 self._folder.unlink(journal.name)
                 raise
             self._journal = journal
+            self._journals.add(journal.name)
         return self._journal.append(header, arrays)
 
     def abandon(self, video: Video) -> None:
@@ -357,6 +359,7 @@ class FeatureWriter:
         try:
             with reading(self.output):
                 file = self._stored.opened()
+                _refuse(differences(read_attributes(file, self.output), self._attributes), self.output)
                 missing = [video for video in waiting if not is_own_video(file, video.id)]
                 for video in missing:
                     self._check_not_taken(file, video.id.split("/"))
@@ -370,7 +373,7 @@ class FeatureWriter:
         """Remove the journals; from the first step on, the output is what a run that overwrote goes on with."""
         if self._overwrites and replaced:
             self._folder.rename(OVERWRITES, OVERWRITTEN)
-        for name in journals(self._folder):
+        for name in self._journals:
             self._folder.unlink(name)
 
     def __enter__(self) -> Self:

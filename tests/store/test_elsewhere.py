@@ -416,3 +416,78 @@ def test_a_run_that_does_not_overwrite_keeps_what_was_added_to_videos_computed_a
     with h5py.File(output) as file:
         assert file["a"].attrs["label"] == "run"
         assert sorted(file) == ["a", "b", "new", "z"]
+
+
+def test_a_kill_between_the_two_names_of_a_new_output_costs_no_copy_later(tmp_path):
+    output = tmp_path / "feats.h5"
+    run(output, {"a": 0})
+    output.with_name("feats.h5.parts").mkdir()
+    (output.with_name("feats.h5.parts") / "joining-0123456789abcdef").hardlink_to(output)
+    with FeatureWriter(output, SETTINGS) as writer:
+        assert writer._in_place
+
+
+def test_what_a_user_adds_while_a_copy_is_made_is_kept(tmp_path, monkeypatch):
+    output = tmp_path / "feats.h5"
+    run(output, {"a": 0})
+    with h5py.File(output, "r+") as file:
+        file["label"] = h5py.SoftLink("/a")
+    warnings.simplefilter("ignore", P3DFeatWarning)
+    add = commit._add_by_hdf5
+
+    def meanwhile(*arguments):
+        add(*arguments)
+        with h5py.File(output, "r+", locking=False) as file:
+            file["notes"] = [1]
+
+    with monkeypatch.context() as patch, pytest.raises(OutputError, match="changed by another program while this run"):
+        patch.setattr(commit, "_add_by_hdf5", meanwhile)
+        run(output, {"b": 2})
+    run(output, {"b": 2})
+    with h5py.File(output) as file:
+        assert sorted(file) == ["a", "b", "label", "notes"]
+
+
+def test_videos_that_went_to_a_file_that_was_replaced_meanwhile_are_stored_by_the_next_run(tmp_path, monkeypatch):
+    output, backup = tmp_path / "feats.h5", tmp_path / "backup.h5"
+    run(output, {"a": 0})
+    backup.write_bytes(output.read_bytes())
+    write_behind = commit._write_behind
+
+    def restored(*arguments):
+        flip = write_behind(*arguments)
+        if backup.exists():  # the first time; the end of the with statement tries once more
+            backup.replace(output)
+        return flip
+
+    with monkeypatch.context() as patch, pytest.raises(OutputError, match="replaced by another program while this run"):
+        patch.setattr(commit, "_write_behind", restored)
+        with FeatureWriter(output, SETTINGS) as writer:
+            writer.add(video("b"), features())
+            writer.finish(video("b"), INFO)
+            writer.commit()
+    run(output, {})
+    assert set(open_features(output)) == {"a", "b"}
+
+
+def test_a_file_of_other_settings_that_comes_during_a_run_is_not_written_to(tmp_path):
+    output, other = tmp_path / "feats.h5", tmp_path / "other.h5"
+    run(output, {"a": 0})
+    with h5py.File(other, "w") as file:
+        file["mine"] = [1]
+    before = other.read_bytes()
+    with pytest.raises((FeatureFileError, OutputError), match="not one of p3dfeat's"):
+        run(output, {"b": 2}, lambda done: other.replace(output))
+    assert output.read_bytes() == before
+
+
+def test_a_journal_that_comes_during_a_run_is_left_to_the_next_one(tmp_path):
+    output = tmp_path / "feats.h5"
+    killed = killed_run(tmp_path / "else.h5", "q")
+
+    def bring(done):
+        (killed.parts / "00000000.journal").rename(output.with_name("feats.h5.parts") / "00000007.journal")
+
+    run(output, {"a": 0}, bring)
+    run(output, {})
+    assert set(open_features(output)) == {"a", "q"}

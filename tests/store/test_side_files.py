@@ -261,6 +261,30 @@ def test_a_lock_whose_signature_is_cut_off_or_makes_no_sense_is_taken(output, pa
     assert run(output, {"a": 0}) == ["a"]
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_list_that_comes_to_be_during_a_run_is_someone_elses(output, fails):
+    path = output.with_name("feats.h5.failed.jsonl")
+    ledger = Ledger(output)
+    path.write_text("my notes")
+
+    def fail():
+        with ledger:
+            if fails:
+                ledger.record("a", "a.mp4", "damaged")
+
+    assert fails == ("made by something else while this run computed" in (refusal(fail) or ""))
+    assert path.read_text() == "my notes"
+
+
+def test_a_last_line_that_is_no_failure_is_kept(output):
+    path = output.with_name("feats.h5.failed.jsonl")
+    with Ledger(output) as ledger:
+        ledger.record("a", "a.mp4", "damaged")
+    path.write_text(path.read_text() + "ask Ann")
+    with pytest.raises(FeatureFileError, match="not a list of failures"):
+        Ledger(output)
+
+
 @pytest.mark.parametrize("start", [bytes(8), bytes(5000)])
 def test_zeros_before_a_users_text_are_no_power_cut(output, parts, start):
     parts.mkdir()
