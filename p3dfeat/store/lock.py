@@ -1,5 +1,6 @@
 """The folder beside a feature file that one run at a time works in."""
 
+import errno
 import fcntl
 import os
 import time
@@ -97,6 +98,11 @@ class Lock:
             return same_file and os.path.samestat(os.fstat(folder.fd), self._beside.status(self.parts.name))
         except FileNotFoundError:
             return False
+
+    def check_folder(self) -> None:
+        """Raise OSError where the output's folder is no longer the one that is locked: links and mounts may change."""
+        if not os.path.samestat(os.stat(self.parts.parent), os.fstat(self._beside.fd)):
+            raise OSError(errno.ENOENT, "its folder has vanished")
 
     def _claimed(self, folder: Folder) -> bool:
         """On a file system without locks."""

@@ -23,7 +23,7 @@ from p3dfeat.store.journal import JournalReader, JournalWriter, next_journal
 from p3dfeat.store.layout import ORDER, Settings, differences, open_hdf5, read_attributes, reading
 from p3dfeat.store.lock import Lock
 from p3dfeat.store.members import ITSELF, LINK, address_of, has, is_hard
-from p3dfeat.store.parts import JOINING, OVERWRITES, OVERWRITTEN, check_ours, journals, opened_parts
+from p3dfeat.store.parts import OVERWRITES, OVERWRITTEN, PASSING, check_ours, journals, opened_parts
 from p3dfeat.store.read import is_own_video, video_ids
 from p3dfeat.store.resume import difference, other_part
 from p3dfeat.store.rows import Rows, attributes_of
@@ -78,6 +78,15 @@ def _stored_ids(output: Path, attributes: Mapping[str, Any], *, overwrite: bool)
         if not overwrite and not _is_bare(file):
             _refuse(differences(found, attributes), output)
     return ids
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from others; None where there is none. Raises OSError."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _is_bare(file: h5py.File) -> bool:
@@ -174,13 +183,13 @@ class FeatureWriter:
     def _learn(self, asked_to_overwrite: bool) -> None:
         """Find out what there is: in the output, and in journals of earlier runs."""
         for name in self._folder.names():  # of a run that was killed; it may be a second name of the output
-            if name.startswith(JOINING):
+            if PASSING.fullmatch(name):
                 self._folder.unlink(name)
         overwrite = _replaces(self.output, self._folder, self._attributes, overwrite=asked_to_overwrite)
         self._overwrites = overwrite
         ids = _stored_ids(self.output, self._attributes, overwrite=overwrite)
         self._stored.where.update(dict.fromkeys(ids, PLACE_IN_OUTPUT))
-        self._is_there = self.output.exists()
+        self._identity = _identity(self.output)
         self._keeps = not overwrite and self._is_there and not self._is_bare()  # a bare output may be replaced
         self._in_place = not overwrite and (not self._keeps or commit.is_added_to_in_place(self.output))
         self._num_committed = len(ids)
@@ -195,6 +204,11 @@ class FeatureWriter:
     def _is_bare(self) -> bool:
         with open_hdf5(self.output) as file, reading(self.output):
             return _is_bare(file)
+
+    @property
+    def _is_there(self) -> bool:
+        """Whether there was an output when this run began, or has written one."""
+        return self._identity is not None
 
     @property
     def stored(self) -> Set[str]:
@@ -338,6 +352,10 @@ class FeatureWriter:
             self._tidy(replaced=bool(waiting))
 
     def _commit(self, waiting: Sequence[Waiting], ids: Set[str]) -> None:
+        self._lock.check_folder()
+        if _identity(self.output) != self._identity:
+            what = "gone" if self._is_there and not self.output.exists() else "another file by now"
+            raise OutputError(f"{self.output}: {what}; the features of this run wait in {self.parts}; run it again")
         if self._is_there and not self._overwrites and not self._keeps:  # it was bare when the run began
             self._keeps = not self._is_bare()
         if self._keeps:
@@ -346,9 +364,9 @@ class FeatureWriter:
             commit.add(self.output, self._folder, waiting, ids)
         elif waiting:
             commit.make(self.output, self._folder, self._attributes, waiting, ids, replaces=self._is_there)
-            self._is_there = True
         elif self._is_there:
             commit.settle(self.output)
+        self._identity = _identity(self.output)
 
     def _not_held(self, waiting: Sequence[Waiting]) -> list[Waiting]:
         """Less what the output holds already: a commit may have been cut off behind its last write.

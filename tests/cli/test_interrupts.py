@@ -50,7 +50,7 @@ start, starts = owner.start, iter(range(3))
 owner.start = lambda *given: stuck() if next(starts, None) is None else start(*given)
 """
 MODEL = "import p3dfeat.zoo as owner; owner.load_model = stuck"
-COMMIT = "import os as owner; owner.replace = stuck"
+COMMIT = "import os as owner; owner.replace = owner.link = stuck"
 MAIN = "\nsys.argv[0] = 'p3dfeat'\nfrom p3dfeat.__main__ import main\nmain()\n"
 
 
