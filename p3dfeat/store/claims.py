@@ -54,7 +54,7 @@ class Holder:
         except (ValueError, TypeError):
             return None
         texts = (found.host, found.since, found.system, found.started, found.token)
-        fits = isinstance(found.pid, int) and found.pid > 0 and all(isinstance(text, str) for text in texts)
+        fits = isinstance(found.pid, int) and 0 < found.pid < 1 << 31 and all(isinstance(text, str) for text in texts)
         return found if fits and re.fullmatch("[0-9a-f]*", found.token) else None
 
     @property

@@ -319,6 +319,11 @@ def test_a_signature_that_makes_no_sense_is_nobodys(text):
     assert Holder.read(text) is None
 
 
+def test_a_number_that_no_process_has_is_nobodys():
+    assert Holder.read(Holder(2**70, "host", "since").text.encode()) is None
+    assert Holder.read(Holder(2**31 - 1, "host", "since").text.encode()) is not None
+
+
 def test_a_journal_that_p3dfeat_did_not_write_is_named_in_one_line(output, parts):
     """Its checksums may be right: anyone can compute them."""
     parts.mkdir()
