@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -191,11 +191,8 @@ def _extract(
 ) -> ExtractSummary:
     job = Job.of(settings, inputs.named()[0], on_event)
     run = _Run(lock.output, on_event, inputs.left_out, stops=settings.on_error == "stop")
-    with (
-        settings.decoders() as decoders,
-        FeatureWriter(lock.output, job.recorded(), overwrite=settings.overwrite, lock=lock) as writer,
-        run.ledger,
-    ):
+    writer = FeatureWriter(lock.output, job.recorded(), overwrite=settings.overwrite, lock=lock)
+    with settings.decoders() as decoders, _stored(writer, run.ledger, overwrite=settings.overwrite):
         videos, failures = inputs.named(Known(writer.stored, writer.source_of))
         for failure in failures:
             run.failed(failure)
@@ -217,9 +214,22 @@ def _extract(
                     break
         if run.stopped:
             writer.break_off()
-        elif settings.overwrite:
-            run.ledger.clear()  # not before: a run that ends before its end leaves the old file, and its list
     return run.summary()
+
+
+@contextmanager
+def _stored(writer: FeatureWriter, ledger: Ledger, *, overwrite: bool) -> Iterator[None]:
+    """Bring the output up to date at the end, then its list of failures.
+
+    A run that does not get as far, or has nothing to replace the old file with, keeps the old list, too.
+    """
+    with ledger:
+        try:
+            with writer:
+                yield
+        finally:
+            if writer.is_settled:
+                ledger.drop_earlier() if overwrite else ledger.drop_stored()
 
 
 class _Run:

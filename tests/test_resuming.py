@@ -1,5 +1,6 @@
 """A run that was cut short and taken up again gives what an uninterrupted one gives, to the bit."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,3 +74,73 @@ def test_nor_does_it_matter_with_which_batch_size_a_run_is_taken_up(videos, tmp_
     (_,) = runs(videos, tmp_path / "parts.h5", [None], batch_size=32, **settings)
     assert whole.stored == 5
     assert_same(contents(tmp_path / "parts.h5"), contents(tmp_path / "whole.h5"))
+
+
+class TestListOfFailures:
+    """It goes with the file: what the old file lacks stays listed until another one has its place."""
+
+    @pytest.fixture
+    def library(self, tmp_path):
+        folder = tmp_path / "library"
+        folder.mkdir()
+        write_video(folder / "good.mp4", panning_frames(20, pixels_a_frame=3))
+        for name in ("bad.mp4", "gone.mp4"):
+            (folder / name).write_text("no video")
+        return folder
+
+    @pytest.fixture
+    def output(self, tmp_path, library):
+        """Of a run before, in which two videos failed, of which one is gone."""
+        output = tmp_path / "feats.h5"
+        self.extract(library, output)
+        assert self.listed(output) == ["bad", "gone"]
+        (library / "gone.mp4").unlink()
+        return output
+
+    def extract(self, library, output, **settings):
+        return p3dfeat.extract(library, output, model="p3d-camera", clips=1, workers=1, **settings)
+
+    def listed(self, output):
+        path = output.with_name("feats.h5.failed.jsonl")
+        return sorted(json.loads(line)["id"] for line in path.read_text().splitlines()) if path.exists() else []
+
+    def test_a_run_that_replaces_the_file_replaces_the_list(self, library, output):
+        self.extract(library, output, overwrite=True)
+        assert self.listed(output) == ["bad"]
+
+    def test_a_video_that_is_stored_after_all_is_no_longer_listed(self, library, output):
+        write_video(library / "bad.mp4", panning_frames(20, pixels_a_frame=3))
+        self.extract(library, output)
+        assert self.listed(output) == ["gone"]
+
+    @pytest.mark.parametrize("overwrite", [False, True])
+    def test_a_commit_that_fails_keeps_the_list(self, library, output, monkeypatch, overwrite):
+        def refused(*_, **__):
+            raise OSError(28, "No space left on device")
+
+        write_video(library / "bad.mp4", panning_frames(20, pixels_a_frame=3))
+        before = output.read_bytes()
+        with monkeypatch.context() as patch, pytest.raises(p3dfeat.OutputError, match="No space left"):
+            patch.setattr("p3dfeat.store.commit.make" if overwrite else "p3dfeat.store.commit.add", refused)
+            self.extract(library, output, overwrite=overwrite)
+        assert (output.read_bytes(), self.listed(output)) == (before, ["bad", "gone"])
+        self.extract(library, output, overwrite=overwrite)
+        assert self.listed(output) == ([] if overwrite else ["gone"])
+
+    def test_a_run_that_has_nothing_to_put_in_the_files_place_keeps_the_list(self, library, output):
+        (library / "good.mp4").write_text("no video")
+        before = output.read_bytes()
+        self.extract(library, output, overwrite=True)
+        assert (output.read_bytes(), self.listed(output)) == (before, ["bad", "gone", "good"])
+
+    def test_a_run_that_is_interrupted_keeps_the_list(self, library, output):
+        def interrupt(event):
+            if getattr(event, "status", "") == "stored":
+                raise KeyboardInterrupt
+
+        write_video(library / "bad.mp4", panning_frames(20, pixels_a_frame=3))
+        with pytest.raises(KeyboardInterrupt):
+            self.extract(library, output, overwrite=True, on_event=interrupt)
+        assert self.listed(output) == ["bad", "gone"]
+        self.extract(library, output, overwrite=True)
+        assert self.listed(output) == []

@@ -241,10 +241,13 @@ def convert(
 
     target = output or file.with_name(f"{zoo.plain_name(file)}.safetensors")
     known = zoo.find_card(card) if card else zoo.card_beside(file)
-    for reading in BOTH if family == "both" else (family,):
-        path = target.with_name(f"{target.stem}.{reading}{target.suffix}") if family == "both" else target
+    targets: dict[str | None, Path] = {family: target}
+    if family == "both":
+        targets = {reading: target.with_name(f"{target.stem}.{reading}{target.suffix}") for reading in BOTH}
+    for path in targets.values():
         _check_free(path, file, overwrite)
-        _save(zoo.convert(file, card=known, family=reading, kinds=kinds), path)
+    for reading, path in targets.items():
+        _save(zoo.convert(file, card=known, family=reading, kinds=kinds), path, overwrite)
     if family is None and known is None and zoo.in_doubt(file):
         out.say("the port's arithmetic is in doubt: --family both writes both readings, p3dfeat weights compare them")
 
@@ -257,10 +260,10 @@ def _check_free(target: Path, source: Path, overwrite: bool) -> None:
         raise UsageError(f"{target}: exists; name another with -o, or --overwrite it")
 
 
-def _save(converted: "Converted", target: Path) -> None:
+def _save(converted: "Converted", target: Path, overwrite: bool) -> None:
     from p3dfeat import zoo
 
-    zoo.save(converted, target)
+    zoo.save(converted, target, overwrite=overwrite)
     net = converted.card.architecture
     out.say(
         f"{target}: P3D-{net.depth}, {net.family} family, kinds {net.kinds}, width {net.base_width}, "
@@ -288,7 +291,7 @@ def recycle(
         converted = zoo.recycle(zoo.locate_resnet(resnet, on_fetch=show_bytes), kinds=kinds)
     target = output or Path(f"{converted.card.name}.safetensors")
     _check_free(target, Path(resnet), overwrite)
-    _save(converted, target)
+    _save(converted, target, overwrite)
 
 
 @weights.command()

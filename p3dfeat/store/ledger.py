@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -12,28 +13,44 @@ from p3dfeat.disk import Folder, SecondNameError, write_at, writing
 from p3dfeat.errors import FeatureFileError, OutputError
 from p3dfeat.text.jsons import json_line, parse_object
 
+TAIL_BYTES: Final = 4096
 ENTRY: Final = ("id", "source", "error")
 MOST_BYTES: Final = 1 << 30  # of a list; a million failures take a quarter of that
 
 Entry = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class _State:
+    """What tells that a list is the same, and that nobody else has added to it."""
+
+    size: int
+    tail: bytes
+
+    @classmethod
+    def of(cls, fd: int) -> Self:
+        size = os.fstat(fd).st_size
+        return cls(size, os.pread(fd, TAIL_BYTES, max(0, size - TAIL_BYTES)))
+
+
 class Ledger:
     """``<output>.failed.jsonl``: a line for each video that could not be read, with the reason.
 
-    Use in a with statement, whose end drops the lines of videos that were stored after all. A kill, or a disk that is
-    full, loses at most the line that was being written. A link in the list's place is refused.
+    Use in a with statement, whose end writes it anew without the lines that were dropped. A kill, or a disk that is
+    full, loses at most the line that was being written. A link in the list's place is refused. So is a list that
+    someone else makes or changes while a run lasts.
     """
 
     def __init__(self, output: str | Path):
         self.path = Path(f"{output}.failed.jsonl")
         self._earlier: dict[str, Entry] = {}  # of earlier runs, by id
         self._entries: list[Entry] = []  # of this run
+        self._stored_after_all: set[str] = set()  # of those of earlier runs
         self._size = 0  # of the lines that are whole, in bytes
         with writing(self.path), Folder.opened(self.path.parent) as folder:
             self._folder = os.fstat(folder.fd)
-            self._is_ours = folder.holds(self.path.name)  # else a list that comes to be is someone else's
-            if self._is_ours:
+            self._state = self._found(folder)  # as this run left it
+            if self._state is not None:
                 self._recall(folder.read(self.path.name, MOST_BYTES + 1))
 
     def _recall(self, data: bytes) -> None:
@@ -62,9 +79,14 @@ class Ledger:
         """{"id", "source", "error"} of each video, those of earlier runs first."""
         return [*self._earlier.values(), *self._entries]
 
-    def clear(self) -> None:
-        """Forget what earlier runs recorded."""
+    def drop_earlier(self) -> None:
+        """Drop all that earlier runs recorded: the output is another one by now."""
         self._earlier.clear()
+
+    def drop_stored(self) -> None:
+        """Drop the lines of videos that were stored after all, see ``forget``."""
+        for id in self._stored_after_all:
+            self._earlier.pop(id, None)
 
     def record(self, id: str, source: str, error: str) -> None:
         """Add a failure, on disk at once. Raises OutputError."""
@@ -83,16 +105,12 @@ class Ledger:
         return folder
 
     def _append(self, folder: Folder, line: bytes) -> None:
+        self._check_is_ours(folder)
         try:
-            fd = folder.new(self.path.name)
-            self._is_ours = True
-        except FileExistsError:
-            self._check_is_ours()
-            try:
-                fd = folder.open(self.path.name, os.O_WRONLY)
-            except SecondNameError:  # of a backup of hard links, which stays as it is
-                self._write_anew(folder)
-                return
+            fd = folder.new(self.path.name) if self._state is None else folder.open(self.path.name, os.O_RDWR)
+        except SecondNameError:  # of a backup of hard links, which stays as it is
+            self._write_anew(folder)
+            return
         try:
             try:
                 write_at(fd, line, self._size)
@@ -100,19 +118,23 @@ class Ledger:
             except OSError:
                 os.ftruncate(fd, self._size)
                 raise
+            finally:
+                self._state = _State.of(fd)
         finally:
             os.close(fd)
         self._size += len(line)
 
     def forget(self, id: str) -> None:
-        """A video that failed in an earlier run was stored after all."""
-        self._earlier.pop(id, None)
+        """A video that failed in an earlier run was stored after all; its line stays until ``drop_stored``."""
+        if id in self._earlier:
+            self._stored_after_all.add(id)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.save()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with suppress(*([] if kind is None else [OutputError])):  # what has gone wrong before is what is to be said
+            self.save()
 
     def save(self) -> None:
         """Write the list anew without what was mended, or remove it where nothing failed. Raises OutputError."""
@@ -120,12 +142,30 @@ class Ledger:
             self._tidy(folder)
             if len(self):
                 self._write_anew(folder)
-            elif self._is_ours:
+            elif self._state is not None:
+                self._check_is_ours(folder)
                 folder.unlink(self.path.name)
+                self._state = None
 
-    def _check_is_ours(self) -> None:
-        if not self._is_ours:
-            raise OutputError(f"{self.path}: made by something else while this run computed; move it away")
+    def _found(self, folder: Folder) -> _State | None:
+        """What tells that the list is still the same; None where there is none."""
+        try:
+            fd = folder.open(self.path.name)
+        except FileNotFoundError:
+            return None
+        try:
+            return _State.of(fd)
+        finally:
+            os.close(fd)
+
+    def _check_is_ours(self, folder: Folder) -> None:
+        """Raise OutputError for a list that something else has made or changed; one that was removed is made anew."""
+        found = self._found(folder)
+        if found is None:
+            self._state, self._size = None, 0
+        elif found != self._state:
+            done = "made" if self._state is None else "changed"
+            raise OutputError(f"{self.path}: {done} by something else while this run computed; move it away")
 
     def _tidy(self, folder: Folder) -> None:
         """Remove what runs that were killed had begun to write anew."""
@@ -144,16 +184,14 @@ class Ledger:
                 write_at(fd, data, 0)
             finally:
                 os.close(fd)
-            if self._is_ours:
+            self._check_is_ours(folder)
+            if self._state is not None:
                 folder.replace(fresh, self.path.name)
             else:
                 folder.link_new(fresh, self.path.name, folder)
-        except FileExistsError:
-            self._check_is_ours()
-            raise
         finally:
             folder.unlink(fresh)
-        self._is_ours, self._size = True, len(data)
+        self._state, self._size = self._found(folder), len(data)
 
 
 def _entry(line: bytes) -> Entry:

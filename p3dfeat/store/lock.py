@@ -11,7 +11,17 @@ from typing import Self
 from p3dfeat.disk import Folder, write_at, writing
 from p3dfeat.errors import OutputError
 from p3dfeat.store.claims import SIGNATURE_BYTES, Claim, ClaimedError, Holder, claimed
-from p3dfeat.store.parts import LOCK, OWNER, check_ours, journals, opened_parts, parts_of, remove_all, user_name
+from p3dfeat.store.parts import (
+    LOCK,
+    OWNER,
+    check_ours,
+    journals,
+    opened_parts,
+    parts_of,
+    remove_all,
+    target_of,
+    user_name,
+)
 
 
 class Lock:
@@ -20,6 +30,7 @@ class Lock:
     The system gives it up when the process dies, however it dies. On a file system without locks, a claim stands in for
     it (see claims.py). Raises OutputError where another run holds it, and says which; where the output's folder is
     missing or not writable; where something that is not p3dfeat's has the name of the folder, or lies in it.
+    target: the file that is written, which the output may be a link to; it is looked up once.
     folder: the open folder ``parts``, in which no link is followed.
     warning: what is to be said of the file system; None where it has locks.
     """
@@ -28,7 +39,8 @@ class Lock:
 
     def __init__(self, output: str | Path):
         self.output = Path(output)
-        self.parts = parts_of(self.output)
+        self.target = target_of(self.output)
+        self.parts = parts_of(self.target)
         self.warning: str | None = None
         self._claim: Claim | None = None
 

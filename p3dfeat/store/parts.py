@@ -24,19 +24,25 @@ LATER_CLAIM: Final = re.compile("after-[0-9a-f]{16}")
 JOINING, PROBE = "joining-", "probe-"
 PASSING: Final = re.compile(f"({JOINING}|{PROBE})[0-9a-f]{{16}}")
 PAGE_BYTES: Final = 4096
-SIGNATURE_START: Final = b'{"pid": '  # of a lock or a claim that a run has signed
+SIGNATURE_START: Final = re.compile(rb'\{"pid": \d*')  # of a lock or a claim that a run has signed
+SIGNATURE_NEXT: Final = b', "host": '
 JOURNAL_START: Final = b"p3dfeat\n"
+FIRST_HEADER: Final = b'{"header": {"settings": '  # of a journal
 
 
-def parts_of(output: Path) -> Path:
-    """The folder that a run works in until the output itself is up to date; one for all names of an output."""
-    real = Path(os.path.realpath(output)) if os.path.islink(output) else output
-    return real.with_name(real.name + ".parts")
+def target_of(output: Path) -> Path:
+    """The file that a run writes: the output, or where it is a link, what that leads to."""
+    return Path(os.path.realpath(output)) if os.path.islink(output) else output
+
+
+def parts_of(target: Path) -> Path:
+    """The folder that a run works in until the output itself is up to date; one for all links to an output."""
+    return target.with_name(target.name + ".parts")
 
 
 def opened_parts(output: Path) -> Folder | None:
     """The folder, for reading; None where there is none. Raises OSError, and ForeignError for a link or a file."""
-    path = parts_of(output)
+    path = parts_of(target_of(output))
     try:
         with Folder.opened(path.parent) as beside:
             return beside.inner(path.name)
@@ -64,8 +70,20 @@ def starts_as_ours(name: str, start: bytes) -> bool:
         return True
     if name in (OVERWRITES, OVERWRITTEN):
         return not start
-    ours, written = JOURNAL_START if JOURNAL.fullmatch(name) else SIGNATURE_START, start.rstrip(b"\0")
-    return written.startswith(ours) or ours.startswith(written)
+    written = start.rstrip(b"\0")
+    if JOURNAL.fullmatch(name):
+        # Its first record has less than 64 KiB of text, no arrays, and any checksum; see journal.HEAD.
+        return _agree(written, JOURNAL_START + start[8:10] + bytes(10) + start[20:24] + FIRST_HEADER)
+    signed = SIGNATURE_START.match(written)
+    if signed is None:
+        return _agree(written, b'{"pid": ')
+    rest = written[signed.end() :]
+    return rest == b"}" or _agree(rest, SIGNATURE_NEXT)
+
+
+def _agree(written: bytes, expected: bytes) -> bool:
+    """Whether two texts are the same for as long as the shorter one is."""
+    return written.startswith(expected) or expected.startswith(written)
 
 
 def journals(folder: Folder | None) -> list[str]:
@@ -86,11 +104,15 @@ def check_ours(folder: Folder, beside: Folder) -> None:
         if not is_ours(name):
             raise ForeignError(folder.path, f"a folder that is not p3dfeat's: it holds {name!r}")
         with suppress(FileNotFoundError):  # of a run that ends just now
-            if not starts_as_ours(name, folder.read(name, PAGE_BYTES)):
+            if not _holds_ours(folder, name):
                 raise ForeignError(folder.path / name, "a file that is not p3dfeat's")
     inner, outer = os.fstat(folder.fd), os.fstat(beside.fd)
     if inner.st_uid != os.geteuid() and _is_open_to_more(inner, outer) and inner.st_uid != _owner_of_new_files(folder):
         raise ForeignError(folder.path, f"a folder of another user, {user_name(inner.st_uid)}, that others may change")
+
+
+def _holds_ours(folder: Folder, name: str) -> bool:
+    return starts_as_ours(name, folder.read(name, PAGE_BYTES))
 
 
 def _is_open_to_more(inner: os.stat_result, outer: os.stat_result) -> bool:
@@ -123,8 +145,9 @@ def _owner_of_new_files(folder: Folder) -> int:
 
 def remove_all(folder: Folder) -> None:
     """Remove what is p3dfeat's. What keeps others out goes last: the lock, then a claim, its first file first."""
-    names = [name for name in folder.names() if is_ours(name)]
+    names = [name for name in folder.names() if is_ours(name) and _holds_ours(folder, name)]
     claims = [name for name in names if name == OWNER or LATER_CLAIM.fullmatch(name)]
     others = [name for name in names if name not in claims and name != LOCK]
-    for name in (*others, LOCK, *sorted(claims, reverse=True)):  # "owner" before "after-..."
+    lock = [name for name in names if name == LOCK]
+    for name in (*others, *lock, *sorted(claims, reverse=True)):  # "owner" before "after-..."
         folder.unlink(name)

@@ -131,15 +131,21 @@ def _take_up(folder: Folder, attributes: Mapping[str, Any], where: Places) -> No
         with JournalReader(folder, name) as journal:
             for record in journal:
                 id, dropped = record.header.get("video"), record.header.get("dropped")
-                if id is not None and not _is_in_output(id, where) and _fits(id, where, folders):
+                if id is not None and not _is_in_output(id, where):
+                    _check_fits(id, where, folders, folder.path / name)
                     where[id] = name, record.offset
                 elif dropped is not None and not _is_in_output(dropped, where):
                     where.pop(dropped, None)
 
 
-def _fits(id: str, where: Places, folders: Set[str]) -> bool:
-    """Whether a video of a journal can stand beside the output's: one of a run that overwrites need not."""
-    return id not in folders and not any(_is_in_output(folder, where) for folder in _folders_of([id]))
+def _check_fits(id: str, where: Places, folders: Set[str], journal: Path) -> None:
+    """Raise OutputError for a video of a journal that cannot stand beside the output's: that may have been restored."""
+    remedy = "move one of the two away, or finish the run that was interrupted"
+    if id in folders:
+        raise OutputError(f"{journal}: holds video {id!r}, which is a folder of videos in the output; {remedy}")
+    for above in _folders_of([id]):
+        if _is_in_output(above, where):
+            raise OutputError(f"{journal}: holds video {id!r}, but the output holds video {above!r}; {remedy}")
 
 
 def _is_in_output(id: str, where: Places) -> bool:
@@ -161,14 +167,15 @@ class FeatureWriter:
     """
 
     def __init__(self, output: str | Path, settings: Settings, *, overwrite: bool = False, lock: Lock | None = None):
-        self.output = Path(os.path.realpath(output)) if os.path.islink(output) else Path(output)
         self._attributes = settings.as_attributes()
         self._folder_names: dict[int, str] = {}  # of folders that videos are added to, by their place in the output
         self._open: dict[str, Rows] = {}
         self._journal: JournalWriter | None = None
         self._breaks_off = False
+        self._is_settled = False
         self._lock = Lock(output).__enter__() if lock is None else lock
         self._releases = lock is None
+        self.output = self._lock.target
         self.parts = self._lock.parts
         self._folder = self._lock.folder
         self._stored = Stored(self.output, self._folder)
@@ -209,6 +216,11 @@ class FeatureWriter:
     def _is_there(self) -> bool:
         """Whether there was an output when this run began, or has written one."""
         return self._identity is not None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the output holds what this run was to put there; one that is to be replaced has been."""
+        return self._is_settled
 
     @property
     def stored(self) -> Set[str]:
@@ -349,6 +361,7 @@ class FeatureWriter:
                 self._commit(waiting, where.keys())
             self._stored.where = dict.fromkeys(where, PLACE_IN_OUTPUT)
             self._keeps, self._num_committed = self._keeps or bool(where), len(where)
+            self._is_settled = not self._overwrites or bool(waiting) or not self._is_there
             self._tidy(replaced=bool(waiting))
 
     def _commit(self, waiting: Sequence[Waiting], ids: Set[str]) -> None:

@@ -123,8 +123,11 @@ def recycle(resnet: FlatResNet, *, kinds: str = "ABC") -> Converted:
         raise WeightsError(f"{resnet.origin}: {error}") from None
 
 
-def save(converted: Converted, path: Path) -> None:
-    """Write a safetensors file that needs no card beside it. Raises WeightsError; no half-written file stays."""
+def save(converted: Converted, path: Path, *, overwrite: bool = False) -> None:
+    """Write a safetensors file that needs no card beside it. Raises WeightsError; no half-written file stays.
+
+    overwrite: a file that is there is replaced, and not refused.
+    """
     final = Path(os.path.realpath(path))
     fresh = f"{final.name}.{secrets.token_hex(8)}.writing"
     try:
@@ -136,11 +139,21 @@ def save(converted: Converted, path: Path) -> None:
                     file.write(_file_content(converted))
                     with suppress(FileNotFoundError):
                         os.fchmod(file.fileno(), stat.S_IMODE(os.stat(final).st_mode))
-                folder.replace(fresh, final.name)
+                _give_name(folder, fresh, final.name, overwrite)
             finally:
                 folder.unlink(fresh)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def _give_name(folder: Folder, fresh: str, name: str, overwrite: bool) -> None:
+    if overwrite:
+        folder.replace(fresh, name)
+        return
+    try:
+        folder.link_new(fresh, name, folder)
+    except FileExistsError:
+        raise WeightsError(f"{folder.path / name}: exists; name another, or overwrite it") from None
 
 
 def _file_content(converted: Converted) -> bytes:

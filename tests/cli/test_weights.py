@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import save_file
 
 from p3dfeat.config import DEFAULT_MODEL
+from p3dfeat.errors import WeightsError
 from p3dfeat.nets import P3D, Architecture
-from p3dfeat.zoo import card_names, load_model
+from p3dfeat.zoo import card_names, convert, load_model, save
 from p3dfeat.zoo.cards import label_set
 from tests.reference_weights import CAFFE_FILES, GLUONCV_CARD, GLUONCV_FILE, port_checkpoint
 from tests.web import Web, serving, unused_address
@@ -78,6 +79,22 @@ def test_nothing_is_written_over_unasked(p3dfeat, tmp_path):
     for more in ((), ("--overwrite",)):
         ended = p3dfeat("weights", "recycle", tmp_path / "r.safetensors", "-o", tmp_path / "r.safetensors", *more)
         assert (ended.code, (tmp_path / "r.safetensors").read_bytes() == before) == (2, True)
+
+
+def test_both_readings_are_written_or_none(p3dfeat, tmp_path):
+    (tmp_path / "a.authors.safetensors").write_text("years")
+    ended = p3dfeat("weights", "convert", GLUONCV_FILE, "-o", tmp_path / "a.safetensors", "--family", "both")
+    assert (ended.code, "a.authors.safetensors: exists" in ended.stderr) == (2, True)
+    assert os.listdir(tmp_path) == ["a.authors.safetensors"]
+
+
+def test_a_file_that_comes_while_weights_are_read_is_kept(tmp_path):
+    converted = convert(GLUONCV_FILE)
+    (tmp_path / "thesis.doc").write_text("years")
+    with pytest.raises(WeightsError, match="exists; name another, or overwrite it"):
+        save(converted, tmp_path / "thesis.doc")
+    assert (tmp_path / "thesis.doc").read_text() == "years"
+    assert os.listdir(tmp_path) == ["thesis.doc"]
 
 
 def test_only_what_tells_the_kind_is_taken_off_a_name(p3dfeat, tmp_path):

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from p3dfeat.errors import FeatureFileError, OutputError, P3DFeatWarning, VideoError
-from p3dfeat.store import FeatureWriter, commit, open_features
+from p3dfeat.store import FeatureWriter, commit, open_features, stored_videos
 from p3dfeat.store.journal import JournalWriter
 from tests.store.runs import content, run
 from tests.store.test_journal import killed_run
-from tests.store.test_store import INFO, SETTINGS, features, video
+from tests.store.test_store import INFO, SETTINGS, features, video, write
 
 LINKS = {
     "external": lambda: h5py.ExternalLink("train.h5", "/"),
@@ -138,6 +138,24 @@ def test_two_names_of_a_folder_do_not_give_two_videos_one_place(tmp_path):
     assert set(open_features(output)) == {"folder/a", "folder/b", "alias/a", "alias/b"}
 
 
+@pytest.mark.parametrize(("waiting", "restored"), [("x/1", "x"), ("x", "x/1")])
+def test_a_journals_video_that_has_no_place_in_a_restored_file_is_kept(tmp_path, waiting, restored):
+    output = tmp_path / "feats.h5"
+    killed_run(output, waiting)
+    journal = tmp_path / "feats.h5.parts" / "00000000.journal"
+    before = journal.read_bytes()
+    write(tmp_path / "backup.h5", restored)
+    (tmp_path / "backup.h5").rename(output)
+    with pytest.raises(OutputError, match=f"00000000.journal: holds video '{waiting}'.*; move one of the two away"):
+        write(output, "other")
+    with pytest.raises(OutputError, match="move one of the two away"), stored_videos(output, SETTINGS):
+        pass
+    assert journal.read_bytes() == before
+    assert list(open_features(output)) == [restored]
+    write(output, "new", overwrite=True)
+    assert list(open_features(output)) == ["new"]
+
+
 def test_a_name_that_is_no_text_is_passed_over(tmp_path):
     output = tmp_path / "feats.h5"
     run(output, {"a": 0})
@@ -165,6 +183,7 @@ def test_a_record_that_p3dfeat_does_not_write_is_named_in_one_line(tmp_path, mon
     header, arrays = RECORDS[name]
     killed = killed_run(output, "b")
     journal = JournalWriter(killed._lock.folder, "00000007.journal")
+    journal.append({"settings": SETTINGS.as_attributes()})
     dumps = json.dumps
     monkeypatch.setattr(json, "dumps", lambda value, **_: dumps(value | ({} if arrays is None else {"arrays": arrays})))
     journal.append(header, {"pool5": np.zeros(6, np.float32)})

@@ -208,8 +208,11 @@ def test_what_is_brought_to_the_disk_meanwhile_is_still_there(output, monkeypatc
 def test_what_a_killed_overwriting_run_left_takes_no_stored_videos_place(output, stored, left):
     write(output, stored)
     killed_run(output, left, overwrite=True)
-    write(output)
-    check(output, stored)
+    with pytest.raises(OutputError, match=f"holds video '{left}'.*or finish the run that was interrupted"):
+        write(output)
+    assert list(open_features(output)) == [stored]
+    write(output, overwrite=True)
+    check(output, left)
 
 
 def test_a_disk_full_before_the_settings_leaves_no_journal_without_them(output, monkeypatch):

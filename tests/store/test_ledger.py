@@ -74,12 +74,12 @@ def test_a_full_disk_leaves_no_half_line(output, monkeypatch, room):
 def test_a_list_that_cannot_be_written_anew_stays_as_it_is(output, monkeypatch):
     ledger = Ledger(output)
     ledger.record("a", "a.mp4", "damaged")
-    before = ledger.path.read_bytes()
 
     def refused(*_, **__):
         raise OSError(28, "No space left on device")
 
-    ledger.forget("a")
+    ledger.record("b", "b.mp4", "damaged")
+    before = ledger.path.read_bytes()
     with monkeypatch.context() as patch, pytest.raises(OutputError, match="No space left on device"):
         patch.setattr(disk.os, "replace", refused)
         ledger.save()

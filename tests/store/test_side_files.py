@@ -15,8 +15,10 @@ from p3dfeat.errors import FeatureFileError, OutputError
 from p3dfeat.store import Ledger, Lock, open_features
 from p3dfeat.store.claims import Holder
 from p3dfeat.store.journal import JournalWriter
+from p3dfeat.store.parts import starts_as_ours
 from tests.store.runs import content, run
 from tests.store.test_journal import killed_run
+from tests.store.test_store import SETTINGS
 from tests.users import as_ordinary_user
 
 
@@ -276,6 +278,51 @@ def test_a_list_that_comes_to_be_during_a_run_is_someone_elses(output, fails):
     assert path.read_text() == "my notes"
 
 
+def swapped(path):
+    path.unlink()
+    path.write_text("my notes")
+
+
+def noted(path):
+    with path.open("a") as file:
+        file.write("ask Ann\n")
+
+
+@pytest.mark.parametrize("change", [swapped, noted, lambda path: path.write_text("")])
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("mended", [False, True])
+def test_a_list_that_changes_during_a_run_is_someone_elses(output, change, fails, mended):
+    path = output.with_name("feats.h5.failed.jsonl")
+    with Ledger(output) as ledger:
+        ledger.record("a", "a.mp4", "damaged")
+        ledger.record("b", "b.mp4", "damaged")
+    ledger = Ledger(output)
+    change(path)
+    changed = path.read_bytes()
+
+    def go_on():
+        with ledger:
+            if fails:
+                ledger.record("c", "c.mp4", "damaged")
+            if mended:
+                ledger.drop_earlier()
+
+    assert "failed.jsonl: changed by something else while this run computed; move it away" in refusal(go_on)
+    assert path.read_bytes() == changed
+    assert sorted(os.listdir(output.parent)) == [path.name]
+
+
+def test_a_list_that_is_removed_during_a_run_is_written_anew(output):
+    path = output.with_name("feats.h5.failed.jsonl")
+    with Ledger(output) as ledger:
+        ledger.record("a", "a.mp4", "damaged")
+    with Ledger(output) as ledger:
+        path.unlink()
+        ledger.record("b", "b.mp4", "damaged")
+        assert json.loads(path.read_bytes())["id"] == "b"
+    assert [json.loads(line)["id"] for line in path.read_text().splitlines()] == ["a", "b"]
+
+
 def test_a_last_line_that_is_no_failure_is_kept(output):
     path = output.with_name("feats.h5.failed.jsonl")
     with Ledger(output) as ledger:
@@ -283,6 +330,43 @@ def test_a_last_line_that_is_no_failure_is_kept(output):
     path.write_text(path.read_text() + "ask Ann")
     with pytest.raises(FeatureFileError, match="not a list of failures"):
         Ledger(output)
+
+
+USERS_FILES = {
+    "20240101.journal": (b"p3dfeat\nran all night", b"p3dfeat\n\x50\0\0\0", b"p3dfeat\n" + bytes(16) + b"{}"),
+    "lock": (b'{"pid": 12, "command": "backup"}', b'{"pid": "Ann"}', b'{"pid": 12, "x'),
+    "owner": (b'{"pid": 12}\nAnn has it',),
+}
+
+
+@pytest.mark.parametrize(("name", "data"), [(name, data) for name, all in USERS_FILES.items() for data in all])
+def test_a_file_of_the_users_that_begins_like_one_of_ours_is_kept(output, parts, name, data):
+    parts.mkdir()
+    data += b"\nthe end" if name.endswith("journal") else b""
+    (parts / name).write_bytes(data)
+    with pytest.raises(OutputError, match=rf"{name}: a file that is not p3dfeat's; move it away"):
+        run(output, {"a": 0})
+    assert (parts / name).read_bytes() == data
+
+
+def test_of_a_journal_and_a_lock_every_beginning_is_ours(output, parts):
+    killed_run(output, "a")
+    for name in ("00000000.journal", "lock"):
+        data = (parts / name).read_bytes()
+        for size in range(min(len(data), 4096)):
+            for end in (b"", bytes(7)):
+                assert starts_as_ours(name, (data[:size] + end)[:4096]), (name, size)
+
+
+@pytest.mark.parametrize("name", ["lock", "00000000.journal"])
+def test_what_a_user_puts_in_place_of_a_side_file_meanwhile_is_kept(output, parts, name):
+    def replace(done):
+        (parts / name).unlink()
+        (parts / name).write_text("mine")
+
+    refusal(lambda: run(output, {"a": 0}, replace))
+    assert name in os.listdir(parts)
+    assert (parts / name).read_text() == "mine"
 
 
 @pytest.mark.parametrize("start", [bytes(8), bytes(5000)])
@@ -330,6 +414,8 @@ def test_a_journal_that_p3dfeat_did_not_write_is_named_in_one_line(output, parts
     with Folder.opened(parts) as folder:
         for number, header in enumerate(({"settings": 3}, {"video": "../x"}, {"dropped": "/"}, {"video": 5})):
             journal = JournalWriter(folder, f"{number:08d}.journal")
+            if number:
+                journal.append({"settings": SETTINGS.as_attributes()})
             journal.append(header)
             journal.close()
             with pytest.raises(OutputError, match=r"journal: a journal that p3dfeat did not write; move it away"):

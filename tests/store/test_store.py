@@ -390,6 +390,8 @@ def test_failures_of_one_id_are_all_kept_though_another_video_has_it(output):
         ledger.record("x", "b.mp4", "id 'x' is given twice")
         ledger.forget("x")
         ledger.forget("a")
+        assert len(ledger) == 2
+        ledger.drop_stored()
         assert len(ledger) == 1
     assert len(Ledger(output)) == 1
 
@@ -529,10 +531,14 @@ def test_the_ledger_lists_failures_until_they_are_mended(output):
     again = Ledger(output)
     again.forget("a")
     again.save()
+    assert len(again.path.read_text().splitlines()) == 2  # it may be that the output cannot be written
+    again.drop_stored()
+    again.save()
     lines = [json.loads(line) for line in again.path.read_text().splitlines()]
     assert lines == [{"id": "b", "source": "b.mp4", "error": "empty"}]
     last = Ledger(output)
     last.forget("b")
+    last.drop_stored()
     last.save()
     assert os.listdir(output.parent) == []
 

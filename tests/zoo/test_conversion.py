@@ -325,7 +325,7 @@ def test_a_pipe_is_no_place_for_weights_and_a_file_keeps_its_mode(tmp_path):
     with pytest.raises(WeightsError, match="pipe: a folder, a pipe or a device, not a file; name another"):
         save(convert(GLUONCV_FILE), tmp_path / "pipe")
     (tmp_path / "a.safetensors").touch(0o600)
-    save(convert(GLUONCV_FILE), tmp_path / "a.safetensors")
+    save(convert(GLUONCV_FILE), tmp_path / "a.safetensors", overwrite=True)
     assert (tmp_path / "a.safetensors").stat().st_mode & 0o777 == 0o600
     assert sorted(os.listdir(tmp_path)) == ["a.safetensors", "pipe"]
 
