@@ -18,14 +18,14 @@ from benchmarks.table import Row, alternate, main_on_clips, median
 from p3dfeat import Architecture
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.engines import Calibration, CalibrationClips, Engine, OpenVINOEngine, TorchEngine, make_engine
-from p3dfeat.engines.choice import made_clip
 from p3dfeat.engines.normalize import normalize
-from p3dfeat.engines.quantization import worst_cosines
-from p3dfeat.measurement import MATRIX, gflop_a_clip
+from p3dfeat.engines.openvino.quantization import worst_cosines
+from p3dfeat.engines.selection import made_clip
 from p3dfeat.nets import P3D
 from p3dfeat.sources import find_videos
 from p3dfeat.types import Batch, Clip, UInt8Array
 from p3dfeat.video import read_clips
+from p3dfeat.workflows.bench import MATRIX, gflop_a_clip
 
 EAGER, OWN, FUSED, INT8 = "PyTorch eager, NCDHW", "engine torch", "engine openvino", "engine openvino, int8"
 SPEC = InputSpec(channels="bgr", resize=(182, 242), crop=(160, 160), mean=(104.0, 117.0, 123.0))

@@ -18,16 +18,17 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.engines import SPEC, random_net
-from p3dfeat import Architecture, pipeline
+from p3dfeat import Architecture
 from p3dfeat.config import Sampling
 from p3dfeat.engines import TorchEngine
 from p3dfeat.engines.batching import WARM_UP, work_through
 from p3dfeat.engines.devices import device_name, pick_device
 from p3dfeat.engines.engine import Done
 from p3dfeat.errors import UsageError
-from p3dfeat.measurement import gflop_a_clip
 from p3dfeat.sources import find_videos
 from p3dfeat.types import Batch, Video
+from p3dfeat.workflows import pipeline
+from p3dfeat.workflows.bench import gflop_a_clip
 
 MATRIX: Final = 8192  # rows and columns; large enough that a GPU's rate no longer grows
 PRODUCTS: Final = 20

@@ -65,8 +65,8 @@ class Run:
 def print_run(source: str, output: str) -> None:
     """What the process of a run does."""
     from p3dfeat import extract, load_model
-    from p3dfeat.extraction import ExtractEvent, ToDo
     from p3dfeat.sources import find_videos
+    from p3dfeat.workflows.extract import ExtractEvent, ToDo
 
     model = load_model("p3d-camera")
     started = time.perf_counter()

@@ -13,7 +13,7 @@ from benchmarks.table import Row, alternate, main, median
 LIMIT = 0.8  # seconds
 WHERE = (  # what the command imports or does, one after the other, and when each is through
     "import time; started = time.perf_counter(); marks = {}; mark = lambda name: marks.setdefault(name, round("
-    "time.perf_counter() - started, 2)); from p3dfeat.video.workers.decoders import Decoders; decoders = Decoders(1); "
+    "time.perf_counter() - started, 2)); from p3dfeat.video.workers.pool import Decoders; decoders = Decoders(1); "
     "mark('decoder process started'); import torch; mark('torch imported'); "
     "from p3dfeat import classification; from p3dfeat.zoo import load_model; mark('p3dfeat imported'); "
     "model = load_model('p3d-camera'); mark('model loaded'); from p3dfeat.sources import find_videos; import sys; "

@@ -31,22 +31,22 @@ from p3dfeat.errors import (
 )
 
 if TYPE_CHECKING:
-    from p3dfeat.classification import classify
     from p3dfeat.config import InputSpec, Sampling
-    from p3dfeat.extraction import ExtractSummary, extract
     from p3dfeat.nets import P3D, Architecture
     from p3dfeat.store import FeatureFile, VideoFeatures, open_features
     from p3dfeat.types import Classification, Failure, LeftOut, Prediction, Span
-    from p3dfeat.verification import Finding, VerifySummary, verify
+    from p3dfeat.workflows.classify import classify
+    from p3dfeat.workflows.extract import ExtractSummary, extract
+    from p3dfeat.workflows.verify import Finding, VerifySummary, verify
     from p3dfeat.zoo import Model, load_model
 
 _HOMES: Final = {
-    "classify": "classification",
-    "extract": "extraction",
-    "ExtractSummary": "extraction",
-    "verify": "verification",
-    "Finding": "verification",
-    "VerifySummary": "verification",
+    "classify": "workflows.classify",
+    "extract": "workflows.extract",
+    "ExtractSummary": "workflows.extract",
+    "verify": "workflows.verify",
+    "Finding": "workflows.verify",
+    "VerifySummary": "workflows.verify",
     "open_features": "store",
     "FeatureFile": "store",
     "VideoFeatures": "store",

@@ -4,7 +4,7 @@ import sys
 from typing import NoReturn
 
 from p3dfeat.errors import UsageError
-from p3dfeat.systems import check_system
+from p3dfeat.system.platforms import check_system
 
 
 def main() -> NoReturn:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-from p3dfeat.systems import check_system
+from p3dfeat.system.platforms import check_system
 
 
 def lazy(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:

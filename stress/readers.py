@@ -24,7 +24,7 @@ from p3dfeat.errors import VideoError
 from p3dfeat.types import Video, VideoEnd, VideoStart
 from p3dfeat.video.reading.clips import read_clips
 from p3dfeat.video.reading.index import open_video
-from p3dfeat.video.reading.picture import PictureMaker
+from p3dfeat.video.reading.transform import PictureMaker
 from stress.seeds import HEIGHT, WIDTH
 
 DIES, WAITS = ":dies", ":waits"  # what a reader does that is asked for these: tests see what becomes of it

@@ -14,7 +14,7 @@ PATIENCE_SECONDS = 120  # for what takes two; a child that hangs does so for eve
 # A parent that does one thing, and a child of it that does another: tells what came of the child's.
 FORKED = """
 import json, multiprocessing, os, sys, warnings
-import p3dfeat, p3dfeat.extraction, p3dfeat.classification  # torch is imported, as users' programs have it at the top
+import p3dfeat, p3dfeat.workflows.extract, p3dfeat.workflows.classify  # they import torch, as users' programs do
 warnings.simplefilter("ignore")
 method, before, then, video, folder = sys.argv[1:]
 

@@ -24,5 +24,5 @@ def as_ordinary_user() -> Iterator[None]:
 
 def has_landlock() -> bool:
     """Whether the kernel can keep a process from files."""
-    code = "from p3dfeat.confinement import confine, gain_no_rights; gain_no_rights(); print(confine())"
+    code = "from p3dfeat.system.confinement import confine, gain_no_rights; gain_no_rights(); print(confine())"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60).stdout == "True\n"

@@ -12,15 +12,16 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from p3dfeat._version import __version__
-from p3dfeat.cli.bench import bench
-from p3dfeat.cli.classify import classify
-from p3dfeat.cli.doctor import doctor
-from p3dfeat.cli.extract import extract
-from p3dfeat.cli.info import info
+from p3dfeat.cli.commands.bench import bench
+from p3dfeat.cli.commands.classify import classify
+from p3dfeat.cli.commands.doctor import doctor
+from p3dfeat.cli.commands.extract import extract
+from p3dfeat.cli.commands.info import info
+from p3dfeat.cli.commands.verify import verify
+from p3dfeat.cli.commands.weights import weights
 from p3dfeat.cli.interrupts import interrupts
-from p3dfeat.cli.output import PipeClosedError, close_quietly, out
-from p3dfeat.cli.verify import verify
-from p3dfeat.cli.weights import weights
+from p3dfeat.cli.output import close_quietly, out
+from p3dfeat.cli.streams import PipeClosedError
 from p3dfeat.errors import P3DFeatError, P3DFeatWarning, UsageError
 
 INTERRUPTED = 130  # what Typer makes of a KeyboardInterrupt

@@ -5,7 +5,7 @@ from typing import IO, Any, Final, NoReturn, TextIO, cast
 from rich.console import Console
 from rich.text import Text
 
-from p3dfeat.cli.output import PipeClosedError, encodable
+from p3dfeat.cli.streams import PipeClosedError, encodable
 
 PIPED_WIDTH: Final = 1000  # columns of a table that no terminal limits
 STAND_INS: Final = {"█": "#", "…": "~"}  # of what tables draw themselves

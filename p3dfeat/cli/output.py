@@ -4,18 +4,13 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
-from p3dfeat.errors import OutputError, P3DFeatError
+from p3dfeat.cli.streams import PipeClosedError, encodable
+from p3dfeat.errors import OutputError
 from p3dfeat.text.jsons import json_line
 from p3dfeat.text.lines import one_line as one_line
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-
-
-class PipeClosedError(P3DFeatError):
-    """Whoever read our output has gone. Nothing is said of it; 141 is what a shell makes of SIGPIPE."""
-
-    exit_code = 141
 
 
 class Output:
@@ -72,11 +67,6 @@ class Output:
             raise PipeClosedError from None
         except OSError as error:
             raise OutputError(f"{stream.name}: cannot be written ({error.strerror})") from None
-
-
-def encodable(text: str, encoding: str) -> str:
-    """The text with what an encoding does not have shown escaped; file names need not even be text."""
-    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def close_quietly() -> None:

@@ -11,7 +11,7 @@ from p3dfeat.types import Calibrated, Calibrating, Fetching
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, TaskID
 
-    from p3dfeat.extraction import ExtractEvent
+    from p3dfeat.workflows.extract import ExtractEvent
     from p3dfeat.zoo import Model
 
 
@@ -146,8 +146,8 @@ class _RunBar:
         self._num_videos = self._done = self._failed = self._opened = self._planned = self._clips = 0
 
     def __call__(self, event: "ExtractEvent") -> None:
-        from p3dfeat.extraction import ToDo, VideoDone
-        from p3dfeat.pipeline import Described, Started
+        from p3dfeat.workflows.extract import ToDo, VideoDone
+        from p3dfeat.workflows.pipeline import Described, Started
 
         if isinstance(event, ToDo):  # what failed or was skipped before is not part of the bar
             self._num_videos, self._done = event.num_videos, 0

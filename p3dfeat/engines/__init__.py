@@ -1,10 +1,10 @@
 """How a net is run: a Batch in, {layer: rows} out."""
 
-from p3dfeat.engines.choice import ENGINES, check_runs_int8, make_engine
 from p3dfeat.engines.engine import Engine
-from p3dfeat.engines.openvino_engine import OpenVINOEngine
-from p3dfeat.engines.quantization import Calibration, CalibrationClips, is_kept
-from p3dfeat.engines.several import SeveralEngines
+from p3dfeat.engines.multi_gpu import SeveralEngines
+from p3dfeat.engines.openvino.engine import OpenVINOEngine
+from p3dfeat.engines.openvino.quantization import Calibration, CalibrationClips, is_kept
+from p3dfeat.engines.selection import ENGINES, check_runs_int8, make_engine
 from p3dfeat.engines.torch_engine import TorchEngine
 
 __all__ = [

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from p3dfeat.config import InputSpec
+from p3dfeat.engines.batch_size_cache import KeptSizes
 from p3dfeat.engines.batching import Fitting, best_batch_size, in_whole_parts, seconds_a_batch
 from p3dfeat.engines.cuda import CudaRunner
 from p3dfeat.engines.devices import device_name, pick_device
 from p3dfeat.engines.engine import Done, Engine
-from p3dfeat.engines.folding import folded
-from p3dfeat.engines.kept_sizes import KeptSizes
+from p3dfeat.engines.fuse_batch_norm import folded
 from p3dfeat.engines.normalize import constants, normalize
 from p3dfeat.errors import UsageError
 from p3dfeat.nets import P3D

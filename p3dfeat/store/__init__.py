@@ -1,11 +1,11 @@
 """The HDF5 layout, crash-safe writing, and reading: the only place that imports h5py."""
 
-from p3dfeat.store.check_process import Foreign, Looked, Problem, Root, check_file
+from p3dfeat.store.check.process import Foreign, Looked, Problem, Root, check_file
+from p3dfeat.store.identity import other_part, source_if_same
 from p3dfeat.store.layout import NESTED, Settings, check_is_hdf5, differences
-from p3dfeat.store.ledger import Ledger
-from p3dfeat.store.lock import Lock, unfinished
 from p3dfeat.store.read import FeatureFile, VideoFeatures, open_features
-from p3dfeat.store.resume import other_part, source_if_same
+from p3dfeat.store.side_files.ledger import Ledger
+from p3dfeat.store.side_files.lock import Lock, unfinished
 from p3dfeat.store.write import FeatureWriter, stored_videos
 
 __all__ = [

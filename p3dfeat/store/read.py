@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from p3dfeat.errors import FeatureFileError
 from p3dfeat.store.layout import VIDEO_ATTRIBUTES, VIDEO_MARK, array_names, open_hdf5, read_attributes, reading
-from p3dfeat.store.lock import unfinished
 from p3dfeat.store.members import PassedOver, link_on_the_way, own_array, own_groups
 from p3dfeat.store.metadata_cache import MetadataCache
+from p3dfeat.store.side_files.lock import unfinished
 from p3dfeat.types import is_id
 
 

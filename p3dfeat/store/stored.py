@@ -6,11 +6,11 @@ from typing import Any, Final
 
 import h5py
 
-from p3dfeat.disk import Folder, writing
-from p3dfeat.store.journal import JournalReader
+from p3dfeat.store.commit.journal import JournalReader
+from p3dfeat.store.identity import IDENTITY, source_if_same
 from p3dfeat.store.layout import open_hdf5, reading
 from p3dfeat.store.metadata_cache import MetadataCache
-from p3dfeat.store.resume import IDENTITY, source_if_same
+from p3dfeat.system.disk import Folder, writing
 from p3dfeat.types import Video
 
 IN_OUTPUT: Final = -1  # in place of a record's offset

@@ -15,19 +15,19 @@ from typing import Any, Final, Self
 import h5py
 from numpy.typing import NDArray
 
-from p3dfeat.disk import Folder, ForeignError, writing
 from p3dfeat.errors import FeatureFileError, OutputError, VideoError
-from p3dfeat.store import commit
-from p3dfeat.store.commit import Waiting
-from p3dfeat.store.journal import JournalReader, JournalWriter, next_journal
+from p3dfeat.store.commit import commit
+from p3dfeat.store.commit.commit import Waiting
+from p3dfeat.store.commit.journal import JournalReader, JournalWriter, next_journal
+from p3dfeat.store.identity import difference, other_part
 from p3dfeat.store.layout import ORDER, Settings, differences, open_hdf5, read_attributes, reading
-from p3dfeat.store.lock import Lock
 from p3dfeat.store.members import ITSELF, LINK, address_of, has, is_hard
-from p3dfeat.store.parts import OVERWRITES, OVERWRITTEN, PASSING, check_ours, journals, opened_parts
+from p3dfeat.store.pending_rows import Rows, attributes_of
 from p3dfeat.store.read import is_own_video, video_ids
-from p3dfeat.store.resume import difference, other_part
-from p3dfeat.store.rows import Rows, attributes_of
+from p3dfeat.store.side_files.lock import Lock
+from p3dfeat.store.side_files.parts import OVERWRITES, OVERWRITTEN, PASSING, check_ours, journals, opened_parts
 from p3dfeat.store.stored import PLACE_IN_OUTPUT, Places, Stored
+from p3dfeat.system.disk import Folder, ForeignError, writing
 from p3dfeat.types import Features, Touched, Video, VideoInfo
 
 BUFFERED_BYTES: Final = 4 << 20  # of one video's rows held in memory before they go to the journal

@@ -8,12 +8,12 @@ if TYPE_CHECKING:
     from p3dfeat.video.reading.clips import plan, read_clips
     from p3dfeat.video.reading.index import VideoIndex, index_video
     from p3dfeat.video.reading.sampling import clip_starts
-    from p3dfeat.video.workers.decoders import Decoders
+    from p3dfeat.video.workers.pool import Decoders
     from p3dfeat.video.workers.process import Read
     from p3dfeat.video.workers.task import check_decoding
 
 _HOMES: Final = {
-    "Decoders": "workers.decoders",
+    "Decoders": "workers.pool",
     "Read": "workers.process",
     "VideoIndex": "reading.index",
     "check_decoding": "workers.task",

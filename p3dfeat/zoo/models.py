@@ -5,11 +5,12 @@ from pathlib import Path
 
 from p3dfeat.config import Sampling, default_model
 from p3dfeat.errors import UsageError
-from p3dfeat.forks import begin_computing
 from p3dfeat.nets import P3D
+from p3dfeat.system.forks import begin_computing
 from p3dfeat.zoo.cards import Card
-from p3dfeat.zoo.conversion import convert
-from p3dfeat.zoo.location import Located, OnFetch, locate
+from p3dfeat.zoo.conversion.convert import convert
+from p3dfeat.zoo.download.progress import OnFetch
+from p3dfeat.zoo.fetching import Located, locate
 
 
 @dataclass(frozen=True)

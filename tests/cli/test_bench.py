@@ -2,7 +2,7 @@
 
 import pytest
 
-from p3dfeat.measurement import Measurement, measure
+from p3dfeat.workflows.bench import Measurement, measure
 
 
 def test_decoding_the_net_and_both_are_measured(p3dfeat, folder):
@@ -34,7 +34,7 @@ def test_what_cannot_be_read_is_counted_and_nothing_at_all_is_an_error(p3dfeat, 
 
 def test_a_clip_of_p3d_199_is_36_8_gflop():
     from p3dfeat import Architecture
-    from p3dfeat.measurement import gflop_a_clip
+    from p3dfeat.workflows.bench import gflop_a_clip
 
     assert gflop_a_clip(Architecture.of_depth(199), 16, (160, 160)) == pytest.approx(36.8, abs=0.05)
 

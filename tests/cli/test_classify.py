@@ -11,8 +11,8 @@ import torch
 
 import p3dfeat as package
 from examples.sample_videos import camera_path, colour_scene, write_h264
-from p3dfeat.classification import timeline_of
 from p3dfeat.types import LeftOut
+from p3dfeat.workflows.classify import timeline_of
 from tests.videos import numbered_video
 from weights.recipes.p3d_camera.moves import render
 

@@ -8,9 +8,10 @@ import sys
 import h5py
 import pytest
 
-from p3dfeat import __version__, diagnosis
+from p3dfeat import __version__
 from p3dfeat.cli import app as app_module
 from p3dfeat.store.layout import ORDER, VIDEO_ATTRIBUTES
+from p3dfeat.workflows import doctor as diagnosis
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_what_a_file_says_does_not_hide_what_info_says(p3dfeat, feats, monkeypat
 
 
 def test_info_lists_twenty_videos_unless_asked_for_all(p3dfeat, feats, monkeypatch):
-    monkeypatch.setattr("p3dfeat.cli.info.SHOWN", 2)
+    monkeypatch.setattr("p3dfeat.cli.commands.info.SHOWN", 2)
     assert "... and 1 more; --all lists them" in p3dfeat("info", feats).stdout
     assert "more" not in p3dfeat("info", feats, "--all").stdout
 

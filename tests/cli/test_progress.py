@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from p3dfeat.cli.progress import _RunBar
-from p3dfeat.extraction import ToDo, VideoDone
-from p3dfeat.pipeline import Described, Started
 from p3dfeat.types import Features, Video
+from p3dfeat.workflows.extract import ToDo, VideoDone
+from p3dfeat.workflows.pipeline import Described, Started
 
 
 def video(number: int) -> Video:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from p3dfeat.engines import TorchEngine, make_engine
+from p3dfeat.engines.batch_size_cache import FILE, KeptSizes
 from p3dfeat.engines.batching import (
     Fitting,
     best_batch_size,
@@ -16,7 +17,6 @@ from p3dfeat.engines.batching import (
     work_through,
 )
 from p3dfeat.engines.engine import Done
-from p3dfeat.engines.kept_sizes import FILE, KeptSizes
 from p3dfeat.errors import UsageError
 from p3dfeat.types import Batch
 from tests.engines.test_engines import SPEC, batch_for, random_net

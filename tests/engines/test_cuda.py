@@ -12,9 +12,9 @@ import torch
 
 from p3dfeat.config import InputSpec
 from p3dfeat.engines import SeveralEngines, TorchEngine, cuda, make_engine
-from p3dfeat.engines.choice import worst_error
 from p3dfeat.engines.cuda import Captured, CudaRunner, Graphed
 from p3dfeat.engines.devices import num_gpus
+from p3dfeat.engines.selection import worst_error
 from p3dfeat.engines.torch_engine import checked_precision, fp32_products_in, lowered
 from p3dfeat.errors import UsageError
 from p3dfeat.types import Batch

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from p3dfeat.config import InputSpec, Sampling
-from p3dfeat.engines import OpenVINOEngine, TorchEngine, choice, make_engine
-from p3dfeat.engines.choice import made_clip, worst_error
-from p3dfeat.engines.folding import folded
+from p3dfeat.engines import OpenVINOEngine, TorchEngine, make_engine
+from p3dfeat.engines import selection as choice
+from p3dfeat.engines.fuse_batch_norm import folded
 from p3dfeat.engines.normalize import normalize
+from p3dfeat.engines.selection import made_clip, worst_error
 from p3dfeat.errors import UsageError
 from p3dfeat.nets import P3D, Architecture
 from p3dfeat.types import Batch, Clip, Video

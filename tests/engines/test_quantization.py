@@ -15,17 +15,10 @@ import pytest
 from filelock import FileLock
 
 from p3dfeat.config import InputSpec
-from p3dfeat.engines import (
-    Calibration,
-    CalibrationClips,
-    OpenVINOEngine,
-    TorchEngine,
-    is_kept,
-    make_engine,
-    quantization,
-)
-from p3dfeat.engines.choice import made_clip
-from p3dfeat.engines.quantization import _new_folder, cosines, worst_cosines
+from p3dfeat.engines import Calibration, CalibrationClips, OpenVINOEngine, TorchEngine, is_kept, make_engine
+from p3dfeat.engines.openvino import quantization
+from p3dfeat.engines.openvino.quantization import _new_folder, cosines, worst_cosines
+from p3dfeat.engines.selection import made_clip
 from p3dfeat.errors import OutputError, UsageError
 from p3dfeat.nets import P3D
 from p3dfeat.types import Batch, Calibrated, Calibrating
@@ -299,7 +292,7 @@ def test_what_does_not_compute_in_int8_is_refused_before_anything_is_done(tmp_pa
 def test_a_gpu_is_refused_where_there_is_one(tmp_path, monkeypatch):
     import torch
 
-    monkeypatch.setattr("p3dfeat.engines.choice.pick_devices", lambda name: [torch.device(name)])
+    monkeypatch.setattr("p3dfeat.engines.selection.pick_devices", lambda name: [torch.device(name)])
     with pytest.raises(UsageError, match="runs on a CPU only, not on cuda:0; use --device cpu"):
         Source(tmp_path).engine(device="cuda:0")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from p3dfeat.engines.openvino_core import apart
+from p3dfeat.engines.openvino.core import apart
 
 # Python runs its handlers on the stack that a thread has for signals, if it has one, and OpenVINO gives it one.
 HEARING = """

@@ -7,9 +7,9 @@ import threading
 import pytest
 import torch
 
-from p3dfeat.engines import openvino_core
-from p3dfeat.engines.quantization import _silence
-from p3dfeat.engines.telemetry import PACKAGE, no_telemetry
+from p3dfeat.engines.openvino import core as openvino_core
+from p3dfeat.engines.openvino.quantization import _silence
+from p3dfeat.engines.openvino.telemetry import PACKAGE, no_telemetry
 from p3dfeat.engines.torch_engine import fp32_products_in
 
 CHANGES = {

@@ -15,7 +15,7 @@ import p3dfeat.store
 from p3dfeat.store import FeatureWriter, Lock, open_features
 from tests.store.test_store import INFO, SETTINGS, features, video
 
-TRACED = (str(Path(p3dfeat.store.__file__).parent), str(Path(p3dfeat.__file__).parent / "disk.py"))
+TRACED = (str(Path(p3dfeat.store.__file__).parent), str(Path(p3dfeat.__file__).parent / "system" / "disk.py"))
 PATIENCE_SECONDS = 60
 
 Content = Mapping[str, int]  # the seed of each video's features, by id
@@ -107,7 +107,7 @@ def at_line(number: int, action: Callable[[], object], work: Callable[[], object
     def trace(frame, event, _):
         nonlocal count
         name = frame.f_code.co_filename
-        if not name.startswith(TRACED) or name.endswith("image.py"):
+        if not name.startswith(TRACED) or name.endswith("memory_file.py"):
             return None
         count += event == "line"
         if event == "line" and count == number:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from p3dfeat import disk
 from p3dfeat.errors import OutputError
-from p3dfeat.store import commit, write
-from p3dfeat.store.lock import unfinished
+from p3dfeat.store import write
+from p3dfeat.store.commit import commit
+from p3dfeat.store.side_files.lock import unfinished
+from p3dfeat.system import disk
 from tests.store.runs import at_line, be_interrupted, be_killed, content, in_a_process, run
 
 OLD = {"a": 0, "folder/b": 2, "folder/deeper/c": 4}

@@ -13,8 +13,9 @@ import pytest
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import FeatureFileError
 from p3dfeat.nets import Architecture
-from p3dfeat.store import FeatureWriter, Foreign, Looked, Problem, Root, Settings, check_file, check_process
-from p3dfeat.store.check import FileCheck
+from p3dfeat.store import FeatureWriter, Foreign, Looked, Problem, Root, Settings, check_file
+from p3dfeat.store.check import process as check_process
+from p3dfeat.store.check.file import FileCheck
 from p3dfeat.store.layout import ORDER, VIDEO_ATTRIBUTES, array_names
 from p3dfeat.types import Features, Video, VideoInfo
 from tests.users import has_landlock
@@ -322,7 +323,7 @@ def test_clips_that_begin_together_are_as_they_should_be(copy):
 
 
 def test_arrays_are_read_piece_by_piece(copy, monkeypatch):
-    monkeypatch.setattr("p3dfeat.store.check_video.PIECE_BYTES", 1)  # a row each
+    monkeypatch.setattr("p3dfeat.store.check.video.PIECE_BYTES", 1)  # a row each
     assert problems(copy) == []
     with h5py.File(copy, "r+") as file:
         file["a/pool5"][2, 5] = np.nan

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from p3dfeat.errors import OutputError
-from p3dfeat.store import FeatureWriter, commit, open_features, write
-from p3dfeat.store.image import Image, undisturbed
-from p3dfeat.store.links import Lists, OtherShapeError
+from p3dfeat.store import FeatureWriter, open_features, write
+from p3dfeat.store.commit import commit
+from p3dfeat.store.commit.hdf5_groups import Lists, OtherShapeError
+from p3dfeat.store.commit.memory_file import Image, undisturbed
 from p3dfeat.types import Features
 from tests.store.runs import content, run
 from tests.store.test_store import INFO, SETTINGS, features, video

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from p3dfeat.errors import FeatureFileError, OutputError, P3DFeatWarning, VideoError
-from p3dfeat.store import FeatureWriter, commit, open_features, stored_videos
-from p3dfeat.store.journal import JournalWriter
+from p3dfeat.store import FeatureWriter, open_features, stored_videos
+from p3dfeat.store.commit import commit
+from p3dfeat.store.commit.journal import JournalWriter
 from tests.store.runs import content, run
 from tests.store.test_journal import killed_run
 from tests.store.test_store import INFO, SETTINGS, features, video, write

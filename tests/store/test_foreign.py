@@ -6,7 +6,7 @@ import pytest
 
 from p3dfeat.errors import VideoError
 from p3dfeat.store import FeatureWriter, open_features
-from p3dfeat.store.commit import is_added_to_in_place
+from p3dfeat.store.commit.commit import is_added_to_in_place
 from tests.store.runs import content, run
 from tests.store.test_store import INFO, SETTINGS, features, video
 

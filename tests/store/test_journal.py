@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from p3dfeat.disk import Folder
 from p3dfeat.errors import OutputError
 from p3dfeat.fingerprint import fingerprint
-from p3dfeat.store import FeatureWriter, journal, open_features
-from p3dfeat.store.journal import JournalReader, JournalWriter
+from p3dfeat.store import FeatureWriter, open_features
+from p3dfeat.store.commit import journal
+from p3dfeat.store.commit.journal import JournalReader, JournalWriter
+from p3dfeat.system.disk import Folder
 from p3dfeat.types import Video
 from tests.store.test_store import INFO, SETTINGS, features, video, write
 

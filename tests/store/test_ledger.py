@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from p3dfeat import disk
 from p3dfeat.errors import FeatureFileError, OutputError
 from p3dfeat.store import Ledger
+from p3dfeat.system import disk
 
 
 @pytest.fixture

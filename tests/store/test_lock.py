@@ -14,9 +14,9 @@ import h5py
 import pytest
 
 from p3dfeat.errors import FeatureFileError, OutputError
-from p3dfeat.extraction import run_extraction
-from p3dfeat.job import ExtractSettings
 from p3dfeat.store import Lock, open_features
+from p3dfeat.workflows.extract import run_extraction
+from p3dfeat.workflows.job import ExtractSettings
 from tests.store.runs import in_a_process, run
 from tests.users import as_ordinary_user
 

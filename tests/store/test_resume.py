@@ -9,7 +9,8 @@ import pytest
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import FeatureFileError, VideoError
 from p3dfeat.fingerprint import fingerprint, modified, size_and_time
-from p3dfeat.store import FeatureWriter, open_features, resume
+from p3dfeat.store import FeatureWriter, open_features
+from p3dfeat.store import identity as resume
 from p3dfeat.types import Touched, Video
 from tests.store.test_store import INFO, SETTINGS, features, write
 

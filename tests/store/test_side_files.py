@@ -10,12 +10,12 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 import p3dfeat
-from p3dfeat.disk import Folder, ForeignError
 from p3dfeat.errors import FeatureFileError, OutputError
 from p3dfeat.store import Ledger, Lock, open_features
-from p3dfeat.store.claims import Holder
-from p3dfeat.store.journal import JournalWriter
-from p3dfeat.store.parts import starts_as_ours
+from p3dfeat.store.commit.journal import JournalWriter
+from p3dfeat.store.side_files.claims import Holder
+from p3dfeat.store.side_files.parts import starts_as_ours
+from p3dfeat.system.disk import Folder, ForeignError
 from tests.store.runs import content, run
 from tests.store.test_journal import killed_run
 from tests.store.test_store import SETTINGS

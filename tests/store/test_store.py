@@ -11,8 +11,9 @@ import pytest
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import FeatureFileError, OutputError, VideoError
 from p3dfeat.fingerprint import fingerprint
-from p3dfeat.store import FeatureWriter, Ledger, Settings, commit, open_features, stored_videos
+from p3dfeat.store import FeatureWriter, Ledger, Settings, open_features, stored_videos
 from p3dfeat.store import write as write_module
+from p3dfeat.store.commit import commit
 from p3dfeat.types import Features, Video, VideoInfo
 from tests.users import as_ordinary_user
 

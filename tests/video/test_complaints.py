@@ -10,7 +10,7 @@ from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import VideoError
 from p3dfeat.types import Video
 from p3dfeat.video import read_clips
-from p3dfeat.video.reading.complaints import MOST_LINES, Complaints
+from p3dfeat.video.reading.ffmpeg_log import MOST_LINES, Complaints
 from tests.videos import CODINGS, numbered_video
 
 SPEC = InputSpec(channels="luma", resize=(96, 128))

@@ -11,13 +11,13 @@ import pytest
 
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import DecoderError, UsageError, VideoError
-from p3dfeat.job import ExtractSettings
 from p3dfeat.types import Clip, Video, VideoEnd, VideoStart
 from p3dfeat.video import read_clips
-from p3dfeat.video.workers import decoders as decoders_module
+from p3dfeat.video.workers import pool as decoders_module
 from p3dfeat.video.workers import process as process_module
-from p3dfeat.video.workers.decoders import Decoders
+from p3dfeat.video.workers.pool import Decoders
 from p3dfeat.video.workers.task import CLIPS_AHEAD, Task
+from p3dfeat.workflows.job import ExtractSettings
 from tests.videos import numbered_video
 
 SPEC = InputSpec(resize=(48, 64), crop=(40, 40))
@@ -249,7 +249,7 @@ def test_processes_end_when_their_parent_is_killed(tmp_path, videos):
     script = f"""
 import time
 from itertools import chain
-from p3dfeat.video.workers.decoders import Decoders
+from p3dfeat.video.workers.pool import Decoders
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.types import Video
 decoders = Decoders(1)

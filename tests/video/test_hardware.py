@@ -11,10 +11,10 @@ from p3dfeat.errors import UsageError, VideoError
 from p3dfeat.types import Clip, Video
 from p3dfeat.video import read_clips
 from p3dfeat.video.reading import clips as clips_module
-from p3dfeat.video.reading import hardware
+from p3dfeat.video.reading import gpu_decoding as hardware
 from p3dfeat.video.reading.decode import FrameReader
 from p3dfeat.video.workers import task
-from p3dfeat.video.workers.decoders import Decoders
+from p3dfeat.video.workers.pool import Decoders
 from tests.videos import CODINGS, numbered_video, settled
 
 SPEC, SAMPLING = InputSpec(resize=(48, 64)), Sampling(clips=2)

@@ -20,10 +20,10 @@ from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import DecoderError, OutOfMemoryError, OutOfTimeError, UsageError, VideoError
 from p3dfeat.types import Clip, Video, VideoEnd, VideoStart
 from p3dfeat.video.heartbeat import tick
-from p3dfeat.video.workers import decoders as decoders_module
+from p3dfeat.video.workers import pool as decoders_module
 from p3dfeat.video.workers import process as process_module
-from p3dfeat.video.workers.decoders import Decoders
 from p3dfeat.video.workers.limits import CLOCK_BYTES, Clock
+from p3dfeat.video.workers.pool import Decoders
 from p3dfeat.video.workers.task import Task
 from tests.users import has_landlock
 from tests.videos import Coding, numbered_video, write_video
@@ -387,7 +387,7 @@ def test_decoders_that_hang_end_with_their_parent(tmp_path, what):
 import time
 from p3dfeat.video.workers import process
 process.START = process.START.replace("from p3dfeat", {f"exec({code!r}); from p3dfeat"!r}, 1)
-from p3dfeat.video.workers.decoders import Decoders
+from p3dfeat.video.workers.pool import Decoders
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.types import Video
 decoders = Decoders(1)

@@ -10,8 +10,8 @@ from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import OutOfMemoryError, VideoError
 from p3dfeat.types import Video, VideoEnd, VideoInfo, VideoStart
 from p3dfeat.video.workers import process as process_module
-from p3dfeat.video.workers.decoders import Decoders
 from p3dfeat.video.workers.messages import ClipAt, Ended, NonsenseError, Ready, decoded, encoded
+from p3dfeat.video.workers.pool import Decoders
 from tests.videos import numbered_video
 
 INFO = VideoInfo(1.5, 25.0, 37, 64, 48, 0, "1:1", "h264", "yuv420p", 1234, "0" * 16, "2026-01-01T00:00:00+00:00")

@@ -14,7 +14,7 @@ from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import VideoError
 from p3dfeat.types import Clip, Video, VideoEnd
 from p3dfeat.video import index_video, read_clips
-from p3dfeat.video.bitstreams.hidden import hidden_packets
+from p3dfeat.video.bitstreams.hidden_frames import hidden_packets
 from p3dfeat.video.packets import NO_TIME, Packets
 from p3dfeat.video.reading.index import with_leading_times
 from stress import wild

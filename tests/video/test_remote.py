@@ -12,16 +12,18 @@ from itertools import repeat
 
 import pytest
 
-from p3dfeat import http
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import VideoError
-from p3dfeat.http import Limits, at_hand, download
+from p3dfeat.http import client
+from p3dfeat.http.fetch import Limits
 from p3dfeat.types import Clip, Video, VideoEnd
 from p3dfeat.video import Decoders
+from p3dfeat.video.workers import download as workers_download
+from p3dfeat.video.workers.download import download, local_copy
 from tests.videos import numbered_video
 from tests.web import Answer, Fault, Request, Web, serving, unused_address
 
-IMPATIENT = Limits(connect_seconds=2, silent_seconds=0.3, wait_seconds=0.01)
+IMPATIENT = Limits(connect_seconds=2, silent_seconds=0.3, wait_seconds=0.01, barren_attempts=3)
 
 
 @pytest.fixture
@@ -94,16 +96,19 @@ def test_a_file_comes_as_it_is_with_its_time(web):
         assert os.fstat(file.fileno()).st_mtime == 1234567890
 
 
-def test_what_may_pass_is_tried_again_from_the_beginning(web):
+def test_what_may_pass_is_tried_again_from_where_it_was_cut(web):
     web.faults["/v.mp4"] += [Fault(cut_after=100_000), Fault(status=503)]
     assert fetched(web.url) == web.files["/v.mp4"]
-    assert len(web.asked("/v.mp4")) == 3
+    first, second, third = web.asked("/v.mp4")
+    assert "Range" not in first.headers
+    assert second.headers["Range"] == third.headers["Range"]
+    assert web.sent_bytes < 2 * len(web.files["/v.mp4"])
 
 
 @pytest.mark.parametrize(
     ("faults", "message", "asked"),
     [
-        ([Fault(cut_after=100_000)] * 5, "the connection broke (peer closed connection", 3),
+        ([Fault(cut_after=0)] * 5, "the connection was cut (peer closed connection", 3),
         ([Fault(status=503)] * 5, "HTTP 503 (service unavailable)", 3),
         ([Fault(status=404)], "HTTP 404 (not found)", 1),
         ([Fault(status=403)], "HTTP 403 (forbidden)", 1),
@@ -176,7 +181,7 @@ def internet(monkeypatch):
         return resolve(names.get(host, host), *arguments, **settings)
 
     monkeypatch.setattr(socket, "getaddrinfo", resolved)
-    monkeypatch.setattr(http, "_is_global", lambda address: str(address) == "127.0.0.2")
+    monkeypatch.setattr(client, "_is_global", lambda address: str(address) == "127.0.0.2")
     web = Web()
     web.files["/v.mp4"] = b"public"
     with serving(web, "127.0.0.2") as web.address:
@@ -207,7 +212,7 @@ def test_what_the_user_names_may_be_at_home_and_redirect_there_and_into_the_inte
 
 @pytest.mark.parametrize("first", [True, False])
 def test_what_resolves_to_an_address_that_is_never_fetched_from_is_sent_nothing(web, internet, monkeypatch, first):
-    monkeypatch.setattr(http, "FORBIDDEN", (ipaddress.ip_network("127.0.0.2"),))
+    monkeypatch.setattr(client, "FORBIDDEN", (ipaddress.ip_network("127.0.0.2"),))
     web.redirects["/a.mp4"] = f"{internet.address}/v.mp4".replace("127.0.0.2", "public.example.org")
     url = web.redirects["/a.mp4"] if first else web.url.replace("/v.mp4", "/a.mp4")
     assert refusal(url) == "leads to a link-local address, or to the metadata service of a cloud"
@@ -235,21 +240,21 @@ def test_link_local_addresses_and_those_of_metadata_are_not_even_connected_to(we
 
 
 def test_a_redirect_leads_from_https_to_http_never(web):
-    with pytest.raises(http.RefusedError, match="redirected from https to http"):
-        http._next_address("https://example.org/v.mp4", "http://example.org/v.mp4")
-    assert http._next_address("https://example.org/a", "/b") == "https://example.org/b"
+    with pytest.raises(client.RefusedError, match="redirected from https to http"):
+        client._next_address("https://example.org/v.mp4", "http://example.org/v.mp4")
+    assert client._next_address("https://example.org/a", "/b") == "https://example.org/b"
 
 
 def test_the_users_password_goes_along_on_the_same_host_alone():
     url = "http://me:secret@example.org/a"
-    assert http._next_address(url, "http://example.org/b") == "http://me:secret@example.org/b"
-    assert http._next_address(url, "https://example.org/b") == "https://me:secret@example.org/b"
-    assert http._next_address(url, "http://example.org:8080/b") == "http://example.org:8080/b"
-    assert http._next_address(url, "http://other.example.org/b") == "http://other.example.org/b"
+    assert client._next_address(url, "http://example.org/b") == "http://me:secret@example.org/b"
+    assert client._next_address(url, "https://example.org/b") == "https://me:secret@example.org/b"
+    assert client._next_address(url, "http://example.org:8080/b") == "http://example.org:8080/b"
+    assert client._next_address(url, "http://other.example.org/b") == "http://other.example.org/b"
 
 
 def test_a_client_that_tells_nothing_of_its_connections_is_not_trusted(web, monkeypatch):
-    monkeypatch.setattr(http._Hop, "__call__", lambda *_: None)
+    monkeypatch.setattr(client._Hop, "__call__", lambda *_: None)
     assert refusal(web.url).startswith("this version of httpx2 does not tell whom it connects to")
 
 
@@ -281,7 +286,7 @@ def test_an_endless_body_ends_at_the_limit():
 )
 def test_a_server_that_stalls_is_not_waited_for(said):
     with answering(said) as url:
-        assert refusal(url, attempts=1) == "stalled: nothing came for 0.3 s"
+        assert refusal(url, barren_attempts=1) == "stalled: nothing came for 0.3 s"
 
 
 def test_a_server_that_dawdles_is_not_waited_for():
@@ -298,15 +303,15 @@ def test_a_server_that_dawdles_is_not_waited_for():
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        (b"garbage\r\n\r\n", "the connection broke ("),
+        (b"garbage\r\n\r\n", "the connection was cut ("),
         (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n", "comes compressed"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n", "the connection broke ("),
-        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 500_000 + b"\r\n\r\n", "the connection broke ("),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n", "the connection was cut ("),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 500_000 + b"\r\n\r\n", "the connection was cut ("),
     ],
 )
 def test_an_answer_that_is_none_is_one_line(said, message):
     with answering([said]) as url:
-        assert refusal(url, attempts=1).startswith(message)
+        assert refusal(url, barren_attempts=1).startswith(message)
 
 
 def test_nobody_there_is_one_line():
@@ -320,16 +325,16 @@ def test_https_is_not_spoken_with_those_who_do_not_speak_it(web):
 
 
 def test_no_room_is_one_line(web, monkeypatch):
-    monkeypatch.setattr(http, "SPACE_LEFT_BYTES", 1 << 60)
+    monkeypatch.setattr(workers_download, "SPACE_LEFT_BYTES", 1 << 60)
     assert refusal(web.url).startswith("no room for it in ")
 
 
 def test_nothing_is_left_in_the_folder_of_temporary_files_even_while_it_is_read(web, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with at_hand(Video("v", web.url, "v"), tick=lambda: None) as video:
+    with local_copy(Video("v", web.url, "v"), tick=lambda: None) as video:
         with open(video.path, "rb") as file:
             assert file.read() == web.files["/v.mp4"]
-        if os.path.isdir(http.OPEN_FILES):
+        if os.path.isdir(workers_download.OPEN_FILES):
             assert list(tmp_path.iterdir()) == []
     assert not os.path.exists(video.path)
     assert list(tmp_path.iterdir()) == []
@@ -337,8 +342,8 @@ def test_nothing_is_left_in_the_folder_of_temporary_files_even_while_it_is_read(
 
 def test_where_files_must_have_names_they_go_as_well(web, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(http, "OPEN_FILES", str(tmp_path / "gone"))
-    with at_hand(Video("v", web.url, "v"), tick=lambda: None) as video, open(video.path, "rb") as file:
+    monkeypatch.setattr(workers_download, "OPEN_FILES", str(tmp_path / "gone"))
+    with local_copy(Video("v", web.url, "v"), tick=lambda: None) as video, open(video.path, "rb") as file:
         assert file.read() == web.files["/v.mp4"]
     assert list(tmp_path.iterdir()) == []
 

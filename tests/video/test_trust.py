@@ -13,7 +13,7 @@ from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import VideoError
 from p3dfeat.types import Clip, Video
 from p3dfeat.video import index_video, read_clips
-from p3dfeat.video.reading import trust
+from p3dfeat.video.reading import opening as trust
 from tests.videos import CODINGS, Coding, number_of, numbered_video
 
 SPEC = InputSpec(channels="luma", resize=(96, 128))

@@ -9,7 +9,7 @@ from p3dfeat.config import DEFAULT_MODEL
 from p3dfeat.errors import UsageError, WeightsError
 from p3dfeat.nets import P3D, Architecture
 from p3dfeat.zoo import card_names, find_card, load_card, load_model, published_card, weights_folder
-from p3dfeat.zoo.hub import parse_repository
+from p3dfeat.zoo.download.hub import parse_repository
 
 CARD = """
 name = "tiny"

@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 import p3dfeat
 from p3dfeat.errors import UsageError, WeightsError
 from p3dfeat.nets import P3D, Architecture
-from p3dfeat.zoo import archive, convert, load_model, save
-from p3dfeat.zoo.formats import read_weights
-from p3dfeat.zoo.names import port_name
+from p3dfeat.zoo import convert, load_model, save
+from p3dfeat.zoo.conversion.tensor_names import port_name
+from p3dfeat.zoo.formats import archive, read_weights
 from tests.reference_weights import CAFFE_FILES, GLUONCV_FILE, GOLDEN, port_checkpoint
 
 TOLERANCE = 1e-4

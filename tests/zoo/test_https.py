@@ -6,14 +6,15 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from p3dfeat.disk import Folder
 from p3dfeat.errors import WeightsError
-from p3dfeat.zoo import https
-from p3dfeat.zoo.cache import Part
+from p3dfeat.system.disk import Folder
+from p3dfeat.zoo.download import https
+from p3dfeat.zoo.download.cache import Part
 from tests.web import Fault, Web, serving, unused_address
 
 CONTENT = os.urandom(30_000_000)
@@ -22,7 +23,11 @@ HALF = len(CONTENT) // 2
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
-    monkeypatch.setattr(https, "FIRST_WAIT_SECONDS", 0.01)
+    limited(monkeypatch, wait_seconds=0.01)
+
+
+def limited(monkeypatch, **limits) -> None:
+    monkeypatch.setattr(https, "LIMITS", replace(https.LIMITS, **limits))
 
 
 @pytest.fixture
@@ -71,7 +76,7 @@ def test_cuts_that_bring_nothing_end_in_an_error(web, tmp_path):
     web.faults["/weights.params"] += [Fault(cut_after=0)] * 20
     with pytest.raises(WeightsError, match="the connection was cut"):
         fetched(web, tmp_path / "w.part")
-    assert len(web.asked("/weights.params")) == https.ATTEMPTS
+    assert len(web.asked("/weights.params")) == https.LIMITS.barren_attempts
 
 
 def test_a_later_run_goes_on_where_an_earlier_one_failed(web, tmp_path):
@@ -126,7 +131,7 @@ def test_a_server_that_stays_busy_ends_in_an_error(web, tmp_path):
     web.faults["/weights.params"] += [Fault(status=503)] * 20
     with pytest.raises(WeightsError, match=r"HTTP 503 \(service unavailable\)"):
         fetched(web, tmp_path / "w.part")
-    assert len(web.asked("/weights.params")) == https.ATTEMPTS
+    assert len(web.asked("/weights.params")) == https.LIMITS.barren_attempts
 
 
 def test_retry_after_is_waited_for(web, tmp_path):
@@ -279,7 +284,7 @@ def test_a_killed_process_loses_nothing(web, tmp_path):
 
 
 def test_a_file_that_is_too_large_is_refused_and_nothing_of_it_is_kept(web, tmp_path, monkeypatch):
-    monkeypatch.setattr(https, "LARGEST_BYTES", len(CONTENT) - 1)
+    limited(monkeypatch, most_bytes=len(CONTENT) - 1)
     with pytest.raises(WeightsError, match=r"larger than the 0\.0 GB that weights may have"):
         fetched(web, tmp_path / "w.part")
     assert web.sent_bytes < len(CONTENT)
@@ -290,7 +295,7 @@ def test_a_file_of_unknown_length_is_held_to_the_limit_as_it_comes(web, tmp_path
     web.announces = False
     assert fetched(web, tmp_path / "w.part") == CONTENT
     (tmp_path / "w.part").unlink()
-    monkeypatch.setattr(https, "LARGEST_BYTES", 1_000_000)
+    limited(monkeypatch, most_bytes=1_000_000)
     with pytest.raises(WeightsError, match="larger than"):
         fetched(web, tmp_path / "w.part")
     assert web.sent_bytes < 2 * len(CONTENT)
@@ -298,8 +303,7 @@ def test_a_file_of_unknown_length_is_held_to_the_limit_as_it_comes(web, tmp_path
 
 
 def test_a_slow_server_is_left_and_what_came_stays_for_the_next_attempt(web, tmp_path, monkeypatch):
-    monkeypatch.setattr(https, "SLOW_SECONDS", 0)  # over at once, however fast this machine is
-    monkeypatch.setattr(https, "SLOW_BYTES", len(CONTENT))
+    limited(monkeypatch, slow_seconds=0, slow_bytes=len(CONTENT))  # over at once, however fast this machine is
     with pytest.raises(WeightsError, match=r"w[^ ]*\.params: too slow, [\d,]+ bytes in 0 s"):
         fetched(web, tmp_path / "w.part")
     kept = (tmp_path / "w.part").stat().st_size
@@ -313,8 +317,7 @@ def test_what_is_here_already_is_no_sign_of_speed(web, tmp_path, monkeypatch):
     web.faults["/weights.params"] += [Fault(cut_after=HALF), Fault(status=404)]
     with pytest.raises(WeightsError):
         fetched(web, tmp_path / "w.part")
-    monkeypatch.setattr(https, "SLOW_SECONDS", 0)
-    monkeypatch.setattr(https, "SLOW_BYTES", HALF)
+    limited(monkeypatch, slow_seconds=0, slow_bytes=HALF)
     with pytest.raises(WeightsError, match="too slow"):
         fetched(web, tmp_path / "w.part")
 
@@ -322,7 +325,7 @@ def test_what_is_here_already_is_no_sign_of_speed(web, tmp_path, monkeypatch):
 def test_a_disk_that_others_fill_meanwhile_ends_it_and_what_came_stays(web, tmp_path, monkeypatch):
     web.announces = False
     free = iter([1 << 40, 1 << 40])
-    monkeypatch.setattr(https, "SPACE_LOOKED_AT_BYTES", 1 << 20)
+    monkeypatch.setattr("p3dfeat.http.fetch.SPACE_LOOKED_AT_BYTES", 1 << 20)
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": next(free, 5_000_000)})())
     with pytest.raises(
         WeightsError, match=rf"{tmp_path}: 5 MB are free; make room beyond 268 MB, or set P3DFEAT_CACHE"
@@ -332,7 +335,7 @@ def test_a_disk_that_others_fill_meanwhile_ends_it_and_what_came_stays(web, tmp_
 
 
 def test_a_redirect_from_the_internet_into_the_network_at_home_is_refused(web, tmp_path, monkeypatch):
-    monkeypatch.setattr("p3dfeat.http._is_global", lambda address: str(address) == "127.0.0.2")
+    monkeypatch.setattr("p3dfeat.http.client._is_global", lambda address: str(address) == "127.0.0.2")
     internet = Web()
     internet.redirects["/w.params"] = web.url
     with serving(internet, "127.0.0.2") as address, pytest.raises(WeightsError) as caught:

@@ -7,6 +7,7 @@ import threading
 import warnings
 import zipfile
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,9 +19,10 @@ import p3dfeat
 from benchmarks.random_checkpoints import gluoncv_weights, write_params
 from p3dfeat.errors import P3DFeatWarning, UsageError, WeightsError
 from p3dfeat.nets import Architecture
-from p3dfeat.zoo import cache, convert, find_card, https, hub, hub_files, load_model, locate, weights_here
-from p3dfeat.zoo.cache import cache_folder, folder_of
-from p3dfeat.zoo.location import fetch
+from p3dfeat.zoo import convert, find_card, hub_files, load_model, locate, weights_here
+from p3dfeat.zoo.download import cache, https, hub
+from p3dfeat.zoo.download.cache import cache_folder, folder_of
+from p3dfeat.zoo.fetching import fetch
 from tests.reference_weights import GLUONCV_CARD, GLUONCV_FILE, GOLDEN
 from tests.users import NOBODY, as_ordinary_user
 from tests.web import Fault, Web, serving, unused_address
@@ -46,7 +48,7 @@ def gluoncv_error(model: p3dfeat.Model) -> float:
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("P3DFEAT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(https, "FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(https, "LIMITS", replace(https.LIMITS, wait_seconds=0.01))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import BinaryIO, Final
 import numpy as np
 
 from p3dfeat.errors import VideoError
-from p3dfeat.video.containers.boxes import Box, children, content, top_boxes
+from p3dfeat.video.containers.mp4_boxes import Box, children, content, top_boxes
 from p3dfeat.video.containers.record import SLACK, SLACK_FRAMES, Container, Delivered, cut_off, read_at
 from p3dfeat.video.findings import Findings
 

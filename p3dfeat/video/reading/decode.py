@@ -19,10 +19,10 @@ from av.video.stream import VideoStream
 from p3dfeat.types import Int64Array
 from p3dfeat.video.findings import Findings
 from p3dfeat.video.heartbeat import tick
-from p3dfeat.video.reading.complaints import Complaints
+from p3dfeat.video.reading.ffmpeg_log import Complaints
 from p3dfeat.video.reading.index import VideoIndex
 from p3dfeat.video.reading.listing import position
-from p3dfeat.video.reading.trust import demuxed, pass_on
+from p3dfeat.video.reading.opening import demuxed, pass_on
 
 # Decoding on to a frame at most this far ahead is cheaper than a seek, which empties the decoder's pipeline.
 SEEK_GAIN: Final = 12

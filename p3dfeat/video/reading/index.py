@@ -24,9 +24,9 @@ from p3dfeat.video.containers.mp4 import MP4, coding_of
 from p3dfeat.video.findings import Findings
 from p3dfeat.video.heartbeat import tick
 from p3dfeat.video.packets import NO_TIME, Packets
-from p3dfeat.video.reading.complaints import Complaints
+from p3dfeat.video.reading.ffmpeg_log import Complaints
 from p3dfeat.video.reading.listing import list_packets
-from p3dfeat.video.reading.trust import MAX_PIXELS, demuxed, open_container, pass_on, reason
+from p3dfeat.video.reading.opening import MAX_PIXELS, demuxed, open_container, pass_on, reason
 
 # What else is listed among the video streams: cover art, and pictures to jump about by.
 NO_VIDEO: Final = Disposition.attached_pic | Disposition.timed_thumbnails

@@ -9,12 +9,12 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from p3dfeat.errors import VideoError
-from p3dfeat.video.bitstreams.fields import fields_of
-from p3dfeat.video.bitstreams.hidden import hidden_packets
+from p3dfeat.video.bitstreams.h264_fields import fields_of
+from p3dfeat.video.bitstreams.hidden_frames import hidden_packets
 from p3dfeat.video.findings import Findings
 from p3dfeat.video.heartbeat import tick
 from p3dfeat.video.packets import NO_TIME, Packets
-from p3dfeat.video.reading.trust import demuxed, reason
+from p3dfeat.video.reading.opening import demuxed, reason
 
 
 class _Listing:

@@ -15,12 +15,12 @@ from av.video.stream import VideoStream
 
 from p3dfeat.errors import VideoError
 from p3dfeat.types import Int64Array
-from p3dfeat.video.bitstreams.hidden import REFERRED_TO_HIDDEN
+from p3dfeat.video.bitstreams.hidden_frames import REFERRED_TO_HIDDEN
 from p3dfeat.video.findings import Findings
 from p3dfeat.video.heartbeat import tick
 from p3dfeat.video.reading.decode import INTRA, Reader
 from p3dfeat.video.reading.index import VideoIndex, frame_times, open_video, usual_duration
-from p3dfeat.video.reading.trust import demuxed, pass_on
+from p3dfeat.video.reading.opening import demuxed, pass_on
 
 
 def recounted(path: str, index: VideoIndex, findings: Findings) -> VideoIndex:

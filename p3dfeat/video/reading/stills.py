@@ -17,9 +17,9 @@ from p3dfeat.types import Int64Array, VideoInfo
 from p3dfeat.video.findings import Findings
 from p3dfeat.video.heartbeat import tick
 from p3dfeat.video.packets import Packets
-from p3dfeat.video.reading.complaints import Complaints
+from p3dfeat.video.reading.ffmpeg_log import Complaints
 from p3dfeat.video.reading.index import VideoIndex
-from p3dfeat.video.reading.trust import MAX_PIXELS, pass_on, reason, regular_file
+from p3dfeat.video.reading.opening import MAX_PIXELS, pass_on, reason, regular_file
 
 CODECS: Final = {".jpg": "mjpeg", ".jpeg": "mjpeg", ".png": "png", ".bmp": "bmp", ".webp": "webp"}
 LARGEST_BYTES: Final = 1 << 30  # of a picture

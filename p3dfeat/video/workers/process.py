@@ -23,8 +23,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from p3dfeat.confinement import environment
 from p3dfeat.errors import DecoderError, OutOfTimeError, VideoError
+from p3dfeat.system.confinement import environment
 from p3dfeat.types import Clip, Video, VideoEnd, VideoStart
 from p3dfeat.video.workers.limits import CLOCK_BYTES, Clock, out_of_time
 from p3dfeat.video.workers.messages import MESSAGE_BYTES, ClipAt, Ended, Message, NonsenseError, Ready, decoded

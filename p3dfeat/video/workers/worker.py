@@ -13,13 +13,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
-from p3dfeat.confinement import confine, gain_no_rights
 from p3dfeat.errors import OutOfMemoryError, OutOfTimeError, VideoError
-from p3dfeat.http import at_hand
+from p3dfeat.system.confinement import confine, gain_no_rights
 from p3dfeat.types import Clip, UInt8Array, VideoEnd, VideoStart
 from p3dfeat.video.heartbeat import tick
 from p3dfeat.video.reading.clips import LastIndex, read_clips, read_plan
-from p3dfeat.video.reading.hardware import better_decoder, kind_of
+from p3dfeat.video.reading.gpu_decoding import better_decoder, kind_of
+from p3dfeat.video.workers.download import local_copy
 from p3dfeat.video.workers.limits import CLOCK_BYTES, LIMITED, Clock, Memory, be_expendable, end_with
 from p3dfeat.video.workers.messages import ClipAt, Ended, Message, Ready, encoded
 from p3dfeat.video.workers.task import Job, Task
@@ -67,7 +67,7 @@ class Worker:
         assert self._task is not None
         outcome: VideoEnd | VideoError
         try:
-            with self._clock.running(self._task.timeout), at_hand(job.video, tick=tick) as video:
+            with self._clock.running(self._task.timeout), local_copy(job.video, tick=tick) as video:
                 outcome = self._told(replace(job, video=video), self._task)
         except Exception as error:
             outcome = self._failure(error, self._task)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p3dfeat.errors import WeightsError
-from p3dfeat.zoo.archive import LARGEST_BYTES, opened_member, unpacked_bytes
+from p3dfeat.zoo.formats.archive import LARGEST_BYTES, opened_member, unpacked_bytes
 from p3dfeat.zoo.formats.caffe import read_caffemodel
 from p3dfeat.zoo.formats.mxnet import MAGIC as MXNET_MAGIC
 from p3dfeat.zoo.formats.mxnet import read_params

@@ -1,0 +1,149 @@
+"""p3dfeat verify"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from p3dfeat.cli import options
+from p3dfeat.cli.left_out import say_left_out
+from p3dfeat.cli.output import one_line, out
+from p3dfeat.errors import UsageError
+
+if TYPE_CHECKING:
+    from p3dfeat.workflows.extract import ExtractEvent
+    from p3dfeat.workflows.recompute import Recomputed, RecomputeEvent
+    from p3dfeat.workflows.verify import Finding, ToRecompute, VerifyEvent, VerifySummary
+
+SHOWN_EVERY = 100  # videos looked through, between two changes of what a terminal shows
+
+File = Annotated[Path, typer.Argument(metavar="FILE.h5", help="A feature file.")]
+Against = Annotated[
+    list[str] | None,
+    typer.Option(metavar="INPUT", help="Videos that should be in it, as for extract; may be given again."),
+]
+SampleSize = Annotated[
+    str | None,
+    typer.Option(metavar="N|all", help="Compute so many videos again and compare; default: 3 with --against, else 0."),
+]
+OtherModel = Annotated[
+    str | None, typer.Option("--model", "-m", metavar="NAME|PATH|REPO", help="In place of the model named in the file.")
+]
+
+
+def verify(
+    file: File,
+    against: Against = None,
+    sample: SampleSize = None,
+    model: OtherModel = None,
+    workers: options.Workers = None,
+    any_extension: options.AnyExtension = False,
+    frames: options.Frames = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Check that a feature file is whole, complete and right; exit 3 if anything is wrong.
+
+    Every byte is read. With --against, videos that are missing, failed or have changed are found, and some are
+    computed again. What is found goes to stdout, a line each.
+    """
+    size = _sample(sample)
+    from p3dfeat.workflows import verify as verification
+
+    with _progress() as show:
+        summary = verification.verify(
+            file,
+            against=against,
+            sample=size,
+            model=model,
+            workers=workers,
+            any_extension=any_extension,
+            frames=frames,
+            on_event=lambda event: _report(event, show, json),
+        )
+    _print_summary(summary, json)
+    if not summary.is_sound:
+        raise typer.Exit(3)
+
+
+def _sample(text: str | None) -> "int | Literal['all'] | None":
+    """Raises UsageError."""
+    if text is None or text == "all":
+        return "all" if text else None
+    if not text.isdecimal():
+        raise UsageError(f"sample {text!r}: must be all or a number of at least 0")
+    return int(text)
+
+
+def _report(event: "VerifyEvent", show: "Callable[[VerifyEvent], None]", json: bool) -> None:
+    """A line for what was found, on stdout; for what is only worth knowing on stderr."""
+    from p3dfeat.workflows.verify import Finding
+
+    if not isinstance(event, Finding):
+        show(event)
+    elif json:
+        out.json(event.as_json())
+    elif event.is_remark:
+        out.say(f"note: {_line(event)}")
+    else:
+        out.data(_line(event))
+
+
+def _line(finding: "Finding") -> str:
+    return one_line(": ".join(part for part in (finding.kind, finding.id, finding.text) if part))
+
+
+def _print_summary(summary: "VerifySummary", json: bool) -> None:
+    if json:
+        out.json(summary.as_json())
+    wrong = f"{len(summary.findings)} findings" if summary.findings else "nothing wrong"
+    text = f"{summary.file}: {wrong} in {summary.videos} videos, {summary.clips} clips"
+    if summary.recomputed:
+        same = f"{summary.identical} of {summary.recomputed} computed again are the same to the bit"
+        text += f"; {same}, the worst row of them {summary.worst_relative_error:.1e} away"
+    say_left_out(summary.left_out)
+    out.say(text)
+
+
+@contextmanager
+def _progress() -> "Iterator[Callable[[VerifyEvent], None]]":
+    """On a terminal: how many videos are looked through, then the bar of ``extract`` for those computed again."""
+    from p3dfeat.cli.progress import on_terminal, progress_bar
+    from p3dfeat.store import Looked
+    from p3dfeat.workflows.verify import Finding, ToRecompute
+
+    looked = 0
+    with ExitStack() as stack, progress_bar() as show:
+        status = (
+            stack.enter_context(out.console(sys.stderr).status("opening", spinner="line")) if on_terminal() else None
+        )
+
+        def handle(event: "VerifyEvent") -> None:
+            nonlocal looked
+            if isinstance(event, Looked):
+                looked += 1
+                if status is not None and looked % SHOWN_EVERY == 0:
+                    status.update(f"{looked} videos looked through")
+            elif not isinstance(event, Finding):
+                if isinstance(event, ToRecompute):
+                    stack.close()
+                show(_as_of_extract(event))
+
+        yield handle
+
+
+def _as_of_extract(event: "ToRecompute | Recomputed | RecomputeEvent") -> "ExtractEvent":
+    """The event of an extraction that moves its bar alike."""
+    from p3dfeat.workflows.extract import ToDo, VideoDone
+    from p3dfeat.workflows.recompute import Recomputed
+    from p3dfeat.workflows.verify import ToRecompute
+
+    if isinstance(event, ToRecompute):
+        return ToDo(event.num_videos)
+    if isinstance(event, Recomputed):
+        return VideoDone(event.id, event.source, "stored", event.clips)
+    return event

@@ -1,0 +1,301 @@
+"""int8: a net's graph in 8 bits, by the ranges its numbers have on calibration clips; made once and kept on disk.
+
+An entry is a folder of two OpenVINO files and a record, written last, of their checksums and of how near the 8 bits
+come to fp32. NNCF makes entries; OpenVINO alone reads them.
+"""
+
+import hashlib
+import io
+import json
+import logging
+import math
+import os
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+from filelock import FileLock
+
+from p3dfeat.config import InputSpec
+from p3dfeat.engines.openvino.core import apart, load_openvino, openvino_core
+from p3dfeat.engines.openvino.engine import BATCH_SIZE, GRAPH_VERSION, OpenVINOEngine, Quantized, net_graph
+from p3dfeat.engines.openvino.telemetry import no_telemetry
+from p3dfeat.errors import UsageError
+from p3dfeat.nets import P3D
+from p3dfeat.system.disk import Folder, writing
+from p3dfeat.text.jsons import read_object
+from p3dfeat.types import Batch, Calibrated, Calibrating, FloatArray, UInt8Array
+
+# Good calibrations give 0.999 and more; at 0.99 a row is off by 14 % of its length, which no user of int8 bargains for.
+LEAST_COSINE: Final = 0.99
+ENDS: Final = ("pool5", "logits", "prob")  # calibrated together, so that extracting and classifying share an entry
+GOOD_COSINE: Final = 0.999  # below it, on the calibration clips themselves, minutes are spent to come nearer
+METHOD: Final = "mixed preset, absolute ranges, biases corrected where needed"  # named anew whenever the way is changed
+FILES: Final = ("model.xml", "model.bin")
+RECORD: Final = "record.json"
+OTHER_FOLDER: Final = "P3DFEAT_CACHE may name another folder"
+TINY: Final = float(np.finfo(np.float64).tiny)  # in place of a norm of zero
+_one_thread: Final = threading.RLock()  # at a time has stdout and stderr
+
+
+class _Runs(Protocol):
+    """Any engine."""
+
+    layers: tuple[str, ...]
+
+    def run(self, batch: Batch) -> dict[str, FloatArray]: ...
+
+
+@dataclass(frozen=True)
+class CalibrationClips:
+    """Clips (T, H, W, C) uint8 to find the ranges with, and clips to measure the result on."""
+
+    calibration: Sequence[UInt8Array]
+    measured: Sequence[UInt8Array]
+    held_out: bool  # whether the second are others than the first
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Where calibrations are kept, of which weights, and what to make one of.
+
+    clips: asked only where none is kept. Raises UsageError where there are none.
+    """
+
+    folder: Path
+    weights_sha256: str
+    clips: Callable[[], CalibrationClips]
+    on_event: Callable[[Calibrating | Calibrated], None]
+
+
+def quantized(net: P3D, spec: InputSpec, layers: tuple[str, ...], calibration: Calibration) -> Quantized:
+    """The graph of ``net`` in 8 bits: the one that is kept, or, where there is none, one made now and kept.
+
+    Raises UsageError without OpenVINO, NNCF or clips, or where 8 bits are too few for this net; OutputError where
+    nothing can be kept.
+    """
+    net.architecture.check_layers(layers)
+    entry = _Entry.of(net, spec, layers, calibration)
+    found = entry.read()
+    if found is None:
+        with writing(entry.folder, OTHER_FOLDER):
+            entry.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(entry.folder / "lock")
+            lock.acquire()
+        try:
+            found = entry.read() or _calibrate(net, spec, entry, calibration)  # another process may have been faster
+        finally:
+            lock.release()
+    calibration.on_event(found.about)
+    return found
+
+
+def is_kept(net: P3D, spec: InputSpec, layers: tuple[str, ...], calibration: Calibration) -> bool:
+    """Whether ``quantized`` would have nothing to make."""
+    net.architecture.check_layers(layers)
+    return _Entry.of(net, spec, layers, calibration).read() is not None
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One net's calibration on disk."""
+
+    folder: Path
+    about: dict[str, Any]  # all that the quantised graph depends on, but for the clips
+    asked: tuple[str, ...]  # layers that the graph is to give
+    layers: tuple[str, ...]  # that it is calibrated for
+
+    @classmethod
+    def of(cls, net: P3D, spec: InputSpec, layers: tuple[str, ...], calibration: Calibration) -> "_Entry":
+        calibrated = tuple(name for name in net.architecture.layers if name in ENDS or name in layers)
+        about = {
+            "weights_sha256": calibration.weights_sha256,
+            "architecture": asdict(net.architecture),
+            "preprocessing": asdict(spec),
+            "layers": calibrated,
+            "openvino": load_openvino().__version__,
+            "graph": GRAPH_VERSION,
+            "method": METHOD,  # not NNCF's version: what is kept must be found where NNCF is not installed
+        }
+        key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
+        return cls(calibration.folder / key, about, layers, calibrated)
+
+    def read(self) -> Quantized | None:
+        """What is kept; None where it is not there, not whole, or not what was written."""
+        try:
+            record = read_object(self.folder / RECORD)
+            if any(_sha256(self.folder / name) != record["sha256"][name] for name in FILES):
+                return None
+            return self._opened(self.folder, record, kept=True)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError):  # RuntimeError is OpenVINO's
+            return None
+
+    def write(self, model: Any, measure: Callable[[Any], dict[str, float]], **counts: int | bool) -> Quantized:
+        """Keep a graph, once what ``measure`` finds of it as it lies on the disk, {layer: cosine}, is good enough."""
+        openvino = load_openvino()
+        with writing(self.folder, OTHER_FOLDER), _new_folder(self.folder) as new:
+            try:
+                openvino.save_model(model, new / FILES[0], compress_to_fp16=False)
+            except RuntimeError as error:  # a full disk, in OpenVINO's words
+                raise OSError(str(error).splitlines()[0]) from None
+            record = {
+                "cosines": measure(openvino_core().read_model(new / FILES[0])),
+                **counts,
+                "sha256": {name: _sha256(new / name) for name in FILES},
+                "of": self.about,
+            }
+            found = self._opened(new, record, kept=False)
+            if not found.about.cosine >= LEAST_COSINE:
+                raise UsageError(
+                    f"precision 'int8': 8 bits are too few for this net: its worst cosine to fp32 is "
+                    f"{found.about.cosine:.5f}, at least {LEAST_COSINE} is wanted; use --precision fp32"
+                )
+            (new / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+            for name in (*FILES, RECORD):
+                os.replace(new / name, self.folder / name)
+        return found
+
+    def _opened(self, folder: Path, record: dict[str, Any], *, kept: bool) -> Quantized:
+        openvino = load_openvino()
+        whole = openvino_core().read_model(folder / FILES[0])
+        results = [whole.output(name).get_node() for name in self.asked]
+        model = openvino.Model(results, whole.get_parameters(), "p3d")
+        about = Calibrated(
+            cosine=min(float(record["cosines"][name]) for name in self.asked),
+            num_clips=int(record["num_clips"]),
+            held_out=bool(record["held_out"]),
+            sha256=str(record["sha256"][FILES[1]]),
+            kept=kept,
+        )
+        return Quantized(model, about)
+
+
+@contextmanager
+def _new_folder(above: Path) -> Iterator[Path]:
+    """A folder for the files of an entry, of this user alone, that is gone afterwards. The lock is ours."""
+    with Folder.opened(above) as folder:
+        for unfinished in folder.names():  # of a process that was killed
+            if unfinished.startswith("new-"):
+                _discard(folder, unfinished)
+        name = f"new-{secrets.token_hex(4)}"
+        folder.make_folder(name)
+        try:
+            yield above / name
+        finally:
+            _discard(folder, name)
+
+
+def _discard(above: Folder, name: str) -> None:
+    """Remove an entry's files in the folder ``name``, and the folder if nothing else is in it."""
+    with suppress(OSError), above.inner(name) as folder:  # what is not a folder is not ours
+        for file in (*FILES, RECORD):
+            folder.unlink(file)
+    above.remove_folder(name)
+
+
+def _calibrate(net: P3D, spec: InputSpec, entry: _Entry, calibration: Calibration) -> Quantized:
+    nncf = _nncf()
+    clips = calibration.clips()
+    calibration.on_event(Calibrating(len(clips.calibration)))
+    batches = list(_batches(clips.calibration))
+    full = OpenVINOEngine(net, spec, layers=entry.layers)
+
+    def cosines_to_full(model: Any, measured: Sequence[UInt8Array]) -> dict[str, float]:
+        unmeasured = Calibrated(math.nan, 0, False, "", False)
+        eight = OpenVINOEngine(net, spec, layers=entry.layers, quantized=Quantized(model, unmeasured))
+        return worst_cosines(full, eight, measured)
+
+    def tried(*, corrected: bool) -> tuple[float, Any]:
+        model = _quantize(nncf, net_graph(net, spec, entry.layers), batches, corrected=corrected)
+        return min(cosines_to_full(model, clips.calibration).values()), model
+
+    cosine, model = tried(corrected=False)
+    if not cosine >= GOOD_COSINE:
+        calibration.on_event(Calibrating(len(clips.calibration), finely=True))
+        finer, corrected = tried(corrected=True)
+        if finer > cosine or math.isnan(cosine):
+            model = corrected
+    return entry.write(
+        model,
+        lambda kept: cosines_to_full(kept, clips.measured),
+        num_clips=len(clips.measured),
+        held_out=clips.held_out,
+    )
+
+
+def worst_cosines(a: _Runs, b: _Runs, clips: Sequence[UInt8Array]) -> dict[str, float]:
+    """{layer: the lowest cosine between the two engines' rows} over clips (T, H, W, C)."""
+    worst = dict.fromkeys(a.layers, np.inf)
+    for frames in _batches(clips):
+        first, second = a.run(Batch(frames)), b.run(Batch(frames))
+        for name in worst:
+            # numpy's minimum keeps a NaN, Python's may lose it
+            worst[name] = float(np.minimum(worst[name], cosines(first[name], second[name]).min()))
+    return worst
+
+
+def cosines(a: FloatArray, b: FloatArray) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """(N,) of the rows (N, ...) of two arrays."""
+    first, second = (rows.reshape(len(rows), -1).astype(np.float64) for rows in (a, b))
+    norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    return np.asarray((first * second).sum(axis=1) / np.maximum(norms, TINY))
+
+
+def _quantize(nncf: Any, model: Any, batches: Sequence[UInt8Array], *, corrected: bool) -> Any:
+    """A graph in 8 bits. corrected: each bias makes up for the mean error of its convolution; takes minutes.
+
+    Pool5's worst cosine on p3d-camera, the one trained net at hand: 0.996, corrected 0.997; NNCF's defaults gave 0.985.
+    They average ranges over batches, which cuts off what few clips have, and their fast bias correction did harm. What
+    works for transformers has nothing to do here and takes time.
+    """
+    advanced = nncf.AdvancedQuantizationParameters(
+        activations_range_estimator_params=nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX,
+        disable_bias_correction=not corrected,
+        smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(convolution=-1, matmul=-1),
+    )
+    with _silence():
+        return apart(  # NNCF makes Cores of its own
+            lambda: nncf.quantize(
+                model,
+                nncf.Dataset(batches, lambda batch: [Batch(batch).planes]),
+                preset=nncf.QuantizationPreset.MIXED,
+                subset_size=len(batches),
+                fast_bias_correction=False,
+                advanced_parameters=advanced,
+            )
+        )
+
+
+def _nncf() -> Any:
+    """The module, which otherwise greets on stdout and makes all loggers its own. Raises UsageError without it."""
+    logger_class = logging.getLoggerClass()
+    try:
+        with no_telemetry(), _silence():
+            import nncf
+    except ImportError:
+        raise UsageError("precision 'int8': needs NNCF to calibrate; pip install 'p3dfeat[int8]'") from None
+    finally:
+        logging.setLoggerClass(logger_class)
+    return nncf
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Neither bars nor log lines; NNCF's log goes for ever to what stdout was when it was imported."""
+    with _one_thread, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        yield
+
+
+def _batches(clips: Sequence[UInt8Array]) -> Iterator[UInt8Array]:
+    for first in range(0, len(clips), BATCH_SIZE):
+        yield np.stack(clips[first : first + BATCH_SIZE])
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,203 @@
+"""Checking a feature file from a safe distance: what looks through it is a process that may die of it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import connection
+from pathlib import Path
+from typing import IO, Any, Final
+
+from p3dfeat.errors import FeatureFileError, OutputError
+from p3dfeat.store.layout import MOST_UNPACKED, PIECE_BYTES
+from p3dfeat.system.confinement import environment
+from p3dfeat.text.jsons import parse_object
+
+SILENT_SECONDS: Final = 45.0  # without a word, after which the process is ended; it does so itself after 30
+ENDING_SECONDS: Final = 10.0  # between its last word and its end
+MOST_DEATHS: Final = 5  # after each of which the check goes on behind what was being looked at
+MOST_HANGS: Final = 2  # of them, which take their time
+
+LINE_BYTES: Final = 4 << 20  # of what it says at once
+MOST_MESSAGES: Final = 100_000  # beyond those for each piece of all arrays, and for each group
+LEAST_GROUP_BYTES: Final = 10  # of a file, for each message of its groups; even an empty group takes a hundred
+
+HUNG: Final = "came to no end, and was ended"
+START: Final = (  # with this process's path, so that a p3dfeat that was found by a changed sys.path is found there too
+    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
+    "from p3dfeat.store.check.file import main; main(sys.argv[2], int(sys.argv[3]))"
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is not as it should be in a file: of one video, or, without an id, of the file as a whole."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """Something that a user has added, to a video or, without an id, beside them; text: what it is, and its name."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A video was looked through, to its last byte. attributes: some of them, see check_video.TOLD."""
+
+    id: str
+    clips: int
+    attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Root:
+    """What the root of a file says, undecoded; comes before any video."""
+
+    attributes: Mapping[str, Any]
+
+
+@dataclass
+class _Progress:
+    """How far processes have come."""
+
+    opened: int = 0  # groups
+    at: str = ""  # what is being looked at
+    ended: bool = False
+
+
+def check_file(path: Path) -> Iterator[Problem | Foreign | Looked | Root]:
+    """Look through all of a feature file, however damaged it is; a Problem for all that is wrong.
+
+    Raises FeatureFileError for a file that is not there or may not be read.
+    """
+    size = _size_of_readable(path)
+    most_messages = MOST_MESSAGES + MOST_UNPACKED * size // PIECE_BYTES + size // LEAST_GROUP_BYTES
+    progress, deaths = _Progress(), list[str]()
+    while len(deaths) < MOST_DEATHS and deaths.count(HUNG) < MOST_HANGS:
+        before = progress.opened
+        with _process(path, progress.opened) as (process, complaints):
+            for message in _messages(process, most_messages):
+                found = _understood(message, progress)
+                if found is not None:
+                    yield found
+            deaths.append(_death(_waited_for(process), complaints))
+        if progress.ended:
+            return
+        yield Problem(progress.at, f"the process that looked at it {deaths[-1]}")
+        if progress.opened == before:  # not of a group: starting once more would end the same way
+            return
+    yield Problem("", f"the rest was not looked at, after {len(deaths)} processes that died")
+
+
+def _size_of_readable(path: Path) -> int:
+    """In bytes. Raises FeatureFileError for a file that is not there, may not be read, or is no file."""
+    try:
+        if path.is_fifo() or path.is_char_device():  # reading it might never end
+            raise FeatureFileError(f"{path}: not a feature file; it is a pipe or a device")
+        with open(path, "rb") as file:
+            file.read(1)
+            return os.fstat(file.fileno()).st_size
+    except FileNotFoundError:
+        raise FeatureFileError(f"{path}: no such file") from None
+    except OSError as error:
+        raise FeatureFileError(f"{path}: not readable ({error.strerror})") from None
+
+
+@contextmanager
+def _process(path: Path, start: int) -> "Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]":
+    """A process that checks, which is gone when the with statement ends, and the file that takes its stderr."""
+    folders = json.dumps([folder for folder in sys.path if isinstance(folder, str)])
+    command = [sys.executable, "-P", "-c", START, folders, str(path), str(start)]
+    settings = environment(network=False) | {
+        "HDF5_PLUGIN_PRELOAD": "::",  # no code is loaded because a file asks for it
+        **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
+    }
+    with tempfile.TemporaryFile() as complaints:
+        try:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, env=settings
+            )
+        except OSError as error:
+            raise OutputError(f"{path}: no process can be started to check it ({error.strerror})") from None
+        try:
+            yield process, complaints
+        finally:
+            process.kill()
+            _waited_for(process)
+            assert process.stdout is not None
+            process.stdout.close()
+
+
+def _waited_for(process: "subprocess.Popen[bytes]") -> int:
+    """Its exit code, once it has nothing more to say."""
+    try:
+        return process.wait(timeout=ENDING_SECONDS)
+    except subprocess.TimeoutExpired:
+        return -signal.SIGALRM
+
+
+def _messages(process: "subprocess.Popen[bytes]", most: int) -> Iterator[dict[str, Any]]:
+    """What it says, line by line, to its end. It is ended where it is silent for too long, or says too much."""
+    assert process.stdout is not None
+    fd, rest, count = process.stdout.fileno(), b"", 0
+    while True:
+        heard = bool(connection.wait([fd], timeout=SILENT_SECONDS))
+        data = os.read(fd, 1 << 16) if heard else b""
+        *lines, rest = (rest + data).split(b"\n")
+        count += len(lines)
+        if not heard or count > most or len(rest) > LINE_BYTES:
+            process.send_signal(signal.SIGALRM)
+            return
+        for line in lines:
+            try:
+                yield parse_object(line)
+            except ValueError:  # its memory is spoilt
+                process.send_signal(signal.SIGALRM)
+                return
+        if not data:
+            return
+
+
+def _understood(message: dict[str, Any], progress: _Progress) -> Problem | Foreign | Looked | Root | None:
+    """None for what tells only how far it is, and for what makes no sense: a spoilt process may say anything."""
+    match message:
+        case {"at": str(id)}:
+            progress.at = id
+            progress.opened += 1
+        case {"finding": [str(id), str(text)]}:
+            return Problem(id, text)
+        case {"foreign": [str(id), str(text)]}:
+            return Foreign(id, text)
+        case {"video": str(id), "clips": int(clips), **about}:
+            return Looked(id, clips, {name: value for name, value in about.items() if is_plain(value)})
+        case {"settings": dict(attributes)} if not progress.opened:
+            return Root({name: value for name, value in attributes.items() if is_plain(value)})
+        case {"end": True}:
+            progress.ended = True
+    return None
+
+
+def is_plain(value: object) -> bool:
+    """Whether JSON has it as text or a number."""
+    return isinstance(value, str | int | float)
+
+
+def _death(code: int, complaints: IO[bytes]) -> str:
+    """How a process ended, in words."""
+    if code == -signal.SIGALRM:
+        return HUNG
+    if code < 0:
+        return f"died of {signal.Signals(-code).name}"
+    complaints.seek(max(0, complaints.seek(0, os.SEEK_END) - LINE_BYTES))
+    last = complaints.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
+    return f"failed ({last or f'exit code {code}'})"

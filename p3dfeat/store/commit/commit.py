@@ -1,0 +1,329 @@
+"""Putting what journals hold into the feature file, which is at every moment absent or complete and valid.
+
+A file of the shape that this module writes is added to in place: all that is new goes behind its end, and then 56 bytes
+of its superblock are changed at one stroke. Other files that h5py reads are added to by way of a copy. HDF5 itself only
+writes to memory; see image.py.
+"""
+
+import fcntl
+import io
+import os
+import shutil
+import stat
+import struct
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+import numpy as np
+
+from p3dfeat.errors import OutputError
+from p3dfeat.store.commit.hdf5_groups import FLIP_OFFSET, Lists, OtherShapeError
+from p3dfeat.store.commit.journal import SYNCED_BYTES, JournalReader, Record
+from p3dfeat.store.commit.memory_file import Image, undisturbed
+from p3dfeat.store.layout import LIBVER, locked, reading
+from p3dfeat.store.members import link_on_the_way
+from p3dfeat.store.read import is_own_video
+from p3dfeat.store.side_files.parts import JOINING, passing_name
+from p3dfeat.system.disk import Folder, bring_out_of_memory, bring_to_disk, write_at
+
+BATCH_VIDEOS: Final = 500  # made by HDF5 between two times that memory is emptied
+COPIED_BYTES: Final = 4 << 20  # from a journal at once
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A video that a journal holds whole, from the record at ``offset`` on."""
+
+    id: str
+    journal: str  # its name in the folder of the journals
+    offset: int
+
+
+class _Journals:
+    """The records of videos that wait; use in a with statement."""
+
+    def __init__(self, folder: Folder, waiting: Sequence[Waiting]):
+        self._folder = folder
+        self.waiting = sorted(waiting, key=lambda video: (video.journal, video.offset))  # as they lie on the disk
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "_Journals":
+        journals = dict.fromkeys(video.journal for video in self.waiting)
+        self._readers = {name: self._stack.enter_context(JournalReader(self._folder, name)) for name in journals}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def batches(self) -> Iterator[list["_Stored"]]:
+        for first in range(0, len(self.waiting), BATCH_VIDEOS):
+            yield [self.stored(video) for video in self.waiting[first : first + BATCH_VIDEOS]]
+
+    def stored(self, video: Waiting) -> "_Stored":
+        return _Stored(video.id, self._readers[video.journal], self._readers[video.journal].record(video.offset))
+
+
+class _Stored:
+    """A video as it lies in a journal."""
+
+    def __init__(self, id: str, journal: JournalReader, last: Record):
+        self.id = id
+        self._journal = journal
+        self.attributes: Mapping[str, Any] = last.header["attributes"]
+        self._records = [*(journal.record(offset) for offset in last.header["rows"]), last]
+
+    def arrays(self) -> list[tuple[str, np.dtype[Any], tuple[int, ...]]]:
+        """Name, type and shape of each array, of which several records may hold rows."""
+        found = []
+        for name in dict.fromkeys(name for record in self._records for name in record.arrays):
+            parts = [record.arrays[name] for record in self._records if name in record.arrays]
+            _, dtype, shape = parts[0]
+            found.append((name, np.dtype(dtype), (sum(shape[0] for _, _, shape in parts), *shape[1:])))
+        return found
+
+    def data(self, name: str) -> Iterator[bytes]:
+        """The bytes of an array, as they follow one another."""
+        for record in self._records:
+            if name in record.arrays:
+                yield from self._journal.data(record, name, COPIED_BYTES)
+
+
+def is_added_to_in_place(path: Path) -> bool:
+    """Whether a file has the shape that costs no copy. Raises OSError."""
+    with _opened(path) as fd:
+        try:
+            _check_only_name(fd)
+            Lists(fd).check([])
+        except OtherShapeError:
+            return False
+        return True
+
+
+def _check_only_name(fd: int) -> None:
+    """Raise OtherShapeError for a file with a second name: a backup, or an output that another run has a lock on."""
+    if os.fstat(fd).st_nlink > 1:
+        raise OtherShapeError("a file with a second name")
+
+
+def settle(path: Path) -> None:
+    """Return when what was written to a file would outlive a power cut. Raises OSError."""
+    with _opened(path) as fd:
+        bring_to_disk(fd)
+
+
+def make(
+    output: Path,
+    folder: Folder,
+    attributes: Mapping[str, Any],
+    waiting: Sequence[Waiting],
+    ids: Set[str],
+    *,
+    replaces: bool,
+) -> None:
+    """A whole new file that takes the output's place. ids: of all videos that it is then to hold.
+
+    replaces: whether there may be a file in that place. Raises OSError or OutputError, and leaves the output as it was.
+    """
+    with _made_beside(output, folder, ids, replaces=replaces) as fd:
+        with undisturbed(), io.BytesIO() as memory:
+            with h5py.File(memory, "w", libver=LIBVER) as file:
+                file.attrs.update(attributes)
+            write_at(fd, memory.getvalue(), 0)
+        _add_in_place(fd, folder, waiting)
+
+
+def add(output: Path, folder: Folder, waiting: Sequence[Waiting], ids: Set[str]) -> None:
+    """To a file that holds videos already. ids: of all videos that it is then to hold.
+
+    Raises OSError or OutputError, and leaves the output as it was.
+    """
+    try:
+        add_in_place(output, folder, waiting)
+    except OtherShapeError:
+        with _opened(output) as old:
+            _share(old, output)
+            with _made_beside(output, folder, ids, replaces=True) as fd:
+                with os.fdopen(os.dup(old), "rb") as source, os.fdopen(os.dup(fd), "wb") as copy:
+                    shutil.copyfileobj(source, copy, COPIED_BYTES)
+                _add_by_hdf5(fd, folder, waiting)
+
+
+@contextmanager
+def _made_beside(output: Path, folder: Folder, ids: Set[str], *, replaces: bool) -> Iterator[int]:
+    """A new file, which takes the output's place when it is made and holds what it should."""
+    before = _state(output)
+    name = passing_name(JOINING)
+    fd = folder.new(name)
+    try:
+        yield fd
+        with suppress(FileNotFoundError):
+            os.fchmod(fd, stat.S_IMODE(os.stat(output).st_mode))
+        os.stat(folder.path / name)  # where the folder has gone, the system says so better than HDF5
+        _check_holds(folder.path / name, output, ids)
+        if replaces and _state(output) != before:
+            raise OutputError(f"{output}: changed by another program while this run wrote its new copy; run it again")
+        with Folder.opened(output.parent) as beside:
+            if replaces:
+                folder.replace(name, output.name, beside)
+            else:
+                folder.link_new(name, output.name, beside)
+    except FileExistsError:
+        raise OutputError(
+            f"{output}: made by something else while this run computed; move it away, and run it again"
+        ) from None
+    finally:
+        os.close(fd)
+        folder.unlink(name)
+
+
+def _state(path: Path) -> tuple[int, ...] | None:
+    """What tells whether a file is another one, or was written to; None where there is none."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _check_holds(joined: Path, output: Path, ids: Set[str]) -> None:
+    """Raise OutputError or OSError for a copy that lacks videos or is damaged; it is not to take the output's place."""
+    with locked(joined) as file, reading(joined):
+        missing = sum(not is_own_video(file, id) for id in ids)
+    if missing:
+        raise OutputError(f"{output}: its new copy lacks {missing} of {len(ids)} videos; the old file stays as it is")
+
+
+def add_in_place(path: Path, folder: Folder, waiting: Sequence[Waiting]) -> None:
+    """All or nothing, at one stroke. Raises OtherShapeError, OSError, OutputError; the file then holds what it held."""
+    with _opened(path) as fd:
+        _share(fd, path)
+        _check_only_name(fd)
+        _add_in_place(fd, folder, waiting)
+        if not os.path.samestat(os.fstat(fd), os.stat(path)):
+            raise OutputError(f"{path}: replaced by another program while this run wrote to it; run it again")
+
+
+def _add_in_place(fd: int, folder: Folder, waiting: Sequence[Waiting]) -> None:
+    with _Journals(folder, waiting) as journals:
+        lists = Lists(fd)
+        lists.check([video.id for video in waiting])
+        end = lists.superblock.end
+        try:
+            flip = _write_behind(fd, lists, journals)
+        except BaseException:
+            with suppress(OSError):
+                os.ftruncate(fd, end)
+            raise
+        write_at(fd, flip, FLIP_OFFSET)
+        bring_to_disk(fd)
+
+
+def _share(fd: int, path: Path) -> None:
+    """Hold HDF5 off that would open the file for writing, and refuse where it has. Readers do no harm."""
+    with suppress(OSError):  # a file system without locks
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(f"{path}: open for writing in another program; close it there, then run again") from None
+
+
+def _write_behind(fd: int, lists: Lists, journals: _Journals) -> bytes:
+    """Write videos and lists behind the end, to the disk; return what turns the file into the new one."""
+    os.ftruncate(fd, lists.superblock.end)  # drop what a killed run wrote behind it
+    end = settled = _aligned(lists.superblock.end)
+    headers: dict[str, int] = {}
+    for batch in journals.batches():
+        image = _scratch(end)
+        with undisturbed(), h5py.File(image, "r+") as file:
+            group = file.create_group("new")  # its own lists, of numbers, are used by nobody
+            made = [_Made.of(group, str(number), video) for number, video in enumerate(batch)]
+        end = _write(fd, image, made, end)
+        headers |= {item.video.id: item.header for item in made}
+        if end - settled > SYNCED_BYTES:
+            bring_out_of_memory(fd, settled, end)
+            settled = end
+    tail, flip = lists.added(headers, end)
+    write_at(fd, tail, end)
+    bring_to_disk(fd)
+    return flip
+
+
+def _add_by_hdf5(fd: int, folder: Folder, waiting: Sequence[Waiting]) -> None:
+    """To a file that may be in pieces meanwhile. Raises OSError, OutputError."""
+    with _Journals(folder, waiting) as journals:
+        for batch in journals.batches():
+            image = Image(os.fstat(fd).st_size, fd)
+            with undisturbed(), h5py.File(image, "r+") as file:
+                for video in batch:
+                    if link := link_on_the_way(file, video.id):  # HDF5 would write to the file that it leads to
+                        raise OutputError(f"id {video.id!r}: {link!r} is a link to elsewhere in this file; rename one")
+                    if video.id in file:
+                        raise OutputError(f"id {video.id!r}: the file holds something else of this name; rename one")
+                made = [_Made.of(file, video.id, video) for video in batch]
+            os.ftruncate(fd, _write(fd, image, made, 0))
+
+
+def _scratch(end: int) -> Image:
+    """A file without members, in memory, that claims to end at ``end``: HDF5 puts what it makes behind that."""
+    with io.BytesIO() as memory:
+        h5py.File(memory, "w", libver=LIBVER).close()
+        beginning = bytearray(memory.getvalue())
+    struct.pack_into("<Q", beginning, FLIP_OFFSET, end)
+    image = Image(end)
+    image.write(beginning)
+    return image
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A video of which HDF5 has made all but the data.
+
+    header: where its object header is. places: where the data of arrays belong.
+    """
+
+    video: _Stored
+    header: int
+    places: Mapping[str, int]
+
+    @classmethod
+    def of(cls, parent: h5py.Group, name: str, video: _Stored) -> "_Made":
+        group, places = parent.create_group(name), {}
+        laid_out = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        laid_out.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        laid_out.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        laid_out.set_obj_track_times(False)
+        for array, dtype, shape in video.arrays():
+            kind, space = h5py.h5t.py_create(dtype), h5py.h5s.create_simple(shape)
+            place = h5py.h5d.create(group.id, array.encode(), kind, space, laid_out).get_offset()
+            if place is not None:  # there are no bytes in no rows
+                places[array] = place
+        group.attrs.update(video.attributes)
+        return cls(video, h5py.h5o.get_info(group.id).addr, places)
+
+
+def _write(fd: int, image: Image, made: Sequence[_Made], first: int) -> int:
+    """Write what HDF5 made at ``first`` and behind it, then the videos' data; return where the file ends."""
+    image.put(fd, first)
+    for item in made:
+        for name, place in item.places.items():
+            for data in item.video.data(name):
+                write_at(fd, data, place)
+                place += len(data)
+    return _aligned(image.size)
+
+
+def _aligned(end: int) -> int:
+    return -(-end // 8) * 8
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    fd = os.open(path, os.O_RDWR)
+    try:
+        yield fd
+    finally:
+        os.close(fd)

@@ -1,0 +1,215 @@
+"""The list of videos that could not be read, beside the feature file."""
+
+import errno
+import os
+import re
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from p3dfeat.errors import FeatureFileError, OutputError
+from p3dfeat.system.disk import Folder, SecondNameError, write_at, writing
+from p3dfeat.text.jsons import json_line, parse_object
+
+TAIL_BYTES: Final = 4096
+ENTRY: Final = ("id", "source", "error")
+MOST_BYTES: Final = 1 << 30  # of a list; a million failures take a quarter of that
+
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _State:
+    """What tells that a list is the same, and that nobody else has added to it."""
+
+    size: int
+    tail: bytes
+
+    @classmethod
+    def of(cls, fd: int) -> Self:
+        size = os.fstat(fd).st_size
+        return cls(size, os.pread(fd, TAIL_BYTES, max(0, size - TAIL_BYTES)))
+
+
+class Ledger:
+    """``<output>.failed.jsonl``: a line for each video that could not be read, with the reason.
+
+    Use in a with statement, whose end writes it anew without the lines that were dropped. A kill, or a disk that is
+    full, loses at most the line that was being written. A link in the list's place is refused. So is a list that
+    someone else makes or changes while a run lasts.
+    """
+
+    def __init__(self, output: str | Path):
+        self.path = Path(f"{output}.failed.jsonl")
+        self._earlier: dict[str, Entry] = {}  # of earlier runs, by id
+        self._entries: list[Entry] = []  # of this run
+        self._stored_after_all: set[str] = set()  # of those of earlier runs
+        self._size = 0  # of the lines that are whole, in bytes
+        with writing(self.path), Folder.opened(self.path.parent) as folder:
+            self._folder = os.fstat(folder.fd)
+            self._state = self._found(folder)  # as this run left it
+            if self._state is not None:
+                self._recall(folder.read(self.path.name, MOST_BYTES + 1))
+
+    def _recall(self, data: bytes) -> None:
+        *lines, last = data.split(b"\n")
+        self._size = len(data) - len(last)
+        last = last.rstrip(b"\0")  # of a power cut
+        try:
+            if len(data) > MOST_BYTES:
+                raise ValueError
+            for line in filter(None, lines):
+                entry = _entry(line)
+                self._earlier[entry["id"]] = entry
+        except ValueError:
+            raise FeatureFileError(f"{self.path}: not a list of failures; move it out of the way") from None
+        try:
+            entry = _entry(last)
+            self._earlier[entry["id"]] = entry
+        except ValueError:
+            if last and (is_object(last) or not b'{"id": "'.startswith(last[:8])):
+                raise FeatureFileError(f"{self.path}: not a list of failures; move it out of the way") from None
+
+    def __len__(self) -> int:
+        return len(self._earlier) + len(self._entries)
+
+    def entries(self) -> list[Entry]:
+        """{"id", "source", "error"} of each video, those of earlier runs first."""
+        return [*self._earlier.values(), *self._entries]
+
+    def drop_earlier(self) -> None:
+        """Drop all that earlier runs recorded: the output is another one by now."""
+        self._earlier.clear()
+
+    def drop_stored(self) -> None:
+        """Drop the lines of videos that were stored after all, see ``forget``."""
+        for id in self._stored_after_all:
+            self._earlier.pop(id, None)
+
+    def record(self, id: str, source: str, error: str) -> None:
+        """Add a failure, on disk at once. Raises OutputError."""
+        self._earlier.pop(id, None)
+        entry = dict(zip(ENTRY, (id, source, error), strict=True))
+        self._entries.append(entry)
+        with writing(self.path), self._opened() as folder:
+            self._append(folder, _line(entry))
+
+    def _opened(self) -> Folder:
+        """The list's folder. What is found under its name once its disk has gone is not the place for a list."""
+        folder = Folder.opened(self.path.parent)
+        if not os.path.samestat(os.fstat(folder.fd), self._folder):
+            folder.close()
+            raise OSError(errno.ENOENT, "its folder has vanished")
+        return folder
+
+    def _append(self, folder: Folder, line: bytes) -> None:
+        self._check_is_ours(folder)
+        try:
+            fd = folder.new(self.path.name) if self._state is None else folder.open(self.path.name, os.O_RDWR)
+        except SecondNameError:  # of a backup of hard links, which stays as it is
+            self._write_anew(folder)
+            return
+        try:
+            try:
+                write_at(fd, line, self._size)
+                os.ftruncate(fd, self._size + len(line))
+            except OSError:
+                os.ftruncate(fd, self._size)
+                raise
+            finally:
+                self._state = _State.of(fd)
+        finally:
+            os.close(fd)
+        self._size += len(line)
+
+    def forget(self, id: str) -> None:
+        """A video that failed in an earlier run was stored after all; its line stays until ``drop_stored``."""
+        if id in self._earlier:
+            self._stored_after_all.add(id)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with suppress(*([] if kind is None else [OutputError])):  # what has gone wrong before is what is to be said
+            self.save()
+
+    def save(self) -> None:
+        """Write the list anew without what was mended, or remove it where nothing failed. Raises OutputError."""
+        with writing(self.path), self._opened() as folder:
+            self._tidy(folder)
+            if len(self):
+                self._write_anew(folder)
+            elif self._state is not None:
+                self._check_is_ours(folder)
+                folder.unlink(self.path.name)
+                self._state = None
+
+    def _found(self, folder: Folder) -> _State | None:
+        """What tells that the list is still the same; None where there is none."""
+        try:
+            fd = folder.open(self.path.name)
+        except FileNotFoundError:
+            return None
+        try:
+            return _State.of(fd)
+        finally:
+            os.close(fd)
+
+    def _check_is_ours(self, folder: Folder) -> None:
+        """Raise OutputError for a list that something else has made or changed; one that was removed is made anew."""
+        found = self._found(folder)
+        if found is None:
+            self._state, self._size = None, 0
+        elif found != self._state:
+            done = "made" if self._state is None else "changed"
+            raise OutputError(f"{self.path}: {done} by something else while this run computed; move it away")
+
+    def _tidy(self, folder: Folder) -> None:
+        """Remove what runs that were killed had begun to write anew."""
+        begun = re.compile(rf"{re.escape(self.path.name)}\.writing-[0-9a-f]{{16}}")
+        with suppress(OSError):  # a folder that may be entered, but not listed
+            for name in folder.names():
+                if begun.fullmatch(name):
+                    folder.unlink(name)
+
+    def _write_anew(self, folder: Folder) -> None:
+        fresh = f"{self.path.name}.writing-{secrets.token_hex(8)}"
+        data = b"".join(map(_line, self.entries()))
+        try:
+            fd = folder.new(fresh)
+            try:
+                write_at(fd, data, 0)
+            finally:
+                os.close(fd)
+            self._check_is_ours(folder)
+            if self._state is not None:
+                folder.replace(fresh, self.path.name)
+            else:
+                folder.link_new(fresh, self.path.name, folder)
+        finally:
+            folder.unlink(fresh)
+        self._state, self._size = self._found(folder), len(data)
+
+
+def _entry(line: bytes) -> Entry:
+    """A line's record, with what a user has added to it. Raises ValueError for what is none."""
+    found = parse_object(line, errors="replace")
+    if not all(isinstance(found.get(name), str) for name in ENTRY):
+        raise ValueError
+    return found
+
+
+def _line(entry: Entry) -> bytes:
+    return (json_line(entry) + "\n").encode()
+
+
+def is_object(line: bytes) -> bool:
+    """Whether a line is whole JSON, and so not one that was cut off."""
+    try:
+        parse_object(line, errors="replace")
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,225 @@
+"""What FFmpeg may open: the one file that was named, in a format that holds a video, and nothing that it refers to.
+
+We open the file and hand FFmpeg the open file alone. It has no leave to open anything by name, be it on the disk or in
+the network, and reads no format that is made of references, such as playlists.
+"""
+
+import codecs
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from typing import Final
+
+import av
+import av.logging
+from av.codec.hwaccel import HWAccel
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from p3dfeat.errors import NotAVideoError, VideoError
+from p3dfeat.video.containers.mp4_boxes import top_boxes
+from p3dfeat.video.containers.record import cut_off
+from p3dfeat.video.reading.ffmpeg_log import Complaints
+
+# What FFmpeg calls the containers of videos, then bare streams of one coding. Left out are playlists and scripts (hls,
+# dash, concat, sdp ...), pictures and rows of them, sound, subtitles, games' formats, devices, and what looks for
+# sister files beside the one named (mlv, vobsub).
+FORMATS: Final = (
+    *("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf", "ogg", "mxf", "gxf", "gif", "apng", "nut", "dv", "ivf"),
+    *("yuv4mpegpipe", "rm", "wtv", "nsv", "nuv", "pva", "ty", "dhav", "lxf", "smjpeg"),
+    *("h261", "h263", "h264", "hevc", "vvc", "evc", "m4v", "mpegvideo", "mjpeg", "mjpeg_2000", "vc1", "av1", "obu"),
+    *("dnxhd", "dirac", "cavsvideo", "avs2", "avs3", "apv"),
+)
+# Of a frame: 16384 x 8192, more than any camera takes. A header may say 65535 x 65535, which is 17 GB in colour.
+MAX_PIXELS: Final = 1 << 27
+JPEG_BEGINS, JPEG_FOLLOWS = b"\xff\xd8", b"\xff\xd9\xff\xd8"
+LONGEST_PICTURE: Final = 1 << 24  # bytes in which a second picture must begin
+HEAD_BYTES: Final = 1024  # enough to tell what a file that is no video is
+
+# How files begin that are often taken for videos: what a server sent instead of one, and what refers to others.
+BEGINNINGS: Final = (
+    (b"#extm3u", "a playlist (HLS)"),
+    (b"ffconcat version", "a concat script (ffconcat)"),
+    (b"[playlist]", "a playlist (PLS)"),
+    (b"<asx", "a playlist (ASX)"),
+    (b"v=0\r\n", "a session description (SDP)"),
+    (b"v=0\n", "a session description (SDP)"),
+    (b"<!doctype html", "a web page"),
+    (b"<html", "a web page"),
+    (b"pk\x03\x04", "a zip archive"),
+    (b"\x1f\x8b", "a gzip file"),
+    (b"%pdf", "a PDF"),
+)
+# What pictures that are made of MP4's boxes say that they are, and how they are called.
+STILLS: Final = {b"avif": "avif", **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"mif1", b"mif2"), "heif")}
+
+
+@contextmanager
+def regular_file(path: str) -> Iterator[int]:
+    """A file open for reading, as its number. Raises VideoError for what is none, without waiting for a pipe."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise VideoError("no such file") from None
+    except PermissionError:
+        raise VideoError("not readable; check its permissions") from None
+    except (OSError, ValueError) as error:  # ValueError: a name that cannot be one
+        raise VideoError(f"cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+    try:
+        kind = os.fstat(file).st_mode
+        if stat.S_ISDIR(kind):
+            raise VideoError("not a video but a folder")
+        if not stat.S_ISREG(kind):
+            raise VideoError("not a video but a pipe or a device; only files are read")
+        yield file
+    finally:
+        os.close(file)
+
+
+def open_container(path: str, *, decoder: str = "cpu") -> InputContainer:
+    """FFmpeg's reader of a file. Raises VideoError in a line without the path.
+
+    decoder: "cpu", or "cuda": on a GPU where there is one that can, or else on the CPU.
+    """
+    with regular_file(path) as file:
+        if (still := _still(file)) is not None:
+            raise NotAVideoError(_no_video(f"a picture ({still})"))
+        complaints = Complaints()
+        try:
+            with closing(complaints), complaints.listening():
+                container = _opened(file, decoder)
+            complaints.hand_on()
+            if container.streams.video or (cut := _cut_index(file)) is None:
+                return container
+            container.close()
+            raise VideoError(cut)
+        except (av.FFmpegError, OSError, ValueError) as error:
+            if os.fstat(file).st_size == 0:
+                raise NotAVideoError("empty file, 0 bytes") from None
+            if (cut := _cut_index(file)) is not None:
+                raise VideoError(cut) from None
+            head = os.pread(file, LONGEST_PICTURE, 0)
+            if head[:2] == JPEG_BEGINS and JPEG_FOLLOWS in head:  # FFmpeg takes some bare Motion JPEG for one picture
+                os.lseek(file, 0, os.SEEK_SET)
+                return _opened(file, decoder, format="mjpeg")
+            why = complaints.worst() or reason(error)
+            raise NotAVideoError(what_else(file) or f"not a video, or damaged beyond opening ({why})") from None
+
+
+def _opened(file: int, decoder: str, format: str | None = None) -> InputContainer:
+    options = {
+        "fd": str(file),
+        "protocol_whitelist": "fd",
+        "format_whitelist": ",".join(FORMATS),
+        "enable_drefs": "0",  # of MOV: tracks that lie in other files
+        "use_absolute_path": "0",
+        "max_pixels": str(MAX_PIXELS),
+    }
+    if decoder == "cuda":
+        # The context that the process shares: making one for each video would take longer than decoding it.
+        gpu = HWAccel("cuda", options={"primary_ctx": "1"})
+        with suppress(av.FFmpegError, OSError, RuntimeError, ValueError):  # no such GPU, or a file with other faults
+            return _limited(av.open("fd:", options=options, metadata_errors="replace", hwaccel=gpu))
+        os.lseek(file, 0, os.SEEK_SET)  # FFmpeg's copy of an open file shares its place
+    return _limited(av.open("fd:", format=format, options=options, metadata_errors="replace"))
+
+
+def _limited(container: InputContainer) -> InputContainer:
+    """With decoders that refuse frames too large, whenever they come, and compute what checksums there are."""
+    for stream in container.streams.video:
+        if stream.codec_context is not None:
+            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS), "err_detect": "crccheck"}
+    return container
+
+
+def what_else(file: int) -> str | None:
+    """What a file is, in a line, that is in none of the formats read here; None where it might be in one."""
+    head = os.pread(file, HEAD_BYTES, 0)
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    named = next((name for beginning, name in BEGINNINGS if text.startswith(beginning)), None)
+    if named is None and text.startswith((b"<?xml", b"<mpd")):
+        named = "a playlist (DASH)" if b"<mpd" in text else "an XML file"
+    if named is None and (format := _refused_format(file)) is not None:
+        picture = format.endswith("_pipe")
+        named = f"a picture ({format.removesuffix('_pipe')})" if picture else f"something in FFmpeg's format {format}"
+    if named is None and _is_text(head):
+        named = "a text"
+    return None if named is None else _no_video(named)
+
+
+def _cut_index(file: int) -> str | None:
+    """What is said of an MP4 whose index, which comes last in a recording, was not written to its end."""
+    size = os.fstat(file).st_size
+    with open(file, "rb", closefd=False) as boxes:
+        found = {box.kind: box for box in top_boxes(boxes, size)}
+    os.lseek(file, 0, os.SEEK_SET)  # FFmpeg's copy of an open file shares its place
+    if b"moov" in found:
+        end = found[b"moov"].end
+        return str(cut_off(size, end)) if end > size else None
+    if not found.keys() & {b"ftyp", b"mdat"} or b"moof" in found:
+        return None
+    return (
+        "cut off: its index (moov) is missing, as in a phone's recording that was interrupted; a repair tool may help"
+    )
+
+
+def _no_video(named: str) -> str:
+    return f"not a video but {named}; only what holds a video itself is read"
+
+
+def _still(file: int) -> str | None:
+    """Which picture a file is that FFmpeg would take for a video of one frame, since it is made of MP4's boxes."""
+    head = os.pread(file, HEAD_BYTES, 0)
+    if head[4:8] != b"ftyp":
+        return None
+    brands = [head[place : place + 4] for place in range(8, min(len(head), int.from_bytes(head[:4], "big")), 4)]
+    named = next((STILLS[brand] for brand in brands if brand in STILLS), None)
+    if named is None:
+        return None
+    with open(file, "rb", closefd=False) as boxes:
+        moves = any(box.kind == b"moov" for box in top_boxes(boxes, os.fstat(file).st_size))
+    os.lseek(file, 0, os.SEEK_SET)  # FFmpeg's copy of an open file shares its place
+    return None if moves else named
+
+
+def _refused_format(file: int) -> str | None:
+    """What FFmpeg takes a file for that is in none of our formats; nothing of the file is read but its beginning."""
+    before = av.logging.get_level()
+    av.logging.set_level(av.logging.ERROR)
+    os.lseek(file, 0, os.SEEK_SET)
+    try:
+        with av.logging.Capture() as said, suppress(av.FFmpegError, OSError, ValueError):
+            # With no format allowed, it says which one it is and goes no further.
+            av.open("fd:", options={"fd": str(file), "protocol_whitelist": "fd", "format_whitelist": "none"}).close()
+    finally:
+        av.logging.set_level(before)
+    name = next((name for _, name, text in said if text.startswith("Format not on whitelist")), None)
+    return None if name is None or not set(name.split(",")).isdisjoint(FORMATS) else name
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut off
+    except UnicodeDecodeError:
+        return False
+    return all(c.isprintable() or c.isspace() for c in text)
+
+
+def demuxed(container: InputContainer, stream: VideoStream) -> "Iterator[Packet[VideoStream]]":
+    """The packets of a stream. PyAV 18 may end in an IndexError behind the last, where FFmpeg finds streams late."""
+    with suppress(IndexError):
+        yield from container.demux(stream)
+
+
+def pass_on(error: av.FFmpegError) -> None:
+    """Raise a lack of memory again: it is no fault of the file."""
+    if isinstance(error, MemoryError):
+        raise error
+
+
+def reason(error: Exception) -> str:
+    """What FFmpeg says, without its number and the path."""
+    text = getattr(error, "strerror", None) or str(error)
+    return str(text).split(":")[0].strip() or type(error).__name__

@@ -1,0 +1,231 @@
+"""How fast this machine decodes, runs a net, and does both, and what holds it back."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from p3dfeat.config import InputSpec, Sampling
+from p3dfeat.engines import Engine, make_engine
+from p3dfeat.engines.batching import work_through
+from p3dfeat.errors import NothingReadError, UsageError, VideoError
+from p3dfeat.nets import P3D, Architecture
+from p3dfeat.sources import as_texts, find_videos
+from p3dfeat.types import Batch, Calibrated, Calibrating, Video, VideoStart
+from p3dfeat.video import Decoders
+from p3dfeat.workflows import pipeline
+from p3dfeat.workflows.calibrate import calibration_for
+from p3dfeat.zoo import Model, load_model
+from p3dfeat.zoo.download.cache import cache_folder_if_any
+
+MATRIX: Final = 2048  # rows and columns of the product whose rate is the machine's limit
+PRODUCTS: Final = 10  # a turn
+MODEL_BATCHES: Final = 4  # run a round where no videos are given
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Rates of one model on one machine; medians over the rounds, in which all that is measured takes turns."""
+
+    model: str
+    engine: str
+    device: str
+    precision: str
+    batch_size: int
+    rounds: int
+    gflop_a_clip: float  # two a multiply-add
+    limit_gflops: float  # of float32 matrix products on this machine's CPU, or on the GPUs together
+    model_clips_per_second: float
+    videos: int  # measured; what follows is None without any
+    clips: int  # of all of them
+    failed: int
+    decode_clips_per_second: float | None = None
+    clips_per_second: float | None = None  # decoding and running the net together
+    int8_cosine: float | None = None  # the worst one to fp32, measured when int8 was calibrated
+
+    @property
+    def share_of_limit(self) -> float:
+        """Of the matrix product's rate that the net alone reaches."""
+        return self.gflop_a_clip * self.model_clips_per_second / self.limit_gflops
+
+    @property
+    def bound_by(self) -> str | None:
+        """Which of the two alone is the slower one."""
+        if self.decode_clips_per_second is None:
+            return None
+        return "the net" if self.model_clips_per_second < self.decode_clips_per_second else "decoding"
+
+    @property
+    def efficiency(self) -> float | None:
+        """Of the rate that both allow: on a CPU they share the cores, beside a GPU the slower one is the limit."""
+        if self.decode_clips_per_second is None or self.clips_per_second is None:
+            return None
+        model, decode = 1 / self.model_clips_per_second, 1 / self.decode_clips_per_second
+        return self.clips_per_second * (model + decode if self.device == "cpu" else max(model, decode))
+
+    def as_json(self) -> dict[str, Any]:
+        derived = {"share_of_limit": self.share_of_limit, "bound_by": self.bound_by, "efficiency": self.efficiency}
+        return asdict(self) | derived
+
+
+def measure(
+    inputs: str | Path | Sequence[str | Path] = (),
+    *,
+    model: str | Path | Model | None = None,
+    clips: int = 4,
+    engine: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    batch_size: int | None = None,
+    rounds: int = 5,
+    limit: int = 8,
+    on_calibration: Callable[[Calibrating | Calibrated], None] = lambda event: None,
+) -> Measurement:
+    """Measure ``model`` on at most ``limit`` of the videos that ``inputs`` name, ``clips`` of each; or without videos.
+
+    Raises UsageError, WeightsError, or NothingReadError where none of the videos can be read.
+    """
+    if min(rounds, clips, limit) < 1:
+        raise UsageError("rounds, clips and limit: must be at least 1")
+    loaded = model if isinstance(model, Model) else load_model(model)
+    loaded.check_sees_pictures()
+    spec = loaded.card.input
+    sampling = loaded.sampling(clips=clips)
+    videos, total, failed = _readable(as_texts(inputs), spec, sampling, limit)
+    runner = make_engine(
+        loaded.net,
+        spec,
+        engine=engine,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        cache_folder=cache_folder_if_any(),
+        weights_sha256=loaded.weights_sha256,
+        calibration=calibration_for(precision, loaded, videos, on_calibration),
+    )
+    with Decoders() as decoders:
+        work = _Work(runner, spec, sampling, videos, runner.batch_size, total, decoders)
+        parts: dict[str, Callable[[], None]] = {"limit": work.multiply, "model": work.run_net}
+        if videos:
+            parts |= {"decode": work.decode, "both": work.do_both}
+        seconds = _medians(parts, rounds)
+    return Measurement(
+        model=loaded.name,
+        engine=runner.name,
+        device=str(runner.device),
+        precision=runner.precision,
+        batch_size=runner.batch_size,
+        rounds=rounds,
+        gflop_a_clip=gflop_a_clip(loaded.card.architecture, spec.length, spec.size),
+        limit_gflops=2e-9 * MATRIX**3 * PRODUCTS * len(work.matrices) / seconds["limit"],
+        model_clips_per_second=work.net_clips / seconds["model"],
+        videos=len(videos),
+        clips=total,
+        failed=failed,
+        decode_clips_per_second=total / seconds["decode"] if videos else None,
+        clips_per_second=total / seconds["both"] if videos else None,
+        int8_cosine=None if runner.calibrated is None else runner.calibrated.cosine,
+    )
+
+
+def _readable(inputs: Sequence[str], spec: InputSpec, sampling: Sampling, limit: int) -> tuple[list[Video], int, int]:
+    """The first videos that can be read, how many clips they have in all, and how many could not be read."""
+    found, failures = find_videos(list(inputs)) if inputs else ([], [])
+    videos: list[Video] = []
+    clips, failed = 0, len(failures)
+    with Decoders() as decoders:
+        for video in found:
+            if len(videos) == limit:
+                break
+            items = [item for _, item in decoders.read([video], spec, sampling)]
+            if isinstance(items[-1], VideoError):
+                failed += 1
+            else:
+                videos.append(video)
+                clips += next(item.num_clips for item in reversed(items) if isinstance(item, VideoStart))
+    if inputs and not videos:
+        raise NothingReadError(f"no video could be read, {failed} failed" if failed else "no videos given")
+    return videos, clips, failed
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What takes turns."""
+
+    engine: Engine
+    spec: InputSpec
+    sampling: Sampling
+    videos: Sequence[Video]
+    batch_size: int
+    clips: int
+    decoders: Decoders
+
+    @property
+    def net_clips(self) -> int:
+        """Clips of a turn of the net: as many as the videos have, in whole batches."""
+        return -(-(self.clips or MODEL_BATCHES * self.batch_size) // self.batch_size) * self.batch_size
+
+    @cached_property
+    def matrices(self) -> list[torch.Tensor]:
+        """One a device."""
+        return [torch.ones(MATRIX, MATRIX, device=device) for device in str(self.engine.device).split(",")]
+
+    def multiply(self) -> None:
+        for _ in range(PRODUCTS):
+            results = [torch.mm(matrix, matrix) for matrix in self.matrices]
+        for result in results:
+            float(result[0, 0])  # a GPU has only then finished
+
+    def run_net(self) -> None:
+        shape = (self.batch_size, self.spec.length, self.spec.num_channels, *self.spec.size)
+        count = self.net_clips // self.batch_size
+        start, in_flight = self.engine.start, self.engine.in_flight
+        work_through(
+            lambda planes: start(Batch.of_planes(planes)), np.full(shape, 127, np.uint8), count, in_flight=in_flight
+        )
+
+    def decode(self) -> None:
+        with closing(self.decoders.read(self.videos, self.spec, self.sampling)) as items:
+            for _ in items:
+                continue
+
+    def do_both(self) -> None:
+        events = pipeline.describe(
+            self.videos,
+            engine=self.engine,
+            spec=self.spec,
+            sampling=self.sampling,
+            decoders=self.decoders,
+        )
+        with closing(events):
+            for _ in events:
+                continue
+
+
+def _medians(parts: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+    """{part: its median seconds}; one turn of each goes before, uncounted."""
+    seconds: dict[str, list[float]] = {name: [] for name in parts}
+    for number in range(rounds + 1):
+        for name, run in parts.items():
+            started = time.perf_counter()
+            run()
+            if number:
+                seconds[name].append(time.perf_counter() - started)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def gflop_a_clip(architecture: Architecture, length: int, size: tuple[int, int]) -> float:
+    """What a net computes for one clip of ``length`` frames of (height, width) pixels; two a multiply-add."""
+    with torch.device("meta"):
+        net, x = P3D(architecture).eval(), torch.empty(1, architecture.channels, length, *size)
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        net(x, layers=("pool5",))
+    return float(counter.get_total_flops()) / 1e9

@@ -1,0 +1,200 @@
+"""How two models differ on a video: two readings of one file, or a conversion and its original."""
+
+from collections.abc import Generator, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from p3dfeat.engines import Engine, make_engine
+from p3dfeat.errors import WeightsError
+from p3dfeat.types import FloatArray, Prediction, Video, best_predictions
+from p3dfeat.video import Decoders
+from p3dfeat.workflows import pipeline
+from p3dfeat.zoo import Model
+
+TINY: Final = float(np.finfo(np.float64).tiny)  # in place of a norm of zero
+
+
+@dataclass(frozen=True)
+class LayerDifference:
+    """One layer of both models over all clips, B against A."""
+
+    layer: str
+    relative_l2: float  # |B - A| / |A|
+    cosine: float  # lowest over the clips
+
+    def as_json(self) -> dict[str, Any]:
+        return {"layer": self.layer, "relative_l2": self.relative_l2, "cosine": self.cosine}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one of the models says of the video."""
+
+    model: str
+    family: str
+    predictions: tuple[Prediction, ...]  # best first, by the mean over clips
+    confidence: float  # the best label's probability, mean over clips
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "family": self.family,
+            "confidence": round(self.confidence, 6),
+            "predictions": [prediction.as_json() for prediction in self.predictions],
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on one video."""
+
+    source: str
+    num_clips: int
+    same_input: bool  # both see the same pixels; otherwise layers differ by preprocessing too
+    layers: tuple[LayerDifference, ...]  # those that both have, of equal shape
+    unlike: tuple[str, ...]  # layers that both have, of unequal shape, which cannot be compared
+    agreement: float | None  # share of clips that both give the same best label; None where labels differ
+    a: Reading
+    b: Reading
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "source": self.source,
+            "clips": self.num_clips,
+            "same_input": self.same_input,
+            "agreement": self.agreement,
+            "layers": [layer.as_json() for layer in self.layers],
+            "unlike": list(self.unlike),
+            "a": self.a.as_json(),
+            "b": self.b.as_json(),
+        }
+
+
+def compare(
+    a: Model,
+    b: Model,
+    video: str,
+    *,
+    clips: int = 8,
+    top_k: int = 5,
+    engine: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    batch_size: int | None = None,
+) -> Comparison:
+    """Run both models over uniformly spaced clips of a video, each with its own preprocessing.
+
+    Raises VideoError for a video that cannot be read, WeightsError for a model whose numbers are not finite.
+    """
+    common = tuple(name for name in _landmarks(a) if name in _landmarks(b))
+    runners = []
+    for model in (a, b):
+        model.check_sees_pictures()
+        runners.append(
+            make_engine(
+                model.net,
+                model.card.input,
+                layers=common,
+                engine=engine,
+                device=device,
+                precision=precision,
+                batch_size=batch_size,
+            )
+        )
+    tallies: dict[str, _Tally] = {}
+    probabilities: tuple[list[FloatArray], list[FloatArray]] = ([], [])
+    for distrust in (False, True):
+        tallies, probabilities = {name: _Tally(name) for name in common}, ([], [])
+        sides = [
+            _described(model, runner, video, clips, distrust=distrust)
+            for model, runner in zip((a, b), runners, strict=True)
+        ]
+        with closing(sides[0]), closing(sides[1]), suppress(_BegunAgainError):
+            for first, second in zip(*sides, strict=True):  # batch by batch: memory does not grow with the clips
+                for name, tally in tallies.items():
+                    tally.add(first[name], second[name])
+                for rows, found in zip(probabilities, (first, second), strict=True):
+                    rows.append(found["prob"])
+            break
+    prob_a, prob_b = (np.concatenate(rows) for rows in probabilities)
+    same_best = np.mean(prob_a.argmax(axis=1) == prob_b.argmax(axis=1))
+    return Comparison(
+        source=video,
+        num_clips=len(prob_a),
+        same_input=a.card.input == b.card.input,
+        layers=tuple(tally.difference() for tally in tallies.values() if tally.alike),
+        unlike=tuple(name for name, tally in tallies.items() if not tally.alike),
+        agreement=float(same_best) if a.card.labels == b.card.labels else None,
+        a=_reading(a, prob_a, top_k),
+        b=_reading(b, prob_b, top_k),
+    )
+
+
+def _landmarks(model: Model) -> list[str]:
+    """pool1, the last block of every stage, and what follows."""
+    architecture = model.card.architecture
+    last = [architecture.stage_blocks(stage)[-1] for stage in (2, 3, 4, 5)]
+    return ["pool1", *last, "pool5", "logits", "prob"]
+
+
+class _BegunAgainError(Exception):
+    """What came of a video's clips so far is to be forgotten."""
+
+
+def _described(
+    model: Model, runner: Engine, path: str, clips: int, *, distrust: bool
+) -> Generator[Mapping[str, FloatArray], None, None]:
+    """{layer: (n, ...)} of the video's clips, a batch at a time. Raises _BegunAgainError unless ``distrust``."""
+    video = Video(id="-", path=path, source=path)
+    decoders = Decoders(1, distrust=distrust)
+    events = pipeline.describe(
+        [video],
+        engine=runner,
+        spec=model.card.input,
+        sampling=model.sampling(clips=clips),
+        decoders=decoders,
+    )
+    with decoders, closing(events):
+        for event in events:
+            if isinstance(event, pipeline.Started) and event.again:
+                raise _BegunAgainError
+            if isinstance(event, pipeline.Failed):
+                raise type(event.failure.error)(f"{path}: {event.failure.error}")
+            if isinstance(event, pipeline.Described):
+                if not np.isfinite(event.features.layers["prob"]).all():
+                    raise WeightsError(f"model {model.name}: its probabilities are not finite numbers")
+                yield event.features.layers
+
+
+class _Tally:
+    """How far one layer of two models is apart, over all clips so far."""
+
+    def __init__(self, layer: str):
+        self.alike = True
+        self._layer = layer
+        self._distance = self._norm = 0.0  # squared
+        self._cosine = np.inf
+
+    def add(self, a: FloatArray, b: FloatArray) -> None:
+        """Rows of the next clips, (n, ...) each."""
+        if a.shape != b.shape:
+            self.alike = False
+            return
+        first, second = (rows.reshape(len(rows), -1).astype(np.float64) for rows in (a, b))
+        norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+        cosines = (first * second).sum(axis=1) / np.maximum(norms, TINY)
+        self._cosine = min(self._cosine, float(cosines.min()))
+        self._distance += float(np.square(second - first).sum())
+        self._norm += float(np.square(first).sum())
+
+    def difference(self) -> LayerDifference:
+        distance = float(np.sqrt(self._distance / max(self._norm, TINY)))
+        return LayerDifference(self._layer, distance, float(self._cosine))
+
+
+def _reading(model: Model, prob: FloatArray, top_k: int) -> Reading:
+    predictions = best_predictions(prob.mean(axis=0), model.card.labels, top_k)
+    return Reading(model.name, model.card.architecture.family, predictions, float(prob.max(axis=1).mean()))

@@ -1,0 +1,153 @@
+"""What this installation is and whether it computes what it should."""
+
+import platform
+import sys
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from p3dfeat._version import __version__
+from p3dfeat.config import EMBEDDED_MODEL, default_model
+from p3dfeat.engines.normalize import normalize
+from p3dfeat.engines.selection import made_clip
+from p3dfeat.errors import WeightsError
+from p3dfeat.video.reading.codecs import available_decoders, ffmpeg_version
+from p3dfeat.zoo import Model, card_names, find_card, load_located, load_model, weights_folder, weights_here
+from p3dfeat.zoo.download.cache import cache_folder
+from p3dfeat.zoo.download.hub import cache_folder as hub_cache_folder
+
+PACKAGES: Final = ("torch", "av", "h5py", "numpy", "huggingface-hub", "safetensors", "typer", "rich")
+TOLERANCE: Final = (
+    1e-3  # of the self-test, relative L2; other processors round differently by 1e-6, a wrong net is off by 1e-1
+)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Everything a report of trouble should hold."""
+
+    p3dfeat: str
+    python: str
+    platform: str
+    packages: dict[str, str]
+    ffmpeg: str
+    devices: list[str]
+    engines: dict[str, str]  # and their versions
+    cpu_threads: int
+    decoders: list[str]
+    models: list[str]
+    embedded_weights: str
+    default_model: str
+    weights_cache: str  # of files from the web
+    hub_cache: str  # of the Hugging Face hub's, wherever HF_HUB_CACHE or HF_HOME put it
+    self_test_error: float  # relative L2 of the embedded model's logits to the stored ones
+    self_test_passed: bool
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def diagnose() -> Diagnosis:
+    """Look at the installation and run the embedded model once. Raises WeightsError where that is not to be had."""
+    error = self_test_error(load_model(EMBEDDED_MODEL))
+    return Diagnosis(
+        p3dfeat=__version__,
+        python=f"{platform.python_version()} ({sys.executable})",
+        platform=platform.platform(),
+        packages={name: _installed(name) for name in PACKAGES},
+        ffmpeg=ffmpeg_version(),
+        devices=_devices(),
+        engines={"torch": _installed("torch"), "openvino": _installed("openvino")},
+        cpu_threads=torch.get_num_threads(),
+        decoders=available_decoders(),
+        models=list(card_names()),
+        embedded_weights=str(weights_folder()),
+        default_model=default_model(),
+        weights_cache=_cache(),
+        hub_cache=str(hub_cache_folder()),
+        self_test_error=error,
+        self_test_passed=error <= TOLERANCE,
+    )
+
+
+def _cache() -> str:
+    try:
+        return str(cache_folder())
+    except WeightsError as error:
+        return str(error)
+
+
+@dataclass(frozen=True)
+class WeightsCheck:
+    """What a look at one model's weights found."""
+
+    name: str
+    path: str
+    checksums: tuple[str, ...]  # the kinds that were known and agree
+    self_test: str  # what its answer to the self-test clip was held to
+    error: str | None = None  # what is wrong; nothing else counts then
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) | {"checksums": list(self.checksums)}
+
+
+def check_weights(name: str) -> WeightsCheck:
+    """Recompute the checksums of a model's weights and run it on the self-test clip; nothing is fetched.
+
+    name: of a model, or the path of a card. Raises UsageError for an unknown one.
+    """
+    card = find_card(name)
+    located = weights_here(card)
+    if located is None:
+        return WeightsCheck(name, "", (), "", f"not here; p3dfeat weights download {name} fetches it")
+    located = replace(located, checksums={**located.checksums, **card.checksums})
+    try:
+        answer = _self_test(load_located(located))
+    except WeightsError as error:
+        return WeightsCheck(name, str(located.weights), (), "", str(error))
+    return WeightsCheck(name, str(located.weights), tuple(sorted(located.checksums)), answer)
+
+
+def _self_test(model: Model) -> str:
+    """How the answer to the self-test clip was judged. Raises WeightsError for a wrong one."""
+    if model.card.self_test:
+        error = self_test_error(model)
+        if not error <= TOLERANCE:
+            raise WeightsError(f"self test: off by {error:.1e}")
+        return f"stored answer, off by {error:.1e}"
+    logits = np.array(self_test_logits(model))
+    if not np.isfinite(logits).all() or np.ptp(logits) == 0:
+        raise WeightsError("self test: its logits are not finite, or all the same")
+    return "finite logits; no answer is stored"
+
+
+def _installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def _devices() -> list[str]:
+    found = ["cpu"]
+    if torch.cuda.is_available():
+        found += [f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return found
+
+
+def self_test_logits(model: Model) -> list[float]:
+    """What ``model`` says of the clip."""
+    x = normalize(torch.from_numpy(made_clip(model.card.input)), model.card.input)
+    with torch.inference_mode():
+        return [float(value) for value in model.net(x, layers=("logits",))["logits"][0]]
+
+
+def self_test_error(model: Model) -> float:
+    """Relative L2 between the model's answer and the one in its card, which must have one."""
+    stored = np.array(model.card.self_test)
+    return float(np.linalg.norm(np.array(self_test_logits(model)) - stored) / np.linalg.norm(stored))

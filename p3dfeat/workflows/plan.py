@@ -1,0 +1,113 @@
+"""What extracting would do, without doing it: ``p3dfeat extract --dry-run``."""
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import Final, TextIO
+
+import torch
+
+from p3dfeat.errors import VideoError
+from p3dfeat.nets import P3D, Architecture
+from p3dfeat.sources import Inputs, Known, as_texts
+from p3dfeat.store import stored_videos
+from p3dfeat.types import Failure, LeftOut, Video, VideoEnd, VideoInfo, VideoStart
+from p3dfeat.workflows.job import ExtractSettings, Job, check_output
+from p3dfeat.workflows.pipeline import is_no_video
+
+# What HDF5 takes for attributes, groups and headers, measured.
+FILE_OVERHEAD_BYTES: Final = 11000
+VIDEO_OVERHEAD_BYTES: Final = 3000
+
+
+@dataclass(frozen=True)
+class PlannedVideo:
+    """What a run would do with one video."""
+
+    id: str
+    source: str
+    clips: int
+    info: VideoInfo
+
+
+@dataclass(frozen=True)
+class ExtractPlan:
+    """What a run would compute, without computing it."""
+
+    videos: tuple[PlannedVideo, ...]
+    failures: tuple[Failure, ...]
+    skipped: int  # stored already
+    clip_bytes: int  # of one clip's features
+    video_bytes: int  # of what else is stored of a video
+    left_out: LeftOut
+
+    @property
+    def clips(self) -> int:
+        return sum(video.clips for video in self.videos)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of what it would add to the feature file, within a few per cent."""
+        return FILE_OVERHEAD_BYTES + self.clips * self.clip_bytes + len(self.videos) * self.video_bytes
+
+
+def plan_extraction(
+    inputs: str | Path | Sequence[str | Path],
+    output: str | Path | None,
+    settings: ExtractSettings,
+    *,
+    stdin: TextIO | None = None,
+) -> ExtractPlan:
+    """What ``run_extraction`` would do, from the videos' packets alone. Raises what it would raise."""
+    if output:
+        check_output(output)
+    found = settings.look_for(as_texts(inputs), output, stdin)
+    job = Job.of(settings, found.named()[0], only_plan=True)
+    videos, failures, stored = _named(found, output, job, overwrite=settings.overwrite)
+    planned: list[PlannedVideo] = []
+    missing = [video for video in videos if video.id not in stored]
+    num_clips = no_videos = 0
+    with settings.decoders() as decoders:
+        for video, item in decoders.read(missing, job.spec, job.sampling, only_plan=True):
+            if isinstance(item, VideoStart):
+                num_clips = item.num_clips
+            elif isinstance(item, VideoEnd):
+                planned.append(PlannedVideo(video.id, video.source, num_clips, item.info))
+                if len(planned) == job.limit:
+                    break
+            elif isinstance(item, VideoError) and is_no_video(video, item):
+                no_videos += 1
+            elif isinstance(item, VideoError):
+                failures.append(Failure(video.id, video.source, item))
+    shapes = layer_shapes(job.model.card.architecture, job.engine.layers, job.spec.length, job.spec.size)
+    clip_bytes = sum(4 * prod(shape) for shape in shapes.values()) + 16  # float32, and two float64 of seconds
+    pooled_bytes = 4 * prod(shapes["pool5"]) if "pool5" in shapes else 0
+    skipped = sum(video.id in stored for video in videos)
+    return ExtractPlan(
+        videos=tuple(planned),
+        failures=tuple(failures),
+        skipped=skipped,
+        clip_bytes=clip_bytes,
+        video_bytes=VIDEO_OVERHEAD_BYTES + pooled_bytes,
+        left_out=replace(found.left_out, no_videos=no_videos),
+    )
+
+
+def _named(
+    found: Inputs, output: str | Path | None, job: Job, *, overwrite: bool
+) -> tuple[list[Video], list[Failure], Set[str]]:
+    """The videos with the ids they would have, what cannot be used, and which ids are stored."""
+    if not output:
+        return *found.named(), set()
+    with stored_videos(output, job.recorded(), overwrite=overwrite) as stored:
+        return *found.named(Known(stored.ids, stored.source_of)), stored.ids
+
+
+def layer_shapes(
+    architecture: Architecture, layers: Sequence[str], length: int, size: tuple[int, int]
+) -> dict[str, tuple[int, ...]]:
+    """{layer: its shape for one clip}, worked out without computing anything."""
+    with torch.device("meta"):
+        net, x = P3D(architecture).eval(), torch.empty(1, architecture.channels, length, *size)
+    return {name: tuple(value.shape[1:]) for name, value in net(x, layers=tuple(layers)).items()}

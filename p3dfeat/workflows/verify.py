@@ -1,0 +1,335 @@
+"""Is a feature file whole, complete and right? Every byte is read, inputs are held to it, a sample is recomputed."""
+
+import hashlib
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, TypeAlias
+
+import numpy as np
+
+from p3dfeat.config import InputSpec, Sampling
+from p3dfeat.errors import FeatureFileError, NotAVideoError, P3DFeatError, UsageError
+from p3dfeat.fingerprint import fingerprint, size_and_time
+from p3dfeat.sources import Inputs, Known, as_texts, look_for
+from p3dfeat.store import NESTED, Foreign, Ledger, Looked, Problem, check_file, other_part, source_if_same, unfinished
+from p3dfeat.text.jsons import parse_json
+from p3dfeat.types import SEGMENT_ORIGINS, LeftOut, Video
+from p3dfeat.video import Decoders, clip_starts
+
+if TYPE_CHECKING:  # what computes brings torch, which looking does not need
+    from p3dfeat.workflows.recompute import Recomputed, RecomputeEvent
+
+DEFAULT_SAMPLE: Final = 3  # videos recomputed where inputs are named and no number is
+SEED: Final = b"p3dfeat verify"  # the same videos are chosen each time
+
+Sample = int | Literal["all"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong, or, as a remark, worth knowing; without an id, of the file as a whole.
+
+    kind: "damaged", "missing", "failed", "changed", "different" or "not recomputed"; of remarks "foreign", "gone",
+    "touched", "interrupted", "not recomputed" or "recomputed".
+    """
+
+    kind: str
+    id: str
+    text: str
+    is_remark: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        event = "remark" if self.is_remark else "finding"
+        return {"event": event, "kind": self.kind, "id": self.id or None, "text": self.text}
+
+
+@dataclass(frozen=True)
+class ToRecompute:
+    """The file was looked through and held to the inputs; so many videos are now computed again."""
+
+    num_videos: int
+
+
+VerifyEvent: TypeAlias = "Looked | Finding | ToRecompute | Recomputed | RecomputeEvent"
+
+
+@dataclass(frozen=True)
+class VerifySummary:
+    """What was looked at, and all that was found."""
+
+    file: str
+    videos: int
+    clips: int
+    recomputed: int
+    identical: int  # of these, to the bit
+    worst_relative_error: float  # of any row of any layer that was recomputed
+    findings: tuple[Finding, ...] = field(repr=False)
+    remarks: tuple[Finding, ...] = field(repr=False)
+    left_out: LeftOut = field(default_factory=LeftOut)  # of the folders in ``against``
+
+    @property
+    def is_sound(self) -> bool:
+        return not self.findings
+
+    def as_json(self) -> dict[str, Any]:
+        names = ("file", "videos", "clips", "recomputed", "identical", "worst_relative_error")
+        counts = {"findings": len(self.findings), "remarks": len(self.remarks), "left_out": self.left_out.num_files}
+        return {"event": "summary", **{name: getattr(self, name) for name in names}, **counts}
+
+
+def verify(
+    file: str | Path,
+    *,
+    against: str | Path | Sequence[str | Path] | None = None,
+    sample: Sample | None = None,
+    model: str | Path | None = None,
+    workers: int | None = None,
+    any_extension: bool = False,
+    frames: float | None = None,
+    stdin: TextIO | None = None,
+    on_event: Callable[[VerifyEvent], None] = lambda event: None,
+) -> VerifySummary:
+    """Look through a feature file, hold it to the videos it should be of, and compute some of them again.
+
+    against: files, folders, globs, lists or CSVs, as for ``extract``: each of their videos should be stored.
+    sample: so many videos, or "all", are computed again; None is 3 with ``against``, and none without.
+    model: in place of the one that the file names, where that name means nothing here.
+    any_extension, frames: as for ``extract``, of the folders in ``against``.
+    Damage, however bad, is a finding. Raises FeatureFileError for a file that is not there or may not be read.
+    """
+    path = Path(file)
+    if sample is not None and sample != "all" and sample < 0:
+        raise UsageError(f"sample {sample}: must be all or a number of at least 0")
+    run = _Verification(path, on_event)
+    inputs = (
+        None
+        if against is None
+        else look_for(as_texts(against), stdin=stdin, any_extension=any_extension, frames=frames, output=path)
+    )
+    if run.look_through():
+        videos = run.videos_at_hand() if inputs is None else run.hold_to(inputs, workers)
+        wanted = sample if sample is not None else 0 if inputs is None else DEFAULT_SAMPLE
+        run.recompute(chosen(videos, wanted), model, workers, asked=bool(sample))
+    return run.summary()
+
+
+def chosen(videos: Sequence[Video], sample: Sample) -> list[Video]:
+    """``sample`` of the videos, in their order: always the same ones, whatever else comes and goes."""
+    if sample == "all":
+        return list(videos)
+    ranks = sorted(videos, key=lambda video: hashlib.sha256(SEED + video.id.encode("utf-8", "replace")).digest())
+    picked = {video.id for video in ranks[:sample]}
+    return [video for video in videos if video.id in picked]
+
+
+def as_stored(video: Video, about: Mapping[str, Any]) -> Video:
+    """A video, its segment counted as it was when it was stored; before that was told, by the file's clock."""
+    origin = about.get("segment_origin", "clock")
+    return replace(video, segment_origin=origin) if video.is_segment and origin in SEGMENT_ORIGINS else video
+
+
+class _Verification:
+    """Looks at one file, and keeps what it finds."""
+
+    def __init__(self, path: Path, on_event: Callable[[VerifyEvent], None]):
+        self._path, self._on_event = path, on_event
+        self._settings: dict[str, Any] = {}
+        self._stored: dict[str, Looked] = {}
+        self._unsound: set[str] = set()  # ids of videos that something is wrong with
+        self._findings: list[Finding] = []
+        self._remarks: list[Finding] = []
+        self._recomputed: list[Recomputed] = []
+        self._left_out = LeftOut()
+
+    def look_through(self) -> bool:
+        """Find what is damaged; whether the file could be opened at all."""
+        state = unfinished(self._path)
+        if state is not None and not self._path.exists():
+            raise FeatureFileError(f"{self._path}: not there yet: {state}")
+        if state is not None:
+            self._remark("interrupted", "", f"not all is in it: {state}")
+        foreign: dict[str, list[str]] = {}  # ids of the videos that have it
+        for found in check_file(self._path):
+            if isinstance(found, Problem):
+                self._find("damaged", found.id, found.text)
+            elif isinstance(found, Foreign):
+                foreign.setdefault(found.text, []).append(found.id)
+            elif isinstance(found, Looked):
+                self._stored[found.id] = found
+                self._on_event(found)
+                if problem := wrong_number_of_clips(self._settings.get("sampling"), found):
+                    self._find("damaged", found.id, problem)
+            else:
+                self._settings = dict(decoded(found.attributes))
+        for what, ids in foreign.items():
+            several = f" of {len(ids)} videos" if len(ids) > 1 else ""
+            self._remark("foreign", "" if several else ids[0], f"{what}{several}: not p3dfeat's own, and left alone")
+        return bool(self._settings)
+
+    def hold_to(self, inputs: Inputs, workers: int | None) -> list[Video]:
+        """Find what is missing and what has changed; the videos that are stored, and are still what they were."""
+        videos, failures = inputs.named(Known(self._stored, self._source_of))
+        failed = {entry["id"]: entry["error"] for entry in Ledger(self._path).entries()}
+        tried = [video for video in videos if video.by_content and video.id not in {*self._stored, *failed}]
+        no_videos = ids_of_no_videos(tried, workers)
+        self._left_out = replace(inputs.left_out, no_videos=len(no_videos))
+        videos = [video for video in videos if video.id not in no_videos]
+        same = []
+        for video in videos:
+            if video.id in self._stored:
+                if self._is_same(video):
+                    same.append(as_stored(video, self._stored[video.id].attributes))
+            elif video.id in failed:
+                self._find("failed", video.id, f"could not be read: {failed[video.id]}")
+            elif video.id not in self._unsound:  # of what is damaged beyond reading that has been told
+                self._find("missing", video.id, f"is not stored, nor listed as failed: {video.source}")
+        for failure in failures:
+            self._find("failed", failure.id, f"{failure.error}")
+        wanted = {video.id for video in videos}
+        for id in self._stored:
+            if id not in wanted:
+                self._remark("gone", id, "is stored, and no longer among the inputs")
+        return same
+
+    def _source_of(self, video: Video) -> str | None:
+        """What the video stored under this one's id was called, if it is the same; None if not."""
+        looked = None if video.id in self._unsound else self._stored.get(video.id)
+        return None if looked is None else source_if_same(as_stored(video, looked.attributes), looked.attributes)
+
+    def _is_same(self, video: Video) -> bool:
+        """Whether what is stored is of this file; tells what differs."""
+        about = self._stored[video.id].attributes
+        video = as_stored(video, about)
+        if (other := other_part(video, about)) is not None:
+            self._find("changed", video.id, f"is stored for {other}")
+            return False
+        if video.remote:
+            return True
+        try:
+            size, now = size_and_time(video.path)
+            if size != about.get("size_bytes"):
+                self._find("changed", video.id, f"has {size} bytes now, {about.get('size_bytes')} when it was stored")
+            elif fingerprint(video.path) != about.get("fingerprint"):
+                self._find("changed", video.id, "has other content than when it was stored, of the same size")
+            elif now == about.get("modified"):
+                return True
+            elif "damage" in about:
+                self._find("changed", video.id, f"was damaged when it was stored, and modified since, {now}")
+            else:
+                times = f"was modified {now}, {about.get('modified')} when it was stored"
+                self._remark("touched", video.id, f"{times}; size and ends agree")
+                return True
+        except OSError as error:
+            self._find("changed", video.id, f"can no longer be read ({error.strerror})")
+        return False
+
+    def videos_at_hand(self) -> list[Video]:
+        """The stored videos whose files are where they were, by the names they were given."""
+        found = []
+        for id, looked in self._stored.items():
+            about = looked.attributes
+            source, frames_fps = str(about.get("source")), about.get("frames_fps")
+            start, end = (about.get(f"segment_{end}_seconds") for end in ("start", "end"))
+            is_there = os.path.isfile if frames_fps is None else os.path.isdir
+            if id not in self._unsound and is_there(source) and fits(source, about):
+                found.append(as_stored(Video(id, source, source, start, end, frames_fps=frames_fps), about))
+        return found
+
+    def recompute(self, videos: Sequence[Video], model: str | Path | None, workers: int | None, *, asked: bool) -> None:
+        """asked: that nothing can be computed again is then wrong, not only worth knowing."""
+        videos = [video for video in videos if video.id not in self._unsound and not video.remote]
+        tell = self._find if asked else self._remark
+        if not videos:
+            if asked:
+                tell("not recomputed", "", "none of its videos are at hand as they were stored; --against names them")
+            return
+        from p3dfeat.workflows.recompute import Recomputation
+
+        try:
+            ready = Recomputation.of(self._path, self._settings, model=model, on_event=self._on_event)
+        except P3DFeatError as error:
+            tell("not recomputed", "", str(error))
+            return
+        if ready.remark:
+            self._remark("recomputed", "", ready.remark)
+        self._on_event(ToRecompute(len(videos)))
+        for result in ready.run(videos, workers=workers, on_event=self._on_event):
+            self._recomputed.append(result)
+            for problem in result.problems:
+                self._find("different", result.id, problem)
+            self._on_event(result)
+
+    def _find(self, kind: str, id: str, text: str) -> None:
+        self._unsound.add(id)
+        self._findings.append(Finding(kind, id, text))
+        self._on_event(self._findings[-1])
+
+    def _remark(self, kind: str, id: str, text: str) -> None:
+        self._remarks.append(Finding(kind, id, text, is_remark=True))
+        self._on_event(self._remarks[-1])
+
+    def summary(self) -> VerifySummary:
+        return VerifySummary(
+            file=str(self._path),
+            videos=len(self._stored),
+            clips=sum(looked.clips for looked in self._stored.values()),
+            recomputed=len(self._recomputed),
+            identical=sum(result.identical for result in self._recomputed),
+            worst_relative_error=float(np.max([0.0, *(result.worst_relative_error for result in self._recomputed)])),
+            findings=tuple(self._findings),
+            remarks=tuple(self._remarks),
+            left_out=self._left_out,
+        )
+
+
+def decoded(attributes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The root's attributes with nested settings as JSON says; what cannot be understood is left out."""
+    for name, value in attributes.items():
+        if name in NESTED:
+            try:
+                value = parse_json(value)
+            except (TypeError, ValueError):
+                continue
+        yield name, value
+
+
+def wrong_number_of_clips(settings: Mapping[str, Any] | None, looked: Looked) -> str | None:
+    """What is wrong with how many clips a video has, where its frames tell how many it should have."""
+    try:
+        sampling = Sampling(**settings or {})
+        frames, seconds = int(looked.attributes["num_frames"]), float(looked.attributes["duration_seconds"])
+        segment = any(f"segment_{end}_seconds" in looked.attributes for end in ("start", "end"))
+        slack = 0
+        if sampling.clips is None and segment:
+            return None
+        if sampling.fps is not None:
+            frames, slack = max(1, math.ceil(seconds * sampling.fps - 1e-6)), 1  # the file's own times were not rounded
+        expected = len(clip_starts(frames, sampling)) - int(looked.attributes.get("clips_left_out", 0))
+    except (KeyError, TypeError, ValueError, OverflowError, P3DFeatError):  # told of already, as damaged attributes
+        return None
+    if abs(looked.clips - expected) <= slack:
+        return None
+    return f"has {looked.clips} clips; by its {frames} frames it should have {expected}"
+
+
+def ids_of_no_videos(videos: Sequence[Video], workers: int | None) -> set[str]:
+    """Of files that a run would try, whatever their extension, those that are of another kind."""
+    if not videos:
+        return set()
+    with Decoders(workers) as decoders:
+        items = decoders.read(videos, InputSpec(resize=(1, 1)), Sampling(clips=1), only_plan=True)
+        return {video.id for video, item in items if isinstance(item, NotAVideoError)}
+
+
+def fits(path: str, about: Mapping[str, Any]) -> bool:
+    """Whether a file is still the one that was described; one that was damaged must not have been modified since."""
+    try:
+        size, time = size_and_time(path)
+        if "damage" in about and time != about.get("modified"):
+            return False
+        return size == about.get("size_bytes") and fingerprint(path) == about.get("fingerprint")
+    except OSError:
+        return False

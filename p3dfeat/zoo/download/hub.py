@@ -1,0 +1,205 @@
+"""The Hugging Face hub, through huggingface_hub: HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE and tokens work as ever.
+
+A model of ours on the hub, or in a folder, is two files: ``config.json``, the card's content, and
+``model.safetensors``, the weights under our names.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from p3dfeat._version import __version__
+from p3dfeat.errors import WeightsError
+from p3dfeat.http.fetch import OnBytes
+from p3dfeat.text.jsons import read_object
+from p3dfeat.text.urls import scrubbed, without_secrets
+from p3dfeat.zoo.cards import HUB_NAME, REVISION
+from p3dfeat.zoo.download.cache import CacheError
+from p3dfeat.zoo.formats.archive import LARGEST_BYTES
+
+HOST: Final = "hf.co"
+CONFIG: Final = "config.json"
+WEIGHTS: Final = "model.safetensors"
+PREPROCESSING: Final = "preprocessor_config.json"  # of transformers' models
+
+
+def parse_repository(text: str) -> tuple[str, str | None] | None:
+    """("user/repo", revision or None) of ``user/repo[@revision]``; None for any other text."""
+    found = re.fullmatch(rf"({HUB_NAME})(?:@({REVISION}))?", text)
+    return (found[1], found[2]) if found else None
+
+
+def fetch(
+    repository: str, file: str, revision: str | None, *, anew: bool = False, on_bytes: OnBytes | None = None
+) -> tuple[Path, str]:
+    """A file of a repository, from the cache if it is there, and the commit it is of.
+
+    anew: even if it is in the cache.
+    Raises WeightsError, one line, whatever goes wrong; MissingFileError where the repository has no such file.
+    """
+    with _one_line(repository, file, revision):
+        from huggingface_hub import hf_hub_download
+
+        path = hf_hub_download(
+            repository,
+            file,
+            revision=revision,
+            force_download=anew,
+            library_name="p3dfeat",
+            library_version=__version__,
+            tqdm_class=_bar(_bounded(repository, file, on_bytes or (lambda done, total: None))),
+        )
+    return Path(path), _commit(Path(path))
+
+
+def cached(repository: str, file: str, revision: str | None) -> Path | None:
+    """The file if it was fetched before; nothing is asked of the network."""
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        found = try_to_load_from_cache(repository, file, revision=revision)
+    except ValueError:  # not a name that huggingface_hub takes, which fetching tells in a line
+        return None
+    return Path(found) if isinstance(found, str) else None
+
+
+def cache_folder() -> Path:
+    """Where huggingface_hub keeps what it fetched."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(HF_HUB_CACHE)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The content of a config.json. Raises WeightsError."""
+    try:
+        return read_object(path)
+    except OSError as error:
+        raise WeightsError(f"{path}: not readable ({error.strerror})") from None
+    except ValueError as error:
+        raise WeightsError(f"{path}: no settings in JSON ({error})") from None
+
+
+def address(repository: str) -> str:
+    """Where a person finds a repository, by HF_ENDPOINT."""
+    from huggingface_hub.constants import ENDPOINT
+
+    return f"{without_secrets(ENDPOINT)}/{repository}"
+
+
+def upload(files: Mapping[str, bytes], repository: str, *, private: bool, message: str, show_progress: bool) -> str:
+    """Make the repository where there is none, and commit ``files`` by their names; gives the commit's address.
+
+    show_progress: whether huggingface_hub draws its bars. Raises WeightsError, one line, whatever goes wrong.
+    """
+    with _one_line(repository, None, None):
+        from huggingface_hub import CommitOperationAdd, HfApi
+        from huggingface_hub.utils.tqdm import disable_progress_bars
+
+        if not show_progress:
+            disable_progress_bars()
+        api = HfApi(library_name="p3dfeat", library_version=__version__)
+        api.create_repo(repository, private=private, exist_ok=True)
+        operations = [CommitOperationAdd(name, content) for name, content in files.items()]
+        return str(api.create_commit(repository, operations, commit_message=message).commit_url)
+
+
+class MissingFileError(WeightsError):
+    """The repository is there; the file is not."""
+
+
+@contextmanager
+def _one_line(repository: str, file: str | None, revision: str | None) -> Iterator[None]:
+    """Errors of huggingface_hub as one line of ours."""
+    import httpx2
+    from huggingface_hub import constants, errors
+    from huggingface_hub.utils import logging
+
+    if "HF_HUB_VERBOSITY" not in os.environ:
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it warns of what is then retried, or raised
+    place = f"{repository}@{revision}" if revision else repository
+    where = f"{place} on {without_secrets(constants.ENDPOINT)}"
+    try:
+        yield
+    except errors.GatedRepoError:
+        raise WeightsError(
+            f"{where}: gated; ask for access on its page, then run hf auth login or set HF_TOKEN"
+        ) from None
+    except errors.RepositoryNotFoundError:
+        raise WeightsError(f"{where}: no such repository, or a private one; for that, hf auth login") from None
+    except errors.RevisionNotFoundError:
+        raise WeightsError(f"{where}: no such revision") from None
+    except errors.LocalEntryNotFoundError as error:
+        if constants.HF_HUB_OFFLINE:
+            raise WeightsError(f"{place}: {file} is not in the cache and HF_HUB_OFFLINE is set") from None
+        raise WeightsError(f"{where}: could not be reached ({_reason(error.__cause__ or error)})") from None
+    except errors.EntryNotFoundError:
+        raise MissingFileError(f"{where}: has no {file}") from None
+    except errors.OfflineModeIsEnabled:
+        raise WeightsError(f"{where}: HF_HUB_OFFLINE is set") from None
+    except errors.HFValidationError as error:
+        raise WeightsError(f"{place}: no name of a repository ({_reason(error)})") from None
+    except errors.HfHubHTTPError as error:
+        raise WeightsError(f"{where}: {_status(error)}") from None
+    except httpx2.HTTPError as error:
+        raise WeightsError(f"{where}: could not be reached ({_reason(error)})") from None
+    except OSError as error:  # the cache's disk; or fewer bytes than announced; or a file that a setting names
+        named = str(error.filename or "")
+        if error.errno and (not named or named.startswith(str(cache_folder()))):
+            remedy = f"HF_HOME may name another folder than {cache_folder()}"
+            raise CacheError(f"{place}: {file or 'its files'}: {error.strerror}; {remedy}") from None
+        raise WeightsError(f"{where}: {error.strerror or _reason(error)}{f' ({named})' if named else ''}") from None
+    except (ImportError, ValueError, RuntimeError, httpx2.InvalidURL) as error:
+        raise WeightsError(f"{where}: {_reason(error)}") from None
+
+
+def _status(error: Any) -> str:
+    response = error.response
+    status = f"HTTP {response.status_code} ({response.reason_phrase.lower() or 'no reason given'})"
+    return f"{status}; is the token right? see hf auth login" if response.status_code in (401, 403) else status
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what a library says."""
+    return scrubbed((str(error).strip().splitlines() or [type(error).__name__])[0]).rstrip(".")
+
+
+def _commit(path: Path) -> str:
+    """The cache keeps a file as snapshots/<commit>/<file>."""
+    return path.parent.name
+
+
+def _bounded(repository: str, file: str, on_bytes: OnBytes) -> OnBytes:
+    """``on_bytes`` that raises WeightsError for more bytes than weights have; it is told before the first one comes."""
+
+    def told(done: int, total: int | None) -> None:
+        if max(done, total or 0) > LARGEST_BYTES:
+            raise WeightsError(f"{repository}: {file} is larger than the {LARGEST_BYTES / 1e9:.1f} GB of any weights")
+        on_bytes(done, total)
+
+    return told
+
+
+def _bar(on_bytes: OnBytes) -> Any:
+    """A class of huggingface_hub's bars that draws nothing and reports."""
+    from huggingface_hub.utils.tqdm import tqdm
+
+    class Bar(tqdm):
+        def __init__(self, *args: Any, **settings: Any):
+            super().__init__(*args, **{**settings, "disable": True})  # type: ignore[no-untyped-call]
+            on_bytes(int(self.n), self.total)
+
+        def update(self, n: float | None = 1) -> None:
+            self.n += n or 0
+            on_bytes(int(self.n), self.total)
+
+        def update_transfer(self, n: float) -> None:
+            """Bytes on the wire, which Xet counts beside those of the file."""
+
+        def set_transfer_postfix_str(self, text: str, refresh: bool = True) -> None:
+            """Their rate."""
+
+    return Bar

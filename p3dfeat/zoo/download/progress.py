@@ -1,0 +1,17 @@
+"""What is said of web addresses, and of what comes from them."""
+
+from collections.abc import Callable
+
+from p3dfeat.errors import WeightsError
+from p3dfeat.text.urls import without_secrets
+from p3dfeat.types import Fetching
+
+OnFetch = Callable[[Fetching], None]
+
+
+class NotFetchedError(WeightsError):
+    """A URL did not give its file."""
+
+    def __init__(self, url: str, reason: str):
+        super().__init__(f"{without_secrets(url)}: {reason}")
+        self.host, self.reason = without_secrets(url).partition("://")[2].partition("/")[0] or "nowhere", reason

@@ -1,0 +1,78 @@
+"""What a name stands for: a published model, a card, a weights file, a folder, or a repository on the hub."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from p3dfeat.errors import UsageError, WeightsError
+from p3dfeat.zoo.cards import FILE_KINDS, Card, card_beside, card_from_content, card_names, load_card, published_card
+from p3dfeat.zoo.download import hub
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a user names. Nothing of it has been fetched yet.
+
+    Either weights, a file that is here; or a repository on the hub, with a revision if one was named; or neither, and
+    the card says where its weights are.
+    """
+
+    text: str
+    card: Card | None = None
+    weights: Path | None = None
+    repository: tuple[str, str | None] | None = None
+
+
+def resolve(text: str) -> Reference:
+    """What ``text`` names: a model, a card, a weights file, a folder, or ``user/repo[@revision]`` on the hub.
+
+    Raises UsageError for an unknown name, WeightsError for a file or a folder that is not there, or a damaged card.
+
+        resolve("p3d-camera").card.title
+        resolve("someone/p3d@main").repository  # ("someone/p3d", "main")
+    """
+    if text in card_names():
+        return Reference(text, published_card(text))
+    path = Path(text)
+    if os.path.isdir(path):
+        return _in_folder(path)
+    if path.suffix == ".toml":
+        return Reference(text, load_card(path))
+    if os.path.isfile(path):  # unlike Path's own, false where one may not look
+        return Reference(text, card_beside(path), path)
+    if (repository := hub.parse_repository(text)) and path.suffix not in FILE_KINDS:
+        return Reference(text, repository=repository)
+    if path.suffix or len(path.parts) > 1:
+        raise WeightsError(f"{path}: no such file")
+    known = ", ".join(card_names())
+    raise UsageError(
+        f"model {text!r}: unknown; known are {known}; or name a weights file, a card, a folder, or user/repo on the hub"
+    )
+
+
+def _in_folder(folder: Path) -> Reference:
+    weights, config = folder / hub.WEIGHTS, folder / hub.CONFIG
+    if not weights.is_file():
+        raise WeightsError(f"{folder}: a folder without {hub.WEIGHTS}; name the weights file itself")
+    if not config.is_file():
+        return Reference(str(folder), weights=weights)
+    return Reference(str(folder), configured_card(hub.read_config(config), weights, str(folder)), weights)
+
+
+def find_card(text: str) -> Card:
+    """The card of a model by name, or a card's own file. Raises UsageError for anything else."""
+    if text in card_names():
+        return published_card(text)
+    if not text.endswith(".toml"):
+        raise UsageError(f"card {text!r}: neither a model nor a .toml file; models are {', '.join(card_names())}")
+    return load_card(Path(text))
+
+
+def configured_card(content: dict[str, object], weights: Path, place: str) -> Card:
+    """The card in a config.json."""
+    own = content.pop("p3dfeat", None)
+    if not isinstance(own, dict):
+        raise WeightsError(
+            f"{place}: its {hub.CONFIG} is not one of p3dfeat's; of a 2-D ResNet, p3dfeat weights recycle makes a P3D"
+        )
+    return replace(card_from_content(own, weights), weights=weights)
