@@ -78,7 +78,7 @@ def print_run(source: str, output: str) -> None:
         if isinstance(event, ToDo):
             used.append(sum(os.times()[:4]))
 
-    done = extract(source, output, model=model, stride=STRIDE, on_event=note_the_start)
+    done = extract(source, output, model=model, clip_stride=STRIDE, on_event=note_the_start)
     processor = sum(os.times()[:4]) - used[0]
     if done.failed:
         raise SystemExit(f"{source}: {done.failed} failed; first: {done.failures[0].error}")

@@ -15,11 +15,11 @@ WHERE = (  # what the command imports or does, one after the other, and when eac
     "import time; started = time.perf_counter(); marks = {}; mark = lambda name: marks.setdefault(name, round("
     "time.perf_counter() - started, 2)); from p3dfeat.video.workers.pool import Decoders; decoders = Decoders(1); "
     "mark('decoder process started'); import torch; mark('torch imported'); "
-    "from p3dfeat import classification; from p3dfeat.zoo import load_model; mark('p3dfeat imported'); "
+    "from p3dfeat.workflows.classify import classify_videos; from p3dfeat.options import ClassifySettings; "
+    "from p3dfeat.zoo import load_model; mark('p3dfeat imported'); "
     "model = load_model('p3d-camera'); mark('model loaded'); from p3dfeat.sources import find_videos; import sys; "
-    "sampling = classification.classify_sampling(model, timeline=False, clips=None, stride=None, step=None, fps=None); "
-    "videos = find_videos([sys.argv[1]])[0]; mark('video found'); list(classification.classify_videos(videos, "
-    "model=model, sampling=sampling, decoders=decoders)); mark('classified'); decoders.close(); print(marks)"
+    "videos = find_videos([sys.argv[1]])[0]; mark('video found'); list(classify_videos(videos, model=model, "
+    "settings=ClassifySettings(), decoders=decoders)); mark('classified'); decoders.close(); print(marks)"
 )
 
 

@@ -61,6 +61,9 @@ class Hub(Web):
             if not exists:
                 self.add(name, {}, private=bool(wanted.get("private") or wanted.get("visibility") == "private"))
             return _json({"url": f"{self.address}/{name}", "name": name}, 409 if exists else 200)
+        if len(parts) == 4 and parts[:2] == ["api", "models"] and request.method == "GET":
+            name = "/".join(parts[2:])
+            return _json({"id": name, "private": self.repositories[name].private})
         if len(parts) >= 5 and parts[:2] == ["api", "models"]:
             return self._api("/".join(parts[2:4]), parts[4], body)
         if request.path.endswith(".git/info/lfs/objects/batch"):

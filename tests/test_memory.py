@@ -15,7 +15,7 @@ def test_an_hour_takes_no_more_memory_than_a_minute(tmp_path):
     peaks = []
     for minutes in (1, 60):
         video = memory.repeated_video(tmp_path / f"{minutes}.mp4", frames=minutes * 60 * memory.FPS)
-        peaks.append(memory.peaks(video, tmp_path / f"{minutes}.h5", stride=40))
+        peaks.append(memory.peaks(video, tmp_path / f"{minutes}.h5", clip_stride=40))
     short, long = peaks
     assert long.main < short.main + 100, f"{short.main:.0f} MB for a minute, {long.main:.0f} MB for an hour"
     assert long.decoder < short.decoder + 100, f"a decoder: {short.decoder:.0f} MB, {long.decoder:.0f} MB"

@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code."""
-    out.quiet = out.debug = False
+    out.quiet = out.debug = out.wants_json = False
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         return _run(arguments)
@@ -104,7 +104,8 @@ def _run(arguments: list[str] | None) -> int:
         if interrupts.asked_by is not None:  # what a library made of it
             return _interrupted()
         if hasattr(error, "format_message"):  # Typer's own: a wrong option or argument
-            if message := error.format_message().rstrip("."):  # without one, it has shown the help
+            message = error.format_message().rstrip(".").replace("Value error, ", "")
+            if message:  # without one, it has shown the help
                 out.error(f"{message}; see p3dfeat --help")
             return 2
         traceback.print_exc()

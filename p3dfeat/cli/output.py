@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 
 
 class Output:
-    """Where a command's words go. ``quiet`` silences stderr but for errors; ``debug`` lets tracebacks through."""
+    """Where a command's words go. ``quiet`` silences stderr but for errors; ``debug`` lets tracebacks through.
+
+    wants_json: whether results are JSON lines.
+    """
 
     quiet = False
     debug = False
+    wants_json = False
 
     def data(self, text: str) -> None:
         """A line of the result."""

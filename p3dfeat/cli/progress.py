@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from p3dfeat.cli.output import out
@@ -51,12 +52,12 @@ def fetch_bar() -> "Iterator[_FetchBar]":
         bar.close()
 
 
-def loaded_model(name: str) -> "Model":
-    """The model of that name, fetched under a bar if need be."""
-    from p3dfeat.zoo import load_model
+def loaded_model(name: "str | Path | Model | None") -> "Model":
+    """The model of that name, fetched under a bar if need be; a model as it is."""
+    from p3dfeat.zoo import Model, load_model
 
     with fetch_bar() as show:
-        return load_model(name, on_fetch=show)
+        return name if isinstance(name, Model) else load_model(name, on_fetch=show)
 
 
 def say_calibration(event: Calibrating | Calibrated) -> None:

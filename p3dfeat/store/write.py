@@ -197,6 +197,8 @@ class FeatureWriter:
         ids = _stored_ids(self.output, self._attributes, overwrite=overwrite)
         self._stored.where.update(dict.fromkeys(ids, PLACE_IN_OUTPUT))
         self._identity = _identity(self.output)
+        if overwrite and self._is_there:
+            os.close(os.open(self.output, os.O_RDWR))  # what may not be written to is not replaced either
         self._keeps = not overwrite and self._is_there and not self._is_bare()  # a bare output may be replaced
         self._in_place = not overwrite and (not self._keeps or commit.is_added_to_in_place(self.output))
         self._num_committed = len(ids)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -14,17 +13,16 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from p3dfeat.config import InputSpec, Sampling
-from p3dfeat.engines import Engine, make_engine
+from p3dfeat.engines import Engine
 from p3dfeat.engines.batching import work_through
-from p3dfeat.errors import NothingReadError, UsageError, VideoError
+from p3dfeat.errors import NothingReadError, VideoError
 from p3dfeat.nets import P3D, Architecture
+from p3dfeat.options import BenchSettings, Inputs, with_options
 from p3dfeat.sources import as_texts, find_videos
-from p3dfeat.types import Batch, Calibrated, Calibrating, Video, VideoStart
+from p3dfeat.types import Batch, Video, VideoStart
 from p3dfeat.video import Decoders
 from p3dfeat.workflows import pipeline
-from p3dfeat.workflows.calibrate import calibration_for
-from p3dfeat.zoo import Model, load_model
-from p3dfeat.zoo.download.cache import cache_folder_if_any
+from p3dfeat.workflows.job import engine_for, model_for
 
 MATRIX: Final = 2048  # rows and columns of the product whose rate is the machine's limit
 PRODUCTS: Final = 10  # a turn
@@ -76,54 +74,30 @@ class Measurement:
         return asdict(self) | derived
 
 
-def measure(
-    inputs: str | Path | Sequence[str | Path] = (),
-    *,
-    model: str | Path | Model | None = None,
-    clips: int = 4,
-    engine: str = "auto",
-    device: str = "auto",
-    precision: str = "auto",
-    batch_size: int | None = None,
-    rounds: int = 5,
-    limit: int = 8,
-    on_calibration: Callable[[Calibrating | Calibrated], None] = lambda event: None,
-) -> Measurement:
-    """Measure ``model`` on at most ``limit`` of the videos that ``inputs`` name, ``clips`` of each; or without videos.
+def run_bench(inputs: Inputs, settings: BenchSettings) -> Measurement:
+    """Measure a model on at most ``max_videos`` of the videos that ``inputs`` name, ``clips`` of each.
 
+    inputs: none measure the network alone.
     Raises UsageError, WeightsError, or NothingReadError where none of the videos can be read.
     """
-    if min(rounds, clips, limit) < 1:
-        raise UsageError("rounds, clips and limit: must be at least 1")
-    loaded = model if isinstance(model, Model) else load_model(model)
-    loaded.check_sees_pictures()
+    loaded = model_for(settings)
     spec = loaded.card.input
-    sampling = loaded.sampling(clips=clips)
-    videos, total, failed = _readable(as_texts(inputs), spec, sampling, limit)
-    runner = make_engine(
-        loaded.net,
-        spec,
-        engine=engine,
-        device=device,
-        precision=precision,
-        batch_size=batch_size,
-        cache_folder=cache_folder_if_any(),
-        weights_sha256=loaded.weights_sha256,
-        calibration=calibration_for(precision, loaded, videos, on_calibration),
-    )
+    sampling = loaded.sampling(clips=settings.clips)
+    videos, total, failed = _readable(as_texts(inputs), spec, sampling, settings.max_videos)
+    runner = engine_for(settings, loaded, videos, on_calibration=settings.on_calibration)
     with Decoders() as decoders:
         work = _Work(runner, spec, sampling, videos, runner.batch_size, total, decoders)
         parts: dict[str, Callable[[], None]] = {"limit": work.multiply, "model": work.run_net}
         if videos:
             parts |= {"decode": work.decode, "both": work.do_both}
-        seconds = _medians(parts, rounds)
+        seconds = _medians(parts, settings.rounds)
     return Measurement(
         model=loaded.name,
         engine=runner.name,
         device=str(runner.device),
         precision=runner.precision,
         batch_size=runner.batch_size,
-        rounds=rounds,
+        rounds=settings.rounds,
         gflop_a_clip=gflop_a_clip(loaded.card.architecture, spec.length, spec.size),
         limit_gflops=2e-9 * MATRIX**3 * PRODUCTS * len(work.matrices) / seconds["limit"],
         model_clips_per_second=work.net_clips / seconds["model"],
@@ -134,6 +108,9 @@ def measure(
         clips_per_second=total / seconds["both"] if videos else None,
         int8_cosine=None if runner.calibrated is None else runner.calibrated.cosine,
     )
+
+
+bench = with_options(BenchSettings)(run_bench)
 
 
 def _readable(inputs: Sequence[str], spec: InputSpec, sampling: Sampling, limit: int) -> tuple[list[Video], int, int]:

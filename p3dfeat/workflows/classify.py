@@ -4,142 +4,80 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import chain, groupby
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from p3dfeat.config import DECODER_MEMORY, Sampling
-from p3dfeat.engines import make_engine
-from p3dfeat.errors import UsageError
-from p3dfeat.sources import as_texts, look_for
-from p3dfeat.types import (
-    SEGMENT_ORIGINS,
-    Calibrated,
-    Calibrating,
-    Classification,
-    Failure,
-    Features,
-    LeftOut,
-    Span,
-    Video,
-    best_predictions,
-)
+from p3dfeat.config import Sampling
+from p3dfeat.options import ClassifySettings, Inputs, with_options
+from p3dfeat.sources import as_texts
+from p3dfeat.types import Classification, Failure, Features, Span, Video, best_predictions
 from p3dfeat.video import Decoders
 from p3dfeat.workflows import pipeline
-from p3dfeat.workflows.calibrate import calibration_for
-from p3dfeat.zoo import Model, load_model
-from p3dfeat.zoo.download.cache import cache_folder_if_any
+from p3dfeat.workflows.job import decoders_for, engine_for, found_by, model_for, sampling_for
+from p3dfeat.zoo import Model
 
 SHORT_RUN_VIDEOS: Final = 10  # so few that it counts how long an engine takes to start
 
 
-def classify(
-    inputs: str | Path | Sequence[str | Path],
-    *,
-    model: str | Path | Model | None = None,
-    top_k: int = 5,
-    timeline: bool = False,
-    clips: int | None = None,
-    stride: int | None = None,
-    step: int | None = None,
-    fps: float | None = None,
-    engine: str = "auto",
-    device: str = "auto",
-    precision: str = "auto",
-    batch_size: int | None = None,
-    workers: int | None = None,
-    decoder: str = "auto",
-    timeout: float | None = None,
-    decoder_memory: float = DECODER_MEMORY,
-    any_extension: bool = False,
-    frames: float | None = None,
-    segment_origin: str = SEGMENT_ORIGINS[0],
-    on_failure: Callable[[Failure], None] | None = None,
-    on_left_out: Callable[[LeftOut], None] = lambda left_out: None,
-    on_calibration: Callable[[Calibrating | Calibrated], None] = lambda event: None,
-) -> list[Classification]:
+def run_classify(inputs: Inputs, settings: ClassifySettings) -> list[Classification]:
     """The ``top_k`` classes of each video, by the mean of the clips' probabilities.
 
-    inputs, workers, decoder, timeout, decoder_memory, any_extension, frames, segment_origin: as for
-    ``extract``.
+    inputs, workers, decode_device, timeout, decoder_memory, any_extension, frames, segment_origin: as for ``extract``.
     With timeline, clips follow each other over the whole video unless told otherwise.
     A video that cannot be read goes to on_failure; without one its error is raised. on_calibration is told of int8's,
     on_left_out, at the end, of the files of folders that were not taken for videos.
     """
-    loaded = model if isinstance(model, Model) else load_model(model)
-    sampling = classify_sampling(loaded, timeline=timeline, clips=clips, stride=stride, step=step, fps=fps)
-    inputs_found = look_for(as_texts(inputs), any_extension=any_extension, frames=frames, segment_origin=segment_origin)
+    model = model_for(settings)
+    inputs_found = found_by(settings, as_texts(inputs), output=None, stdin=None)
     videos, failures = inputs_found.named()
     found, no_videos = [], list[Failure]()
-    with Decoders(workers, decoder=decoder, timeout=timeout, memory=decoder_memory) as decoders:
+    with decoders_for(settings) as decoders:
         results = classify_videos(
-            videos,
-            model=loaded,
-            sampling=sampling,
-            top_k=top_k,
-            engine=engine,
-            device=device,
-            precision=precision,
-            batch_size=batch_size,
-            decoders=decoders,
-            on_calibration=on_calibration,
-            on_no_video=no_videos.append,
+            videos, model=model, settings=settings, decoders=decoders, on_no_video=no_videos.append
         )
         for result in chain(failures, results):
             if isinstance(result, Classification):
                 found.append(result)
-            elif on_failure is None:
+            elif settings.on_failure is None:
                 raise type(result.error)(f"{result.source}: {result.error}")
             else:
-                on_failure(result)
-    on_left_out(replace(inputs_found.left_out, no_videos=len(no_videos)))
+                settings.on_failure(result)
+    settings.on_left_out(replace(inputs_found.left_out, no_videos=len(no_videos)))
     return found
 
 
-def classify_sampling(
-    model: Model, *, timeline: bool, clips: int | None, stride: int | None, step: int | None, fps: float | None
-) -> Sampling:
-    """20 clips a video; for a timeline, clip after clip without gaps. Nothing is padded that need not be."""
-    if timeline and clips is None and stride is None:
-        stride = model.sampling(clips=1, step=step).span
-    return model.sampling(clips=clips, stride=stride, step=step, fps=fps, tail="align")
+classify = with_options(ClassifySettings)(run_classify)
+
+
+def classify_sampling(settings: ClassifySettings, model: Model) -> Sampling:
+    """20 clips per video; for a timeline, clip after clip without gaps. Nothing is padded that need not be."""
+    if settings.timeline and settings.clips is None and settings.clip_stride is None:
+        stride = model.sampling(clips=1, step=settings.frame_interval).span
+        settings = replace(settings, clip_stride=stride)
+    return sampling_for(settings, model, tail="align")
 
 
 def classify_videos(
     videos: Sequence[Video],
     *,
     model: Model,
-    sampling: Sampling,
-    top_k: int = 5,
-    engine: str = "auto",
-    device: str = "auto",
-    precision: str = "auto",
-    batch_size: int | None = None,
-    decoders: Decoders | None = None,
-    on_calibration: Callable[[Calibrating | Calibrated], None] = lambda event: None,
+    settings: ClassifySettings,
+    decoders: Decoders,
     on_no_video: Callable[[Failure], None] = lambda failure: None,
 ) -> Generator[Classification | Failure, None, None]:
     """A Classification or a Failure for each video, in order, as they come.
 
     on_no_video: told of each that was tried, whatever its extension, and is a file of another kind.
     """
-    if top_k < 1:
-        raise UsageError(f"top_k {top_k}: must be at least 1")
-    model.check_sees_pictures()
-    spec = model.card.input
-    runner = make_engine(
-        model.net,
-        spec,
+    spec, sampling, top_k = model.card.input, classify_sampling(settings, model), settings.top_k
+    runner = engine_for(
+        settings,
+        model,
+        videos,
         layers=("prob",),
-        engine=engine,
-        device=device,
-        precision=precision,
-        batch_size=batch_size,
         short_run=len(videos) <= SHORT_RUN_VIDEOS,
-        cache_folder=cache_folder_if_any(),
-        weights_sha256=model.weights_sha256,
-        calibration=calibration_for(precision, model, videos, on_calibration),
+        on_calibration=settings.on_calibration,
     )
     open_videos: dict[str, _Tally] = {}
     events = pipeline.describe(videos, engine=runner, spec=spec, sampling=sampling, decoders=decoders)

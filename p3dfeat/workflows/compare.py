@@ -3,15 +3,18 @@
 from collections.abc import Generator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from p3dfeat.engines import Engine, make_engine
+from p3dfeat.engines import Engine
 from p3dfeat.errors import WeightsError
+from p3dfeat.options import CompareSettings, ModelOptions, with_options
 from p3dfeat.types import FloatArray, Prediction, Video, best_predictions
 from p3dfeat.video import Decoders
 from p3dfeat.workflows import pipeline
+from p3dfeat.workflows.job import engine_for, model_for
 from p3dfeat.zoo import Model
 
 TINY: Final = float(np.finfo(np.float64).tiny)  # in place of a norm of zero
@@ -30,7 +33,7 @@ class LayerDifference:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ModelReading:
     """What one of the models says of the video."""
 
     model: str
@@ -57,8 +60,8 @@ class Comparison:
     layers: tuple[LayerDifference, ...]  # those that both have, of equal shape
     unlike: tuple[str, ...]  # layers that both have, of unequal shape, which cannot be compared
     agreement: float | None  # share of clips that both give the same best label; None where labels differ
-    a: Reading
-    b: Reading
+    a: ModelReading
+    b: ModelReading
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -73,43 +76,30 @@ class Comparison:
         }
 
 
-def compare(
-    a: Model,
-    b: Model,
-    video: str,
-    *,
-    clips: int = 8,
-    top_k: int = 5,
-    engine: str = "auto",
-    device: str = "auto",
-    precision: str = "auto",
-    batch_size: int | None = None,
+def run_compare(
+    a: str | Path | Model, b: str | Path | Model, video: str | Path, settings: CompareSettings
 ) -> Comparison:
-    """Run both models over uniformly spaced clips of a video, each with its own preprocessing.
+    """Run two models over evenly spaced clips of a video, each with its own preprocessing.
 
+    a, b: as for ``load_model``, or models.
     Raises VideoError for a video that cannot be read, WeightsError for a model whose numbers are not finite.
     """
+    first_model, second_model = (model_for(ModelOptions(model=model)) for model in (a, b))
+    return _compared(first_model, second_model, str(video), settings)
+
+
+compare = with_options(CompareSettings)(run_compare)
+
+
+def _compared(a: Model, b: Model, video: str, settings: CompareSettings) -> Comparison:
     common = tuple(name for name in _landmarks(a) if name in _landmarks(b))
-    runners = []
-    for model in (a, b):
-        model.check_sees_pictures()
-        runners.append(
-            make_engine(
-                model.net,
-                model.card.input,
-                layers=common,
-                engine=engine,
-                device=device,
-                precision=precision,
-                batch_size=batch_size,
-            )
-        )
+    runners = [engine_for(settings, model, None, layers=common) for model in (a, b)]
     tallies: dict[str, _Tally] = {}
     probabilities: tuple[list[FloatArray], list[FloatArray]] = ([], [])
     for distrust in (False, True):
         tallies, probabilities = {name: _Tally(name) for name in common}, ([], [])
         sides = [
-            _described(model, runner, video, clips, distrust=distrust)
+            _described(model, runner, video, settings.clips, distrust=distrust)
             for model, runner in zip((a, b), runners, strict=True)
         ]
         with closing(sides[0]), closing(sides[1]), suppress(_BegunAgainError):
@@ -128,8 +118,8 @@ def compare(
         layers=tuple(tally.difference() for tally in tallies.values() if tally.alike),
         unlike=tuple(name for name, tally in tallies.items() if not tally.alike),
         agreement=float(same_best) if a.card.labels == b.card.labels else None,
-        a=_reading(a, prob_a, top_k),
-        b=_reading(b, prob_b, top_k),
+        a=_reading(a, prob_a, settings.top_k),
+        b=_reading(b, prob_b, settings.top_k),
     )
 
 
@@ -195,6 +185,6 @@ class _Tally:
         return LayerDifference(self._layer, distance, float(self._cosine))
 
 
-def _reading(model: Model, prob: FloatArray, top_k: int) -> Reading:
+def _reading(model: Model, prob: FloatArray, top_k: int) -> ModelReading:
     predictions = best_predictions(prob.mean(axis=0), model.card.labels, top_k)
-    return Reading(model.name, model.card.architecture.family, predictions, float(prob.max(axis=1).mean()))
+    return ModelReading(model.name, model.card.architecture.family, predictions, float(prob.max(axis=1).mean()))

@@ -6,16 +6,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
-from p3dfeat.config import DECODER_MEMORY
 from p3dfeat.errors import VideoError
+from p3dfeat.options import ExtractSettings, with_options
+from p3dfeat.options import Inputs as InputNames
 from p3dfeat.sources import Inputs, Known, as_texts
 from p3dfeat.store import FeatureWriter, Ledger, Lock
-from p3dfeat.types import SEGMENT_ORIGINS, Failure, LeftOut, Touched, Video, Warned
+from p3dfeat.types import Failure, LeftOut, Touched, Video, Warned
+from p3dfeat.video import check_decoding
 from p3dfeat.workflows import pipeline
-from p3dfeat.workflows.job import ExtractSettings, Job, MakingReady, check_output
-from p3dfeat.zoo import Model
+from p3dfeat.workflows.job import MakingReady, RunJob, check_output, decoders_for, found_by
 
 
 @dataclass(frozen=True)
@@ -85,102 +86,44 @@ COUNTS: Final = ("stored", "partial", "with_remarks", "skipped", "failed", "clip
 ExtractEvent = MakingReady | ToDo | Touched | Warned | VideoDone | pipeline.Started | pipeline.Described
 
 
-def extract(
-    inputs: str | Path | Sequence[str | Path],
-    output: str | Path,
-    *,
-    model: str | Path | Model | None = None,
-    layers: str | Sequence[str] = ("pool5",),
-    clips: int | None = None,
-    stride: int | None = None,
-    step: int | None = None,
-    fps: float | None = None,
-    tail: str = "pad",
-    engine: str = "auto",
-    device: str = "auto",
-    precision: str = "auto",
-    batch_size: int | None = None,
-    workers: int | None = None,
-    decoder: str = "auto",
-    timeout: float | None = None,
-    decoder_memory: float = DECODER_MEMORY,
-    limit: int | None = None,
-    overwrite: bool = False,
-    on_error: str = "skip",
-    strict: bool = False,
-    any_extension: bool = False,
-    frames: float | None = None,
-    segment_origin: str = SEGMENT_ORIGINS[0],
-    stdin: TextIO | None = None,
-    on_event: Callable[[ExtractEvent], None] = lambda event: None,
-) -> ExtractSummary:
+def run_extract(inputs: InputNames, output: str | Path, settings: ExtractSettings) -> ExtractSummary:
     """Describe videos and store the result in the feature file ``output``; what it already holds is skipped.
 
     inputs: files, folders, globs, "@list.txt", "-" or a CSV of segments, as for ``p3dfeat extract``.
     model: a name, a path or a repository, as for ``load_model``, or a model; None for the default one.
-    layers: of the net, such as "pool5", "prob", "res5c".
-    clips: uniformly spaced ones a video (default 20), or stride: one every so many frames.
+    layers: of the network, such as "pool5", "prob", "res5c".
+    clips: number of evenly spaced clips per video (default 20), or clip_stride: frames from one clip to the next.
     engine: "torch", "openvino", or "auto": the fastest that is installed and gives the numbers of plain torch.
     device: "auto", "cpu", "cuda:1", "mps", or several GPUs: "cuda:0,cuda:1", "cuda:all".
-    batch_size: clips that go through the net together; None for what suits the device, on a GPU found by trying.
+    batch_size: clips per batch; None for what suits the device, on a GPU found by trying.
     precision: "fp32", which "auto" is, or one that is faster and less exact: "bf16", "fp16", or, on CPUs, "int8",
     which is calibrated once per model on these videos, and refused where its worst cosine to fp32 is below 0.99.
-    step, fps, tail: see Sampling; step defaults to the model's own.
-    workers: so many videos are decoded at once, each in a process of its own; None: one a core, four at most.
-    decoder: "cpu", "cuda", or "auto": a CUDA GPU where that gives the same pixels sooner.
+    frame_interval, fps, tail: see Sampling; frame_interval defaults to the model's own.
+    workers: number of videos decoded at once, each in a process of its own; None: one per core, at most four.
+    decode_device: "cpu", "cuda", or "auto": a CUDA GPU where that gives the same pixels sooner.
     timeout: seconds of decoding that a video may take; None: as many as it takes, as long as its decoder gets on.
     decoder_memory: GB that a video may take in its decoder process, on Linux.
-    limit: store at most so many videos.
+    max_videos: largest number of videos to store.
     on_error: what a video that cannot be read, or is damaged, means: "skip" it; "partial": of a damaged one store what
     is left, marked by its attributes damage and clips_left_out; "stop" the run.
     strict: a video in which something does not add up has failed, instead of being stored with remarks.
     any_extension: of folders, try every file that is not hidden; those that are no videos are left out and counted.
-    frames: read folders of numbered pictures as videos, too, of so many frames per second.
+    frames: read folders of numbered pictures as videos, too, of this number of frames per second.
     segment_origin: what the seconds of a CSV's segments are counted from: "first-frame", or the file's own "clock".
+    on_event: called with each ExtractEvent.
     A video that cannot be read is listed in the summary and in ``<output>.failed.jsonl``; the others are stored.
     Raises UsageError, WeightsError, FeatureFileError or OutputError where nothing can be done at all.
     """
-    settings = ExtractSettings(
-        model=model,
-        layers=(layers,) if isinstance(layers, str) else tuple(layers),
-        clips=clips,
-        stride=stride,
-        step=step,
-        fps=fps,
-        tail=tail,
-        engine=engine,
-        device=device,
-        precision=precision,
-        batch_size=batch_size,
-        workers=workers,
-        decoder=decoder,
-        timeout=timeout,
-        decoder_memory=decoder_memory,
-        limit=limit,
-        overwrite=overwrite,
-        on_error=on_error,
-        strict=strict,
-        any_extension=any_extension,
-        frames=frames,
-        segment_origin=segment_origin,
-    )
-    return run_extraction(inputs, output, settings, stdin=stdin, on_event=on_event)
-
-
-def run_extraction(
-    inputs: str | Path | Sequence[str | Path],
-    output: str | Path,
-    settings: ExtractSettings,
-    *,
-    stdin: TextIO | None = None,
-    on_event: Callable[[ExtractEvent], None] = lambda event: None,
-) -> ExtractSummary:
-    """``extract`` for settings that are made already."""
     check_output(output)
+    check_decoding(settings.workers, settings.decode_device, settings.timeout, settings.decoder_memory)
     with Lock(output) as lock:  # before anything that takes time: a second run is refused at once
         if lock.warning is not None:
-            on_event(Warned(lock.warning))
-        return _extract(settings.look_for(as_texts(inputs), output, stdin), lock, settings, on_event)
+            settings.on_event(Warned(lock.warning))
+        found = found_by(settings, as_texts(inputs), output=output, stdin=settings.stdin)
+        return _extract(found, lock, settings, settings.on_event)
+
+
+extract = with_options(ExtractSettings)(run_extract)
 
 
 def _extract(
@@ -189,10 +132,13 @@ def _extract(
     settings: ExtractSettings,
     on_event: Callable[[ExtractEvent], None],
 ) -> ExtractSummary:
-    job = Job.of(settings, inputs.named()[0], on_event)
+    job = RunJob.of(settings, inputs.named()[0], on_event)
     run = _Run(lock.output, on_event, inputs.left_out, stops=settings.on_error == "stop")
     writer = FeatureWriter(lock.output, job.recorded(), overwrite=settings.overwrite, lock=lock)
-    with settings.decoders() as decoders, _stored(writer, run.ledger, overwrite=settings.overwrite):
+    with (
+        decoders_for(settings, partial=settings.on_error == "partial", strict=settings.strict) as decoders,
+        _stored(writer, run.ledger, overwrite=settings.overwrite),
+    ):
         videos, failures = inputs.named(Known(writer.stored, writer.source_of))
         for failure in failures:
             run.failed(failure)
@@ -310,8 +256,8 @@ class _Run:
 
     def _done(self, event: VideoDone) -> None:
         self._counts[event.status] += 1
-        if event.status != "failed":
-            self.ledger.forget(event.id)
+        if event.status in ("stored", "skipped"):
+            self.ledger.forget(event.id, event.source)
         self._on_event(event)
 
     def summary(self) -> ExtractSummary:

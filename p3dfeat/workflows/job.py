@@ -9,14 +9,22 @@ from pathlib import Path
 from typing import TextIO
 
 from p3dfeat._version import __version__
-from p3dfeat.config import DECODER_MEMORY, ON_ERROR, InputSpec, Sampling
+from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.engines import Engine, check_runs_int8, is_kept, make_engine
 from p3dfeat.errors import UsageError
+from p3dfeat.options import (
+    DecodingOptions,
+    EngineOptions,
+    ExtractSettings,
+    InputOptions,
+    ModelOptions,
+    SamplingOptions,
+)
 from p3dfeat.sources import Inputs, is_named_video, look_for
 from p3dfeat.store import Settings, check_is_hdf5
 from p3dfeat.text.urls import ADDRESS
-from p3dfeat.types import SEGMENT_ORIGINS, Calibrated, Calibrating, Fetching, Video
-from p3dfeat.video import Decoders, check_decoding
+from p3dfeat.types import Calibrated, Calibrating, Fetching, Video
+from p3dfeat.video import Decoders
 from p3dfeat.workflows.calibrate import calibration_for
 from p3dfeat.zoo import Model, load_model
 from p3dfeat.zoo.download.cache import cache_folder_if_any
@@ -35,6 +43,8 @@ def check_output(output: str | Path) -> None:
     if is_named_video(os.path.basename(text)):
         hint = "-o takes what follows it, of *.mp4 the first video; name a feature file, -o feats.h5"
         raise UsageError(f"{text}: a video's name, not a feature file's; {hint}")
+    if text.endswith("/"):
+        raise UsageError(f"{text}: a folder's name; features are written to a file, -o {text}feats.h5")
     if os.path.exists(text) and not os.path.isfile(text):
         what = "a folder" if os.path.isdir(text) else "a pipe or a device"
         raise UsageError(f"{text}: {what}, not a file; features are written to an HDF5 file, -o feats.h5")
@@ -43,65 +53,77 @@ def check_output(output: str | Path) -> None:
     check_is_hdf5(Path(output))
 
 
+def found_by(
+    options: InputOptions, inputs: Sequence[str], *, output: str | Path | None, stdin: TextIO | None
+) -> Inputs:
+    """The videos that ``inputs`` name; those of folders are found as the options say."""
+    return look_for(
+        inputs,
+        stdin=stdin,
+        any_extension=options.any_extension,
+        frames=options.frames,
+        output=output,
+        segment_origin=options.segment_origin,
+    )
+
+
+def decoders_for(options: DecodingOptions, *, partial: bool = False, strict: bool = False) -> Decoders:
+    """The processes that read the videos; for use in a with statement."""
+    return Decoders(
+        options.workers,
+        decoder=options.decode_device,
+        timeout=options.timeout,
+        memory=options.decoder_memory,
+        partial=partial,
+        strict=strict,
+    )
+
+
+def model_for(options: ModelOptions, on_fetch: Callable[[Fetching], None] | None = None) -> Model:
+    """The model, loaded, fetched if need be. Raises UsageError for one that takes no pictures, WeightsError."""
+    model = options.model
+    loaded = model if isinstance(model, Model) else load_model(model, on_fetch=on_fetch)
+    loaded.check_sees_pictures()
+    return loaded
+
+
+def sampling_for(options: SamplingOptions, model: Model, *, tail: str) -> Sampling:
+    """The sampling asked for, completed by the model's own clip length and frame interval."""
+    return model.sampling(
+        clips=options.clips, stride=options.clip_stride, step=options.frame_interval, fps=options.fps, tail=tail
+    )
+
+
+def engine_for(
+    options: EngineOptions,
+    model: Model,
+    videos: Sequence[Video] | None,
+    *,
+    layers: Sequence[str] = ("pool5",),
+    short_run: bool = False,
+    on_calibration: Callable[[Calibrating | Calibrated], None] = lambda event: None,
+) -> Engine:
+    """What runs the model's network; int8 is calibrated on ``videos`` where it is not yet, or refused without any."""
+    calibration = None
+    if videos is not None:
+        calibration = calibration_for(options.precision, model, videos, on_calibration)
+    return make_engine(
+        model.net,
+        model.card.input,
+        layers=tuple(layers),
+        engine=options.engine,
+        device=options.device,
+        precision=options.precision,
+        batch_size=options.batch_size,
+        short_run=short_run,
+        cache_folder=cache_folder_if_any(),
+        weights_sha256=model.weights_sha256,
+        calibration=calibration,
+    )
+
+
 @dataclass(frozen=True)
-class ExtractSettings:
-    """What is computed of videos, and how; ``extract`` says what each field means."""
-
-    model: str | Path | Model | None = None
-    layers: tuple[str, ...] = ("pool5",)
-    clips: int | None = None
-    stride: int | None = None
-    step: int | None = None
-    fps: float | None = None
-    tail: str = "pad"
-    engine: str = "auto"
-    device: str = "auto"
-    precision: str = "auto"
-    batch_size: int | None = None
-    workers: int | None = None
-    decoder: str = "auto"
-    timeout: float | None = None
-    decoder_memory: float = DECODER_MEMORY
-    limit: int | None = None
-    overwrite: bool = False
-    on_error: str = "skip"
-    strict: bool = False
-    any_extension: bool = False
-    frames: float | None = None
-    segment_origin: str = SEGMENT_ORIGINS[0]
-
-    def __post_init__(self) -> None:
-        if self.on_error not in ON_ERROR:
-            raise UsageError(f"on_error {self.on_error!r}: unknown; known are {', '.join(ON_ERROR)}")
-        if self.limit is not None and self.limit < 1:
-            raise UsageError(f"limit {self.limit}: must be at least 1")
-        check_decoding(self.workers, self.decoder, self.timeout, self.decoder_memory)
-
-    def look_for(self, inputs: Sequence[str], output: str | Path | None, stdin: TextIO | None) -> Inputs:
-        """The videos that ``inputs`` name; those of folders are found as the settings say."""
-        return look_for(
-            inputs,
-            stdin=stdin,
-            any_extension=self.any_extension,
-            frames=self.frames,
-            output=output,
-            segment_origin=self.segment_origin,
-        )
-
-    def decoders(self) -> Decoders:
-        """The processes that read the videos; for use in a with statement."""
-        return Decoders(
-            self.workers,
-            decoder=self.decoder,
-            timeout=self.timeout,
-            memory=self.decoder_memory,
-            partial=self.on_error == "partial",
-            strict=self.strict,
-        )
-
-
-@dataclass(frozen=True)
-class Job:
+class RunJob:
     """Settings with their model loaded and their engine made."""
 
     model: Model
@@ -118,38 +140,21 @@ class Job:
         on_event: Callable[[MakingReady], None] = lambda event: None,
         *,
         only_plan: bool = False,
-    ) -> "Job":
+    ) -> "RunJob":
         """With only_plan nothing is calibrated: what is not yet is planned with an engine of fp32."""
-        model = settings.model
-        loaded = model if isinstance(model, Model) else load_model(model, on_fetch=on_event)
-        loaded.check_sees_pictures()
-        sampling = loaded.sampling(
-            clips=settings.clips,
-            stride=settings.stride,
-            step=settings.step,
-            fps=settings.fps,
-            tail=settings.tail,
-        )
-        net, spec, layers = loaded.net, loaded.card.input, settings.layers
-        calibration = calibration_for(settings.precision, loaded, videos, on_event)
-        limit = sys.maxsize if settings.limit is None else settings.limit
-        if only_plan and calibration is not None:
-            check_runs_int8(settings.engine, settings.device)
-            if not is_kept(net, spec, layers, calibration):
-                stand_in = make_engine(net, spec, layers=layers, engine="openvino", device="cpu")
-                return cls(loaded, sampling, stand_in, settings.precision, limit)
-        engine = make_engine(
-            net,
-            spec,
-            layers=layers,
-            engine=settings.engine,
-            device=settings.device,
-            precision=settings.precision,
-            batch_size=settings.batch_size,
-            cache_folder=cache_folder_if_any(),
-            weights_sha256=loaded.weights_sha256,
-            calibration=calibration,
-        )
+        loaded = model_for(settings, on_event)
+        sampling = sampling_for(settings, loaded, tail=settings.tail)
+        layers = settings.layer_names
+        limit = sys.maxsize if settings.max_videos is None else settings.max_videos
+        if only_plan:
+            calibration = calibration_for(settings.precision, loaded, videos, on_event)
+            if calibration is not None:
+                check_runs_int8(settings.engine, settings.device)
+                if not is_kept(loaded.net, loaded.card.input, layers, calibration):
+                    in_fp32 = EngineOptions(engine="openvino", device="cpu")
+                    stand_in = engine_for(in_fp32, loaded, videos, layers=layers)
+                    return cls(loaded, sampling, stand_in, settings.precision, limit)
+        engine = engine_for(settings, loaded, videos, layers=layers, on_calibration=on_event)
         return cls(loaded, sampling, engine, engine.precision, limit)
 
     @property

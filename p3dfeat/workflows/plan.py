@@ -4,16 +4,19 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final
 
 import torch
 
 from p3dfeat.errors import VideoError
 from p3dfeat.nets import P3D, Architecture
+from p3dfeat.options import ExtractSettings, with_options
+from p3dfeat.options import Inputs as InputNames
 from p3dfeat.sources import Inputs, Known, as_texts
 from p3dfeat.store import stored_videos
 from p3dfeat.types import Failure, LeftOut, Video, VideoEnd, VideoInfo, VideoStart
-from p3dfeat.workflows.job import ExtractSettings, Job, check_output
+from p3dfeat.video import check_decoding
+from p3dfeat.workflows.job import RunJob, check_output, decoders_for, found_by
 from p3dfeat.workflows.pipeline import is_no_video
 
 # What HDF5 takes for attributes, groups and headers, measured.
@@ -52,23 +55,21 @@ class ExtractPlan:
         return FILE_OVERHEAD_BYTES + self.clips * self.clip_bytes + len(self.videos) * self.video_bytes
 
 
-def plan_extraction(
-    inputs: str | Path | Sequence[str | Path],
-    output: str | Path | None,
-    settings: ExtractSettings,
-    *,
-    stdin: TextIO | None = None,
-) -> ExtractPlan:
-    """What ``run_extraction`` would do, from the videos' packets alone. Raises what it would raise."""
+def run_plan(inputs: InputNames, output: str | Path | None, settings: ExtractSettings) -> ExtractPlan:
+    """What ``extract`` would do with the same options, from the videos' packets alone. Raises what it would raise.
+
+    output: the feature file, whose videos would be skipped; None for none.
+    """
     if output:
         check_output(output)
-    found = settings.look_for(as_texts(inputs), output, stdin)
-    job = Job.of(settings, found.named()[0], only_plan=True)
+    check_decoding(settings.workers, settings.decode_device, settings.timeout, settings.decoder_memory)
+    found = found_by(settings, as_texts(inputs), output=output, stdin=settings.stdin)
+    job = RunJob.of(settings, found.named()[0], only_plan=True)
     videos, failures, stored = _named(found, output, job, overwrite=settings.overwrite)
     planned: list[PlannedVideo] = []
     missing = [video for video in videos if video.id not in stored]
     num_clips = no_videos = 0
-    with settings.decoders() as decoders:
+    with decoders_for(settings, partial=settings.on_error == "partial", strict=settings.strict) as decoders:
         for video, item in decoders.read(missing, job.spec, job.sampling, only_plan=True):
             if isinstance(item, VideoStart):
                 num_clips = item.num_clips
@@ -94,8 +95,11 @@ def plan_extraction(
     )
 
 
+plan = with_options(ExtractSettings)(run_plan)
+
+
 def _named(
-    found: Inputs, output: str | Path | None, job: Job, *, overwrite: bool
+    found: Inputs, output: str | Path | None, job: RunJob, *, overwrite: bool
 ) -> tuple[list[Video], list[Failure], Set[str]]:
     """The videos with the ids they would have, what cannot be used, and which ids are stored."""
     if not output:

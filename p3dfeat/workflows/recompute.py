@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from p3dfeat.engines import Engine
 from p3dfeat.errors import P3DFeatError, UsageError
+from p3dfeat.options import ExtractSettings
 from p3dfeat.store import VideoFeatures, differences, open_features
 from p3dfeat.types import Calibrated, Calibrating, Features, Fetching, Video
 from p3dfeat.video import Decoders
 from p3dfeat.workflows import pipeline
-from p3dfeat.workflows.job import ExtractSettings, Job
+from p3dfeat.workflows.job import RunJob
 from p3dfeat.zoo import load_model
 
 # How far a row may be from the stored one, relative to its length. On the machine and with the versions that made them
@@ -47,7 +48,7 @@ class Recomputation:
     """A net, made ready to compute what a feature file holds. remark: what is not as it was, and does no harm."""
 
     file: Path
-    job: Job
+    job: RunJob
     remark: str | None
 
     @classmethod
@@ -64,8 +65,16 @@ class Recomputation:
         Raises P3DFeatError where other numbers would come out: with other weights, pictures or calibrations.
         """
         loaded = load_model(model or settings["model"], on_fetch=on_event)
-        sampling = {name: value for name, value in settings["sampling"].items() if name != "length"}
-        wanted = ExtractSettings(model=loaded, layers=tuple(settings["layers"]), **sampling)
+        sampling = settings["sampling"]
+        wanted = ExtractSettings(
+            model=loaded,
+            layers=tuple(settings["layers"]),
+            clips=sampling["clips"],
+            clip_stride=sampling["stride"],
+            frame_interval=sampling["step"],
+            fps=sampling["fps"],
+            tail=sampling["tail"],
+        )
         job, remark = _job(wanted, settings)
         unlike = [
             line
@@ -107,14 +116,14 @@ class Recomputation:
                     yield open_videos.pop(video.id).result(video, error)
 
 
-def _job(wanted: ExtractSettings, settings: Mapping[str, Any]) -> tuple[Job, str | None]:
+def _job(wanted: ExtractSettings, settings: Mapping[str, Any]) -> tuple[RunJob, str | None]:
     """With the file's engine on its device or, where one is not to be had here, with what is; and a word on that."""
     ways = dataclasses.replace(wanted, precision=settings["precision"])
-    as_it_was = dataclasses.replace(ways, engine=settings["engine"], device=settings["device"])
     try:
-        job, remark = Job.of(as_it_was, [], only_plan=True), None
+        as_it_was = dataclasses.replace(ways, engine=settings["engine"], device=settings["device"])
+        job, remark = RunJob.of(as_it_was, [], only_plan=True), None
     except UsageError as error:
-        job = Job.of(ways, [], only_plan=True)
+        job = RunJob.of(ways, [], only_plan=True)
         remark = f"computed with engine {job.engine.name} on {job.engine.device} ({error})"
     if job.engine.precision != settings["precision"]:  # a stand-in
         raise UsageError(f"precision {settings['precision']!r}: the calibration of this file is not kept here")

@@ -6,13 +6,14 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import FeatureFileError, NotAVideoError, P3DFeatError, UsageError
 from p3dfeat.fingerprint import fingerprint, size_and_time
+from p3dfeat.options import VerifySettings, with_options
 from p3dfeat.sources import Inputs, Known, as_texts, look_for
 from p3dfeat.store import NESTED, Foreign, Ledger, Looked, Problem, check_file, other_part, source_if_same, unfinished
 from p3dfeat.text.jsons import parse_json
@@ -80,40 +81,36 @@ class VerifySummary:
         return {"event": "summary", **{name: getattr(self, name) for name in names}, **counts}
 
 
-def verify(
-    file: str | Path,
-    *,
-    against: str | Path | Sequence[str | Path] | None = None,
-    sample: Sample | None = None,
-    model: str | Path | None = None,
-    workers: int | None = None,
-    any_extension: bool = False,
-    frames: float | None = None,
-    stdin: TextIO | None = None,
-    on_event: Callable[[VerifyEvent], None] = lambda event: None,
-) -> VerifySummary:
+def run_verify(file: str | Path, settings: VerifySettings) -> VerifySummary:
     """Look through a feature file, hold it to the videos it should be of, and compute some of them again.
 
     against: files, folders, globs, lists or CSVs, as for ``extract``: each of their videos should be stored.
-    sample: so many videos, or "all", are computed again; None is 3 with ``against``, and none without.
+    recompute: number of videos, or "all", that are computed again; None is 3 with ``against``, and none without.
     model: in place of the one that the file names, where that name means nothing here.
     any_extension, frames: as for ``extract``, of the folders in ``against``.
     Damage, however bad, is a finding. Raises FeatureFileError for a file that is not there or may not be read.
     """
-    path = Path(file)
+    path, sample = Path(file), settings.recompute
     if sample is not None and sample != "all" and sample < 0:
-        raise UsageError(f"sample {sample}: must be all or a number of at least 0")
-    run = _Verification(path, on_event)
-    inputs = (
-        None
-        if against is None
-        else look_for(as_texts(against), stdin=stdin, any_extension=any_extension, frames=frames, output=path)
-    )
+        raise UsageError(f"recompute {sample}: must be all or a number of at least 0")
+    run = _Verification(path, settings.on_event)
+    inputs = None
+    if settings.against is not None:
+        inputs = look_for(
+            as_texts(settings.against),
+            stdin=settings.stdin,
+            any_extension=settings.any_extension,
+            frames=settings.frames,
+            output=path,
+        )
     if run.look_through():
-        videos = run.videos_at_hand() if inputs is None else run.hold_to(inputs, workers)
+        videos = run.videos_at_hand() if inputs is None else run.hold_to(inputs, settings.workers)
         wanted = sample if sample is not None else 0 if inputs is None else DEFAULT_SAMPLE
-        run.recompute(chosen(videos, wanted), model, workers, asked=bool(sample))
+        run.recompute(chosen(videos, wanted), settings.model, settings.workers, asked=bool(sample))
     return run.summary()
+
+
+verify = with_options(VerifySettings)(run_verify)
 
 
 def chosen(videos: Sequence[Video], sample: Sample) -> list[Video]:

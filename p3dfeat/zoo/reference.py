@@ -73,6 +73,6 @@ def configured_card(content: dict[str, object], weights: Path, place: str) -> Ca
     own = content.pop("p3dfeat", None)
     if not isinstance(own, dict):
         raise WeightsError(
-            f"{place}: its {hub.CONFIG} is not one of p3dfeat's; of a 2-D ResNet, p3dfeat weights recycle makes a P3D"
+            f"{place}: its {hub.CONFIG} is not one of p3dfeat's; of a 2-D ResNet, p3dfeat weights inflate makes a P3D"
         )
     return replace(card_from_content(own, weights), weights=weights)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from p3dfeat.workflows.bench import Measurement, measure
+from p3dfeat.workflows.bench import Measurement, bench
 
 
 def test_decoding_the_net_and_both_are_measured(p3dfeat, folder):
@@ -13,8 +13,8 @@ def test_decoding_the_net_and_both_are_measured(p3dfeat, folder):
         assert record[name] > 0
     assert record["clips_per_second"] < record["decode_clips_per_second"] * 1.5  # one cannot be faster than its part
     assert record["bound_by"] in ("the net", "decoding")
-    shown = p3dfeat("bench", folder, "-n", 1, "--rounds", 1, "--limit", 1)
-    for words in ("net alone", "decoding alone", "1 clips of 1 videos", "% of what the two allow", "GFLOP a clip"):
+    shown = p3dfeat("bench", folder, "-n", 1, "--rounds", 1, "--max-videos", 1)
+    for words in ("network alone", "decoding alone", "1 clips of 1 videos", "% of what the two allow", "GFLOP a clip"):
         assert words in shown.stdout
 
 
@@ -57,4 +57,4 @@ def test_counts_below_one_are_refused():
     from p3dfeat.errors import UsageError
 
     with pytest.raises(UsageError, match="must be at least 1"):
-        measure(rounds=0)
+        bench((), rounds=0)

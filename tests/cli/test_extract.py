@@ -63,7 +63,7 @@ def test_features_are_those_of_the_net_on_the_frames_themselves(p3dfeat, tmp_pat
     import torch
 
     path = write_video(tmp_path / "v.mp4", panning_frames(40, pixels_a_frame=2))
-    p3dfeat("extract", path, "-o", output, "--stride", 16, "--tail", "drop", "--layers", "pool5,logits,res3a")
+    p3dfeat("extract", path, "-o", output, "--clip-stride", 16, "--tail", "drop", "--layers", "pool5,logits,res3a")
     model = package.load_model()
     with av.open(str(path)) as container:
         frames = [
@@ -243,7 +243,7 @@ def test_a_stored_video_keeps_its_id_when_another_of_its_name_comes(p3dfeat, tmp
     assert {r["id"]: r["status"] for r in ended.records[:-1]} == {"one": "skipped", "one.mkv": "stored"}
     again = p3dfeat("extract", videos, "-o", output, "--clips", 1)
     assert "0 stored, 2 skipped" in again.stderr
-    verified = p3dfeat("verify", output, "--against", videos, "--sample", 0)
+    verified = p3dfeat("verify", output, "--against", videos, "--recompute", 0)
     assert (verified.code, verified.stdout) == (0, "")
     (videos / "one.mp4").unlink()
     assert "0 stored, 1 skipped" in p3dfeat("extract", videos, "-o", output, "--clips", 1).stderr
@@ -337,13 +337,13 @@ def test_nothing_readable_is_exit_4(p3dfeat, tmp_path, output, name):
         (["--layers", "fc7"], 2, "layer 'fc7': not in this net; it has pool1"),
         (["--layers", ","], 2, "layers: none given"),
         (["--device", "tpu"], 2, "device 'tpu': unknown"),
-        (["--precision", "fp8"], 2, "precision 'fp8': unknown"),
+        (["--precision", "fp8"], 2, "'--precision': 'fp8' is not one of 'auto', 'fp32'"),
         (["--batch-size", "many"], 2, "batch size 'many'"),
         (["--batch-size", "0"], 2, "batch size '0'"),
         (["--clips", "0"], 2, "'--clips' / '-n'"),
-        (["--clips", "3", "--stride", "2"], 2, "either a number of clips or a stride"),
+        (["--clips", "3", "--clip-stride", "2"], 2, "either a number of clips or a stride"),
         (["--fps", "-1"], 2, "fps is -1"),
-        (["--tail", "cut"], 2, "tail 'cut'"),
+        (["--tail", "cut"], 2, "'--tail': 'cut' is not one of 'pad', 'drop', 'align'"),
         (["--frames", "0"], 2, "frames 0: must be above 0 and at most 1000 frames per second"),
         (["--frames", "nan"], 2, "frames nan: must be above 0"),
         (["--frobnicate"], 2, "frobnicate"),
@@ -422,7 +422,7 @@ def test_an_exception_in_a_callback_does_not_hang_the_program(tmp_path):
         "import sys, p3dfeat\n"
         "def fail(event):\n"
         "    if type(event).__name__ == 'Described': raise ValueError('mine')\n"
-        "p3dfeat.extract(sys.argv[1], sys.argv[2], stride=4, on_event=fail)\n"
+        "p3dfeat.extract(sys.argv[1], sys.argv[2], clip_stride=4, on_event=fail)\n"
     )
     command = [sys.executable, "-c", code, str(video), str(tmp_path / "f.h5")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -442,9 +442,9 @@ def test_a_full_disk_behind_stdout_is_one_line(folder, output):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"step": 0}, "step"),
+        ({"frame_interval": 0}, "frame interval"),
         ({"batch_size": -1}, "batch size"),
-        ({"limit": 0}, "limit"),
+        ({"max_videos": 0}, "max videos"),
         ({"layers": []}, "layers: none given"),
         ({"fps": float("nan")}, "fps"),
     ],
@@ -470,14 +470,14 @@ def test_other_settings_are_refused_and_overwrite_helps(p3dfeat, folder, output)
 
 
 def test_limit_computes_so_many_and_the_next_run_goes_on(p3dfeat, folder, output):
-    assert "2 stored" in p3dfeat("extract", folder, "-o", output, "--limit", 2).stderr
-    assert "1 stored, 2 skipped" in p3dfeat("extract", folder, "-o", output, "--limit", 2).stderr
+    assert "2 stored" in p3dfeat("extract", folder, "-o", output, "--max-videos", 2).stderr
+    assert "1 stored, 2 skipped" in p3dfeat("extract", folder, "-o", output, "--max-videos", 2).stderr
 
 
 def test_a_dry_run_says_what_would_come_and_touches_nothing(p3dfeat, folder, output):
-    plan = p3dfeat("extract", folder, "-o", output, "--dry-run", "--stride", 8, "--json")
+    plan = p3dfeat("extract", folder, "-o", output, "--dry-run", "--clip-stride", 8, "--json")
     assert list(output.parent.iterdir()) == []
-    p3dfeat("extract", folder, "-o", output, "--stride", 8)
+    p3dfeat("extract", folder, "-o", output, "--clip-stride", 8)
     with package.open_features(output) as features:
         stored = {id: len(video["pool5"]) for id, video in features.items()}
     *videos, summary = plan.records
@@ -486,7 +486,7 @@ def test_a_dry_run_says_what_would_come_and_touches_nothing(p3dfeat, folder, out
     assert summary["size_bytes"] == pytest.approx(output.stat().st_size, rel=0.15)
     text = p3dfeat("extract", folder, "--dry-run")
     assert "3 videos, 60 clips, about" in text.stdout
-    again = p3dfeat("extract", folder, "-o", output, "--dry-run", "--stride", 8)
+    again = p3dfeat("extract", folder, "-o", output, "--dry-run", "--clip-stride", 8)
     assert "0 videos, 0 clips" in again.stdout
     assert "3 stored already" in again.stdout
 
@@ -505,11 +505,11 @@ def test_limit_counts_what_is_stored_not_what_fails(p3dfeat, tmp_path, output):
     (videos / "0.mp4").write_text("x")
     for number in (1, 2):
         numbered_video(videos / f"{number}.mp4", 20)
-    assert "1 stored, 0 skipped, 1 failed" in p3dfeat("extract", videos, "-o", output, "--limit", 1).stderr
-    assert "1 stored, 1 skipped, 1 failed" in p3dfeat("extract", videos, "-o", output, "--limit", 1).stderr
+    assert "1 stored, 0 skipped, 1 failed" in p3dfeat("extract", videos, "-o", output, "--max-videos", 1).stderr
+    assert "1 stored, 1 skipped, 1 failed" in p3dfeat("extract", videos, "-o", output, "--max-videos", 1).stderr
 
 
-@pytest.mark.parametrize("option", ["--step", "--clips", "--stride"])
+@pytest.mark.parametrize("option", ["--frame-interval", "--clips", "--clip-stride"])
 def test_absurd_numbers_are_wrong_usage(p3dfeat, folder, output, option):
     ended = p3dfeat("extract", folder, "-o", output, option, 10**18)
     assert ended.code == 2
@@ -541,7 +541,7 @@ def test_short_videos_say_how_many_frames_are_padding(p3dfeat, tmp_path, output)
 
 
 def test_fps_step_and_precision_are_used_and_recorded(p3dfeat, numbered, output):
-    p3dfeat("extract", numbered, "-o", output, "--fps", 10, "--step", 2, "--clips", 1, "--precision", "bf16")
+    p3dfeat("extract", numbered, "-o", output, "--fps", 10, "--frame-interval", 2, "--clips", 1, "--precision", "bf16")
     with package.open_features(output) as features:
         assert features.settings["sampling"]["fps"] == 10.0
         assert features.settings["sampling"]["step"] == 2
@@ -586,13 +586,13 @@ def test_a_closed_stdin_is_wrong_usage(tmp_path, command):
 
 def test_a_killed_run_loses_only_what_was_in_flight(p3dfeat, tmp_path, output):
     videos = long_videos(tmp_path)
-    process = start("extract", videos, "-o", output, "--stride", 4, "--json", stdout=subprocess.PIPE)
+    process = start("extract", videos, "-o", output, "--clip-stride", 4, "--json", stdout=subprocess.PIPE)
     done = [json.loads(process.stdout.readline())["id"] for _ in range(2)]
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
     assert not output.exists()
-    ended = p3dfeat("extract", videos, "-o", output, "--stride", 4, "--json")
+    ended = p3dfeat("extract", videos, "-o", output, "--clip-stride", 4, "--json")
     status = {record["id"]: record["status"] for record in ended.records[:-1]}
     assert [status[id] for id in done] == ["skipped", "skipped"]
     assert len(package.open_features(output)) == 12
@@ -617,7 +617,7 @@ def test_a_terminal_shows_one_bar_for_the_run(tmp_path, output):
     videos = long_videos(tmp_path, 3)
     (videos / "bad.mp4").write_text("x")
     master, slave = os.openpty()
-    process = start("extract", videos, "-o", output, "--stride", 2, "--json", stdout=subprocess.PIPE, stderr=slave)
+    process = start("extract", videos, "-o", output, "--clip-stride", 2, "--json", stdout=subprocess.PIPE, stderr=slave)
     os.close(slave)
     shown = b""
     deadline = time.monotonic() + 120

@@ -107,7 +107,7 @@ def test_a_disk_that_gets_full_ends_the_run_and_the_same_command_goes_on(videos,
 
 
 def test_a_full_disk_leaves_what_the_file_held(videos, output, reference):
-    first = extract(videos, output, "--limit", 3)
+    first = extract(videos, output, "--max-videos", 3)
     assert first.returncode == 0
     full = extract(videos, output, limit=LIMIT_BYTES)
     assert full.returncode == 2

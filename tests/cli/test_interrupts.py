@@ -153,7 +153,7 @@ def check_taken_up(videos: Path, output: Path, reported: set[str], reference: Pa
 
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # several spin where the machine is busy
-FEW = ["--stride", 4, "--engine", "torch", "--model", "p3d-camera"]
+FEW = ["--clip-stride", 4, "--engine", "torch", "--model", "p3d-camera"]
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +237,7 @@ def test_an_interrupt_while_a_command_loads_ends_it_in_one_line(videos, output):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["in the background", "under nohup"])
 def test_a_signal_that_is_ignored_from_the_start_stays_ignored(videos, output, number):
-    with command("extract", videos, "-o", output, *FEW, "--limit", 2, "--json", ignored=(number,)) as process:
+    with command("extract", videos, "-o", output, *FEW, "--max-videos", 2, "--json", ignored=(number,)) as process:
         line_of(process.stdout)
         seconds_to_end(process, number)
     assert process.returncode == 0

@@ -39,7 +39,7 @@ def test_by_itself_a_damaged_video_fails_and_the_others_are_stored(p3dfeat, libr
 
 def test_in_part_it_is_stored_marked_and_told_of(p3dfeat, library, output):
     ended = p3dfeat(
-        "extract", library, "-o", output, "--stride", 16, "--tail", "drop", "--on-error", "partial", "--json"
+        "extract", library, "-o", output, "--clip-stride", 16, "--tail", "drop", "--on-error", "partial", "--json"
     )
     assert ended.code == 0
     *videos, summary = ended.records
@@ -66,11 +66,13 @@ def test_what_is_stored_in_part_stays_whatever_a_later_run_says(p3dfeat, library
 
 def test_what_is_stored_in_part_is_computed_again_in_part(p3dfeat, library, output):
     p3dfeat("extract", library, "-o", output, "-n", 3, "--on-error", "partial")
-    ended = p3dfeat("verify", output, "--against", library, "--sample", "3")
+    ended = p3dfeat("verify", output, "--against", library, "--recompute", "3")
     assert ended.code == 0, ended.stderr
 
 
-@pytest.mark.parametrize("sampling", [("-n", 20), ("--stride", 8), ("--stride", 8, "--tail", "drop")], ids=str)
+@pytest.mark.parametrize(
+    "sampling", [("-n", 20), ("--clip-stride", 8), ("--clip-stride", 8, "--tail", "drop")], ids=str
+)
 def test_clips_left_out_in_the_middle_are_not_missed_by_verify(p3dfeat, tmp_path, output, sampling):
     numbered_video(tmp_path / "v.mp4", 160)
     data = bytearray((tmp_path / "v.mp4").read_bytes())
@@ -80,7 +82,7 @@ def test_clips_left_out_in_the_middle_are_not_missed_by_verify(p3dfeat, tmp_path
     source = tmp_path / "v.mp4", "-o", output
     assert p3dfeat("extract", *source, *sampling, "--on-error", "partial", "--model", "p3d-camera").code == 0
     assert attributes(output, "v")["clips_left_out"] > 0
-    ended = p3dfeat("verify", output, "--against", tmp_path / "v.mp4", "--sample", "all", "--json")
+    ended = p3dfeat("verify", output, "--against", tmp_path / "v.mp4", "--recompute", "all", "--json")
     assert (ended.code, ended.records[-1]["recomputed"], ended.records[-1]["identical"]) == (0, 1, 1), ended.stdout
     with h5py.File(output, "r+") as file:
         file["v"].attrs["clips_left_out"] += 1
@@ -127,7 +129,7 @@ def test_a_failure_before_anything_is_read_ends_the_run_too(p3dfeat, library, ou
 
 def test_another_word_is_refused(p3dfeat, library, output):
     ended = p3dfeat("extract", library, "-o", output, "--on-error", "ignore")
-    assert (ended.code, "on_error 'ignore': unknown; known are skip, partial, stop" in ended.stderr) == (2, True)
+    assert (ended.code, "'--on-error': 'ignore' is not one of 'skip', 'partial', 'stop'" in ended.stderr) == (2, True)
 
 
 def test_a_plan_counts_what_would_be_stored_in_part(p3dfeat, library):

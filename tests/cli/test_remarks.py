@@ -44,7 +44,7 @@ def test_they_are_stored_with_remarks_everywhere(p3dfeat, library, output):
         assert "remarks" not in file["whole"].attrs
         assert file["odd"]["pool5"].shape == file["whole"]["pool5"].shape
     assert REMARK in p3dfeat("info", output, "--json").records[0]["remarks"]
-    assert p3dfeat("verify", output, "--against", library, "--sample", "all").code == 0
+    assert p3dfeat("verify", output, "--against", library, "--recompute", "all").code == 0
     assert not output.with_name("feats.h5.failed.jsonl").exists()
 
 

@@ -23,7 +23,7 @@ def test_a_sound_file_ends_in_0_and_says_so_on_stderr(p3dfeat, feats, folder):
     ended = p3dfeat("verify", feats)
     assert (ended.code, ended.stdout) == (0, "")
     assert ended.stderr == f"{feats}: nothing wrong in 3 videos, 6 clips\n"
-    ended = p3dfeat("verify", feats, "--against", folder / "left.mp4", "--against", folder, "--sample", 1)
+    ended = p3dfeat("verify", feats, "--against", folder / "left.mp4", "--against", folder, "--recompute", 1)
     assert (ended.code, ended.stdout) == (0, "")
     assert "1 of 1 computed again are the same to the bit" in ended.stderr
 
@@ -31,7 +31,7 @@ def test_a_sound_file_ends_in_0_and_says_so_on_stderr(p3dfeat, feats, folder):
 def test_findings_are_a_line_each_on_stdout_and_end_in_3(p3dfeat, feats, folder, tmp_path):
     spoil(feats)
     shutil.copy(folder / "left.mp4", tmp_path / "new.mp4")
-    ended = p3dfeat("verify", feats, "--against", folder, "--against", tmp_path / "new.mp4", "--sample", 0)
+    ended = p3dfeat("verify", feats, "--against", folder, "--against", tmp_path / "new.mp4", "--recompute", 0)
     assert ended.code == 3
     assert ended.stdout.splitlines() == [
         "damaged: left: pool5: 1 of 1024 numbers are not finite",
@@ -41,16 +41,16 @@ def test_findings_are_a_line_each_on_stdout_and_end_in_3(p3dfeat, feats, folder,
 
 
 def test_remarks_go_to_stderr_and_change_no_exit_code(p3dfeat, feats, folder):
-    ended = p3dfeat("verify", feats, "--against", folder / "left.mp4", "--sample", 0)
+    ended = p3dfeat("verify", feats, "--against", folder / "left.mp4", "--recompute", 0)
     assert (ended.code, ended.stdout) == (0, "")
     assert "note: gone: right: is stored, and no longer among the inputs" in ended.stderr
-    quiet = p3dfeat("verify", feats, "--against", folder / "left.mp4", "--sample", 0, "-q")
+    quiet = p3dfeat("verify", feats, "--against", folder / "left.mp4", "--recompute", 0, "-q")
     assert (quiet.code, quiet.stdout, quiet.stderr) == (0, "", "")
 
 
 def test_json_has_an_object_for_each_and_a_summary_last(p3dfeat, feats, folder):
     spoil(feats)
-    ended = p3dfeat("verify", feats, "--against", folder / "left.mp4", "--sample", 0, "--json")
+    ended = p3dfeat("verify", feats, "--against", folder / "left.mp4", "--recompute", 0, "--json")
     assert ended.code == 3
     finding, *remarks, summary = ended.records
     text = "pool5: 1 of 1024 numbers are not finite"
@@ -78,11 +78,11 @@ def test_files_that_are_no_videos_are_left_out_and_not_missing(p3dfeat, folder, 
     output = tmp_path / "f.h5"
     p3dfeat("extract", videos, "-o", output, "--clips", 1, "--any-extension")
     shutil.copyfile(folder / "left.mp4", videos / "late.dat")
-    ended = p3dfeat("verify", output, "--against", videos, "--sample", 0, "--any-extension", "--json")
+    ended = p3dfeat("verify", output, "--against", videos, "--recompute", 0, "--any-extension", "--json")
     assert [(r["kind"], r["id"]) for r in ended.records[:-1]] == [("missing", "late.dat")]
     assert ended.records[-1]["left_out"] == 2  # notes.txt, noise.bin
     assert f"{videos}: 2 files left out as no videos, by their content\n" in ended.stderr
-    plain = p3dfeat("verify", output, "--against", videos, "--sample", 0)
+    plain = p3dfeat("verify", output, "--against", videos, "--recompute", 0)
     assert f"{videos}: 4 files left out by their extension (.bin 1, .dat 1, .txt 1, none 1)" in plain.stderr
 
 
@@ -107,7 +107,7 @@ def test_names_that_steer_terminals_are_shown_not_obeyed(p3dfeat, feats):
 
 @pytest.mark.parametrize("sample", ["some", "-1", "1.5"])
 def test_a_sample_that_is_none_is_a_usage_error(p3dfeat, feats, sample):
-    ended = p3dfeat("verify", feats, f"--sample={sample}")
+    ended = p3dfeat("verify", feats, f"--recompute={sample}")
     assert (ended.code, ended.stdout) == (2, "")
     assert "must be all or a number" in ended.stderr
 
@@ -120,7 +120,7 @@ def test_what_a_user_has_added_is_a_remark_of_one_line_each_and_not_shown_by_inf
             file[id]["caption"] = "a man runs"
         file["labels"] = [1]
         file.attrs["note"] = "mine"
-    ended = p3dfeat("verify", feats, "--against", folder, "--sample", 1)
+    ended = p3dfeat("verify", feats, "--against", folder, "--recompute", 1)
     assert (ended.code, ended.stdout) == (0, "")
     assert [line for line in ended.stderr.splitlines() if line.startswith("note: ")] == [
         "note: foreign: attribute note: not p3dfeat's own, and left alone",

@@ -14,6 +14,7 @@ from p3dfeat.nets import P3D, Architecture
 from p3dfeat.zoo import card_names, convert, load_model, save
 from p3dfeat.zoo.cards import label_set
 from tests.reference_weights import CAFFE_FILES, GLUONCV_CARD, GLUONCV_FILE, port_checkpoint
+from tests.users import as_ordinary_user
 from tests.web import Web, serving, unused_address
 from tests.zoo.flat_resnet import random_weights
 
@@ -77,8 +78,37 @@ def test_nothing_is_written_over_unasked(p3dfeat, tmp_path):
     save_file(random_weights((3, 4, 6, 3), width=4), tmp_path / "r.safetensors")
     before = (tmp_path / "r.safetensors").read_bytes()
     for more in ((), ("--overwrite",)):
-        ended = p3dfeat("weights", "recycle", tmp_path / "r.safetensors", "-o", tmp_path / "r.safetensors", *more)
+        ended = p3dfeat("weights", "inflate", tmp_path / "r.safetensors", "-o", tmp_path / "r.safetensors", *more)
         assert (ended.code, (tmp_path / "r.safetensors").read_bytes() == before) == (2, True)
+
+
+def test_a_folder_that_is_read_is_not_written_over(p3dfeat, tmp_path):
+    save_file(random_weights((3, 4, 6, 3), width=4), tmp_path / "model.safetensors")
+    before = (tmp_path / "model.safetensors").read_bytes()
+    ended = p3dfeat("weights", "inflate", tmp_path, "-o", tmp_path / "model.safetensors", "--overwrite")
+    assert (ended.code, "is the file to convert" in ended.stderr) == (2, True)
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+
+
+def test_a_file_that_may_not_be_written_to_is_not_replaced(tmp_path):
+    for folder in (tmp_path.parent.parent, tmp_path.parent, tmp_path):
+        folder.chmod(0o777)
+    (tmp_path / "blob").write_text("years")
+    (tmp_path / "blob").chmod(0o444)
+    (tmp_path / "net.safetensors").symlink_to(tmp_path / "blob")
+    converted = convert(GLUONCV_FILE)
+    with as_ordinary_user(), pytest.raises(WeightsError, match=r"cannot be written \(Permission denied\)"):
+        save(converted, tmp_path / "net.safetensors", overwrite=True)
+    assert (tmp_path / "blob").read_text() == "years"
+
+
+def test_former_names_are_understood_and_the_new_ones_said(p3dfeat, tmp_path):
+    ended = p3dfeat("weights", "recycle", "nothing")
+    assert (ended.code, "weights recycle: is called weights inflate now" in ended.stderr) == (5, True)
+    assert "weights verify: is called weights check now" in p3dfeat("weights", "verify", "p3d-camera").stderr
+    shown = p3dfeat("weights", "--help").stdout
+    assert "inflate" in shown
+    assert "recycle" not in shown
 
 
 def test_both_readings_are_written_or_none(p3dfeat, tmp_path):
@@ -170,13 +200,13 @@ def test_a_model_that_gives_no_numbers_is_not_compared(p3dfeat, tmp_path, folder
 def test_a_resnet_on_disk_is_recycled_and_runs(p3dfeat, tmp_path, folder, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_file(random_weights((3, 4, 6, 3), width=4), tmp_path / "resnet50.safetensors")
-    ended = p3dfeat("weights", "recycle", "resnet50.safetensors")
+    ended = p3dfeat("weights", "inflate", "resnet50.safetensors")
     assert ended.code == 0
     assert ended.stderr == (
         "p3d63-resnet50.safetensors: P3D-63, recycled family, kinds ABC, width 4, 3 channels, 10 classes\n"
     )
     assert p3dfeat("classify", folder / "left.mp4", "-m", "p3d63-resnet50.safetensors", "-n", 1).code == 0
-    assert p3dfeat("weights", "recycle", "nothing").code == 5
+    assert p3dfeat("weights", "inflate", "nothing").code == 5
 
 
 def test_the_models_are_listed(p3dfeat):
@@ -196,7 +226,7 @@ def test_the_models_are_listed(p3dfeat):
 @pytest.mark.parametrize("name", card_names())
 def test_every_card_is_shown(p3dfeat, name):
     shown = p3dfeat("weights", "show", name).stdout
-    for field in ("title", "net", "classes", "input", "licence", "citation", "notes", "not known"):
+    for field in ("title", "network", "classes", "input", "licence", "citation", "notes", "not known"):
         assert f"\n{field} " in shown
     (record,) = p3dfeat("weights", "show", name, "--json").records
     assert record["name"] == name
@@ -218,16 +248,16 @@ def test_secrets_in_the_addresses_of_a_card_are_not_shown(p3dfeat, tmp_path):
 
 def test_good_and_damaged_weights_are_told_apart(p3dfeat, tmp_path, monkeypatch):
     monkeypatch.setenv("P3DFEAT_CACHE", str(tmp_path / "cache"))
-    (embedded,) = p3dfeat("weights", "verify", "--json").records
+    (embedded,) = p3dfeat("weights", "check", "--json").records
     assert (embedded["name"], embedded["checksums"], embedded["error"]) == ("p3d-camera", ["sha256"], None)
-    assert "p3d-camera: good (sha256; self test: stored answer" in p3dfeat("weights", "verify").stdout
+    assert "p3d-camera: good (sha256; self test: stored answer" in p3dfeat("weights", "check").stdout
 
     card = tmp_path / "small.toml"
     card.write_text(SMALL_CARD)
-    missing = p3dfeat("weights", "verify", card)
+    missing = p3dfeat("weights", "check", card)
     assert (missing.code, "not here" in missing.stdout) == (5, True)
     kept = Path(p3dfeat("weights", "download", card, "--from", GLUONCV_FILE).stdout.strip())
-    good = p3dfeat("weights", "verify", card)
+    good = p3dfeat("weights", "check", card)
     assert (good.code, good.stdout) == (
         0,
         f"{card}: good (sha1, sha256; self test: finite logits; no answer is stored)\n",
@@ -235,7 +265,7 @@ def test_good_and_damaged_weights_are_told_apart(p3dfeat, tmp_path, monkeypatch)
     damaged = bytearray(kept.read_bytes())
     damaged[-5000] ^= 1
     kept.write_bytes(damaged)
-    bad = p3dfeat("weights", "verify", card)
+    bad = p3dfeat("weights", "check", card)
     assert (bad.code, "WRONG: " in bad.stdout) == (5, True)
     assert f"p3dfeat: {card}: not as they should be" in bad.stderr
 
@@ -252,7 +282,7 @@ def nan_model(tmp_path) -> Path:
 
 
 def test_weights_that_give_no_numbers_fail_their_self_test(p3dfeat, tmp_path):
-    ended = p3dfeat("weights", "verify", nan_model(tmp_path))
+    ended = p3dfeat("weights", "check", nan_model(tmp_path))
     assert (ended.code, "self test: its logits are not finite" in ended.stdout) == (5, True)
 
 

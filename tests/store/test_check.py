@@ -353,7 +353,7 @@ def sabotaged(monkeypatch, code: str) -> None:
     """Let the process that looks do something else when it comes to archery/b. code: the body of a function."""
     lines = [
         "import sys, json; sys.path[:] = json.loads(sys.argv[1])",
-        "import os, signal, time; from p3dfeat.store import check, check_video",
+        "import os, signal, time; from p3dfeat.store.check import file as check",
         "usual = check.VideoCheck.run",
         "def run(self):",
         "    if self._group.name == '/archery/b':",

@@ -15,6 +15,7 @@ from p3dfeat.store.commit.journal import JournalWriter
 from tests.store.runs import content, run
 from tests.store.test_journal import killed_run
 from tests.store.test_store import INFO, SETTINGS, features, video, write
+from tests.users import as_ordinary_user
 
 LINKS = {
     "external": lambda: h5py.ExternalLink("train.h5", "/"),
@@ -155,6 +156,39 @@ def test_a_journals_video_that_has_no_place_in_a_restored_file_is_kept(tmp_path,
     assert list(open_features(output)) == [restored]
     write(output, "new", overwrite=True)
     assert list(open_features(output)) == ["new"]
+
+
+def test_references_to_folders_stay_right(tmp_path):
+    output = tmp_path / "feats.h5"
+    run(output, {"a": 0, "archery/b": 2})
+    with h5py.File(output, "r+") as file:
+        file.attrs["best"] = file["archery"].ref
+        file["archery"].attrs["root"] = file["/"].ref
+    run(output, {"archery/c": 4})
+    with h5py.File(output, "r+") as file:
+        folder = file[file.attrs["best"]]
+        assert list(folder) == ["b", "c"]
+        assert list(file[folder.attrs["root"]]) == ["a", "archery"]
+        folder["labels"] = np.arange(3)
+    with h5py.File(output) as file:
+        assert list(file["archery/labels"]) == [0, 1, 2]
+    assert content(output) == {"a": 0, "archery/b": 2, "archery/c": 4}
+
+
+def test_a_file_that_may_not_be_written_to_is_not_replaced_either(tmp_path):
+    """As in a store that names files by their content, and links to them."""
+    (tmp_path / "store").mkdir()
+    for folder in (tmp_path.parent.parent, tmp_path.parent, tmp_path, tmp_path / "store"):
+        folder.chmod(0o777)
+    blob, output = tmp_path / "store" / "cdef", tmp_path / "feats.h5"
+    run(blob, {"a": 0})
+    before = blob.read_bytes()
+    blob.chmod(0o444)
+    output.symlink_to(blob)
+    for overwrite in (False, True):
+        with as_ordinary_user(), pytest.raises(OutputError, match="Permission denied"):
+            run(output, {"z": 6}, overwrite=overwrite)
+    assert blob.read_bytes() == before
 
 
 def test_a_name_that_is_no_text_is_passed_over(tmp_path):

@@ -15,8 +15,7 @@ def output(tmp_path):
 
 
 def entries(output) -> list[str]:
-    ledger = Ledger(output)
-    return list(ledger._earlier)
+    return [entry["id"] for entry in Ledger(output).entries()]
 
 
 def test_cut_anywhere_the_list_is_taken_up_and_added_to(output):

@@ -15,8 +15,7 @@ import pytest
 
 from p3dfeat.errors import FeatureFileError, OutputError
 from p3dfeat.store import Lock, open_features
-from p3dfeat.workflows.extract import run_extraction
-from p3dfeat.workflows.job import ExtractSettings
+from p3dfeat.workflows.extract import extract
 from tests.store.runs import in_a_process, run
 from tests.users import as_ordinary_user
 
@@ -63,7 +62,7 @@ def test_a_second_run_is_told_process_host_and_time_of_the_first(output):
 def test_a_second_run_is_refused_before_it_looks_at_anything(output, tmp_path):
     """Neither the model, which there is not, nor the videos: those may take minutes."""
     with Other(HOLDER, output), pytest.raises(OutputError, match="being written by process"):
-        run_extraction([tmp_path / "none.mp4"], output, ExtractSettings(model="none such"))
+        extract([tmp_path / "none.mp4"], output, model="none such")
 
 
 def test_what_a_killed_process_held_is_taken_over_and_signed_anew(output):

@@ -389,8 +389,11 @@ def test_failures_of_one_id_are_all_kept_though_another_video_has_it(output):
     earlier.record("a", "a.mp4", "damaged")
     with Ledger(output) as ledger:
         ledger.record("x", "b.mp4", "id 'x' is given twice")
-        ledger.forget("x")
-        ledger.forget("a")
+        ledger.forget("x", "a.mp4")
+        ledger.forget("a", "other/a.mp4")
+        ledger.drop_stored()
+        assert len(ledger) == 2
+        ledger.forget("a", "a.mp4")
         assert len(ledger) == 2
         ledger.drop_stored()
         assert len(ledger) == 1
@@ -530,7 +533,7 @@ def test_the_ledger_lists_failures_until_they_are_mended(output):
     ledger.record("b", "b.mp4", "empty")
     ledger.save()
     again = Ledger(output)
-    again.forget("a")
+    again.forget("a", "a.mp4")
     again.save()
     assert len(again.path.read_text().splitlines()) == 2  # it may be that the output cannot be written
     again.drop_stored()
@@ -538,7 +541,7 @@ def test_the_ledger_lists_failures_until_they_are_mended(output):
     lines = [json.loads(line) for line in again.path.read_text().splitlines()]
     assert lines == [{"id": "b", "source": "b.mp4", "error": "empty"}]
     last = Ledger(output)
-    last.forget("b")
+    last.forget("b", "b.mp4")
     last.drop_stored()
     last.save()
     assert os.listdir(output.parent) == []

@@ -11,13 +11,13 @@ import pytest
 
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import DecoderError, UsageError, VideoError
+from p3dfeat.options import ExtractSettings
 from p3dfeat.types import Clip, Video, VideoEnd, VideoStart
 from p3dfeat.video import read_clips
 from p3dfeat.video.workers import pool as decoders_module
 from p3dfeat.video.workers import process as process_module
 from p3dfeat.video.workers.pool import Decoders
 from p3dfeat.video.workers.task import CLIPS_AHEAD, Task
-from p3dfeat.workflows.job import ExtractSettings
 from tests.videos import numbered_video
 
 SPEC = InputSpec(resize=(48, 64), crop=(40, 40))
@@ -219,7 +219,7 @@ def test_a_smaller_task_leaves_clips_of_a_larger_one_alone(videos):
         assert all(frames.sum() >= 0 for frames in kept)
 
 
-@pytest.mark.parametrize("settings", [{"workers": 0}, {"decoder": "vaapi"}])
+@pytest.mark.parametrize("settings", [{"workers": 0}, {"decode_device": "vaapi"}])
 def test_wrong_settings_are_refused_before_anything_is_started(settings):
     with pytest.raises(UsageError, match=next(iter(settings))):
         Decoders(**settings)

@@ -44,7 +44,7 @@ def test_a_broken_file_is_a_broken_file_on_a_gpu_too(tmp_path):
 
 @no_gpu
 def test_asking_for_a_gpu_that_is_not_there_is_refused():
-    with pytest.raises(UsageError, match="no NVIDIA GPU; use --decoder cpu"):
+    with pytest.raises(UsageError, match="no NVIDIA GPU; use --decode-device cpu"):
         Decoders(decoder="cuda")
 
 

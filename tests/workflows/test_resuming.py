@@ -46,7 +46,7 @@ def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -
 
 def runs(videos: Path, output: Path, limits: list[int | None], **settings) -> Iterator[p3dfeat.ExtractSummary]:
     for limit in limits:
-        yield p3dfeat.extract(videos, output, model="p3d-camera", workers=2, limit=limit, **settings)
+        yield p3dfeat.extract(videos, output, model="p3d-camera", workers=2, max_videos=limit, **settings)
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,8 @@ def runs(videos: Path, output: Path, limits: list[int | None], **settings) -> It
     [
         {"engine": "torch", "clips": 3, "layers": ("pool5", "prob", "logits", "res5a")},
         {"engine": "openvino", "clips": 3, "layers": ("pool5", "prob", "logits", "res5a")},
-        {"engine": "torch", "stride": 5, "layers": ("pool5", "prob")},
-        {"engine": "openvino", "stride": 5, "tail": "align"},
+        {"engine": "torch", "clip_stride": 5, "layers": ("pool5", "prob")},
+        {"engine": "openvino", "clip_stride": 5, "tail": "align"},
         {"engine": "torch", "precision": "bf16", "clips": 1},
     ],
     ids=lambda settings: " ".join(str(value) for value in settings.values()),
@@ -146,3 +146,22 @@ class TestListOfFailures:
         assert self.listed(output) == ["bad", "gone"]
         self.extract(library, output, overwrite=True)
         assert self.listed(output) == []
+
+    def test_the_line_of_another_file_of_the_same_id_stays(self, tmp_path, library, output):
+        """Folders that hold files of equal names may go into one output."""
+        for seed, name in enumerate(("other", "third")):
+            (tmp_path / name).mkdir()
+            write_video(tmp_path / name / "gone.mp4", panning_frames(20, pixels_a_frame=3, seed=seed))
+        self.extract(tmp_path / "other", output)
+        assert self.listed(output) == ["bad", "gone"]
+        again = self.extract(tmp_path / "third", output)  # its id is stored for another file
+        assert (again.failed, self.listed(output)) == (1, ["bad", "gone", "gone"])
+        self.extract(tmp_path / "other", output)
+        assert self.listed(output) == ["bad", "gone", "gone"]
+
+    def test_what_is_left_out_is_not_stored(self, library, output):
+        (library / "raw").write_text("no video")
+        self.extract([library / "raw", library / "good.mp4"], output)
+        assert self.listed(output) == ["bad", "gone", "raw"]
+        self.extract([library], output, any_extension=True)
+        assert self.listed(output) == ["bad", "gone", "raw"]

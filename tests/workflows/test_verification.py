@@ -49,7 +49,7 @@ def told(findings: tuple[Finding, ...]) -> list[tuple[str, str]]:
 
 def look(file: Path, videos: Path | list | None = None, **settings) -> p3dfeat.VerifySummary:
     """Without computing anything again, unless told to."""
-    return p3dfeat.verify(file, against=videos, **{"sample": 0} | settings)
+    return p3dfeat.verify(file, against=videos, **{"recompute": 0} | settings)
 
 
 def test_a_file_that_is_complete_and_right_gives_no_findings(files):
@@ -123,7 +123,7 @@ def other_bytes(path: Path) -> None:
 def test_a_video_that_changed_is_found_and_not_computed_again(files, change, text):
     file, videos = files
     change(videos / "b.mp4")
-    summary = look(file, videos, sample="all", workers=1)
+    summary = look(file, videos, recompute="all", workers=1)
     assert told(summary.findings) == [("changed", "b")]
     assert text in summary.findings[0].text
     assert summary.recomputed == 2
@@ -140,14 +140,14 @@ def test_segments_are_held_to_their_csv_and_computed_again(tmp_path, made):
     table = tmp_path / "segments.csv"
     clip = made / "videos" / "c.mp4"
     table.write_text(f"path,start_seconds,end_seconds,id\n{clip},0.1,0.5,first\n{clip},0.5,,last\n")
-    settings = {"model": "p3d-camera", "engine": "torch", "stride": 4, "workers": 1}
+    settings = {"model": "p3d-camera", "engine": "torch", "clip_stride": 4, "workers": 1}
     assert p3dfeat.extract(table, tmp_path / "feats.h5", **settings).stored == 2
-    summary = look(tmp_path / "feats.h5", table, sample="all", workers=1)
+    summary = look(tmp_path / "feats.h5", table, recompute="all", workers=1)
     assert (summary.findings, summary.remarks, summary.recomputed, summary.identical) == ((), (), 2, 2)
 
 
 @pytest.mark.parametrize(
-    "sampling", [{"stride": 7, "tail": "drop"}, {"clips": 3, "fps": 10.0}, {"stride": 3, "fps": 12.0}]
+    "sampling", [{"clip_stride": 7, "tail": "drop"}, {"clips": 3, "fps": 10.0}, {"clip_stride": 3, "fps": 12.0}]
 )
 def test_the_number_of_clips_is_held_to_the_frames(made, tmp_path, sampling):
     p3dfeat.extract(made / "videos", tmp_path / "feats.h5", model="p3d-camera", engine="torch", workers=1, **sampling)
@@ -199,7 +199,7 @@ def test_rows_that_are_not_what_comes_out_now_are_found(files):
     alter(file, "b", 1e-3)
     alter(file, "c", 1e-6)  # as another machine may
     assert look(file, videos).findings == ()
-    summary = look(file, videos, sample="all", workers=1)
+    summary = look(file, videos, recompute="all", workers=1)
     assert told(summary.findings) == [("different", "b")]
     assert "pool5: up to 1.0e-03 away" in summary.findings[0].text
     assert (summary.recomputed, summary.identical) == (3, 1)
@@ -211,7 +211,7 @@ def test_a_clip_too_many_is_found_by_computing(files):
     file, videos = files
     table = videos / "segments.csv"
     table.write_text("path,start_seconds,end_seconds,id\nc.mp4,0,0.8,part\n")
-    p3dfeat.extract(table, file.with_name("dense.h5"), model="p3d-camera", engine="torch", stride=4, workers=1)
+    p3dfeat.extract(table, file.with_name("dense.h5"), model="p3d-camera", engine="torch", clip_stride=4, workers=1)
     with h5py.File(file.with_name("dense.h5"), "r+") as features:
         video = features["part"]
         for name in ("pool5", "seconds"):
@@ -219,13 +219,13 @@ def test_a_clip_too_many_is_found_by_computing(files):
             del video[name]
             video[name] = rows
         video["pooled"][...] = video["pool5"][()].mean(axis=0, dtype=np.float64).astype(np.float32)
-    summary = look(file.with_name("dense.h5"), table, sample=1, workers=1)
+    summary = look(file.with_name("dense.h5"), table, recompute=1, workers=1)
     assert told(summary.findings) == [("different", "part")] * len(summary.findings)
     assert "clips are stored" in summary.findings[0].text
 
 
 def test_without_inputs_videos_are_computed_that_are_where_they_were(made):
-    summary = p3dfeat.verify(made / "feats.h5", sample=2, workers=1)
+    summary = p3dfeat.verify(made / "feats.h5", recompute=2, workers=1)
     assert (summary.findings, summary.recomputed, summary.identical) == ((), 2, 2)
 
 
@@ -235,7 +235,7 @@ def test_where_none_is_there_that_is_wrong_only_if_it_was_asked_for(files):
         for name in NAMES:
             features[name].attrs["source"] = "elsewhere.mp4"
     assert p3dfeat.verify(file).findings == ()
-    assert told(p3dfeat.verify(file, sample=1).findings) == [("not recomputed", "")]
+    assert told(p3dfeat.verify(file, recompute=1).findings) == [("not recomputed", "")]
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_what_other_numbers_would_come_out_of_is_not_computed_again(files, name,
     by_default = p3dfeat.verify(file, against=videos)
     assert (told(by_default.findings), told(by_default.remarks)) == ([], [("not recomputed", "")])
     assert text in by_default.remarks[0].text
-    asked = p3dfeat.verify(file, against=videos, sample=1)
+    asked = p3dfeat.verify(file, against=videos, recompute=1)
     assert told(asked.findings) == [("not recomputed", "")]
 
 
@@ -263,7 +263,7 @@ def test_a_model_that_is_called_otherwise_here_can_be_named(files):
     file, videos = files
     with h5py.File(file, "r+") as features:
         features.attrs["model"] = "some-net"
-    summary = p3dfeat.verify(file, against=videos, sample=1, model="p3d-camera", workers=1)
+    summary = p3dfeat.verify(file, against=videos, recompute=1, model="p3d-camera", workers=1)
     assert (summary.findings, summary.identical) == ((), 1)
 
 
@@ -272,7 +272,7 @@ def test_where_its_engine_is_not_to_be_had_another_computes(files, monkeypatch):
     with h5py.File(file, "r+") as features:
         features.attrs["engine"] = "openvino"  # whose numbers are those of torch to 1e-6
     monkeypatch.setitem(__import__("sys").modules, "openvino", None)
-    summary = p3dfeat.verify(file, against=videos, sample=1, workers=1)
+    summary = p3dfeat.verify(file, against=videos, recompute=1, workers=1)
     assert (told(summary.findings), told(summary.remarks)) == ([], [("recomputed", "")])
     assert "engine torch on cpu (engine 'openvino': not installed" in summary.remarks[0].text
 
@@ -296,5 +296,5 @@ def test_the_error_is_that_of_the_worst_row():
 
 
 def test_a_sample_that_is_none_is_refused(files):
-    with pytest.raises(UsageError, match="sample -1: must be all or a number of at least 0"):
-        p3dfeat.verify(files[0], sample=-1)
+    with pytest.raises(UsageError, match="recompute -1: must be all or a number of at least 0"):
+        p3dfeat.verify(files[0], recompute=-1)

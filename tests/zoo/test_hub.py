@@ -125,6 +125,33 @@ def test_a_pushed_model_is_read_back_by_its_repository(hub, command, folder, tmp
     assert (changed.code, "its config.json is not one of p3dfeat's" in changed.stderr) == (5, True)
 
 
+def test_what_someone_else_has_published_is_not_replaced(hub, command):
+    """A name may be mistyped; a README.md is written by hand."""
+    mine = {"README.md": b"# ten years of work", "config.json": b'{"model_type": "resnet"}', "model.safetensors": b"w"}
+    for files in (mine, {"model.safetensors": b"w"}):
+        hub.add("me/camera", files)
+        ended = command("weights", "push", "p3d-camera", "me/camera", HF_TOKEN=TOKEN)
+        assert (ended.code, "me/camera: holds another model; name another repository" in ended.stderr) == (2, True)
+        assert hub.repositories["me/camera"].files == files
+    hub.add("me/camera", mine)
+    assert command("weights", "push", "p3d-camera", "me/camera", "--overwrite", HF_TOKEN=TOKEN).code == 0
+    ours = hub.repositories["me/camera"].files
+    assert ours["README.md"] != mine["README.md"]
+    hub.add("me/camera", ours | {"README.md": b"# my own words"})
+    again = command("weights", "push", "p3d-camera", "me/camera", HF_TOKEN=TOKEN)
+    assert (again.code, "its README.md is kept" in again.stderr) == (0, True)
+    assert hub.repositories["me/camera"].files["README.md"] == b"# my own words"
+
+
+def test_what_is_to_be_private_is_not_published(hub, command):
+    hub.add("me/camera", {})
+    ended = command("weights", "push", "p3d-camera", "me/camera", "--private", HF_TOKEN=TOKEN)
+    assert (ended.code, "me/camera: is public already; make it private on its page" in ended.stderr) == (5, True)
+    assert hub.repositories["me/camera"].files == {}
+    assert command("weights", "push", "p3d-camera", "me/new", "--private", HF_TOKEN=TOKEN).code == 0
+    assert hub.repositories["me/new"].private
+
+
 def test_pushing_without_leave_is_an_error_in_a_line(hub, command):
     ended = command("weights", "push", "p3d-camera", "me/camera")
     assert (ended.code, len(ended.stderr.splitlines())) == (5, 1)
@@ -188,7 +215,7 @@ def test_what_the_hub_refuses_is_an_error_in_a_line(hub, command):
         "me/gated": "gated; ask for access",
         "me/private": "a private one; for that, hf auth login",
         "timm/resnet50.test@v9": "no such revision",
-        "timm/resnet50.test": "its config.json is not one of p3dfeat's; of a 2-D ResNet, p3dfeat weights recycle",
+        "timm/resnet50.test": "its config.json is not one of p3dfeat's; of a 2-D ResNet, p3dfeat weights inflate",
         "me/--": "no such file",
     }.items():
         ended = command("weights", "push", name, "me/copy")  # which has to find the model first
@@ -264,7 +291,7 @@ def test_a_cache_that_cannot_be_written_is_named(hub, card, tmp_path, here):
 
 def test_a_file_that_is_too_large_for_weights_is_not_fetched(hub, tmp_path):
     code = (
-        "from p3dfeat.zoo import hub; hub.LARGEST_BYTES = 1_000_000\n"
+        "from p3dfeat.zoo.download import hub; hub.LARGEST_BYTES = 1_000_000\n"
         "try: hub.fetch('timm/resnet50.test', 'model.safetensors', None)\n"
         "except Exception as error: print(type(error).__name__, error)"
     )

@@ -107,7 +107,7 @@ def test_a_recycled_net_is_saved_and_loaded_with_its_arithmetic(tmp_path):
 
 def test_a_flat_resnet_is_no_model_as_it_is(tmp_path):
     save_file(random_weights(SMALL), tmp_path / "resnet.safetensors")
-    with pytest.raises(WeightsError, match="a 2-D ResNet; p3dfeat weights recycle makes a P3D of it"):
+    with pytest.raises(WeightsError, match="a 2-D ResNet; p3dfeat weights inflate makes a P3D of it"):
         convert(tmp_path / "resnet.safetensors")
 
 

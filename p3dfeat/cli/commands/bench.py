@@ -1,57 +1,32 @@
 """p3dfeat bench"""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from p3dfeat.cli import options
+from p3dfeat.cli.options import command
 from p3dfeat.cli.output import out
-from p3dfeat.config import DEFAULT_MODEL
+from p3dfeat.options import BenchSettings
 
 if TYPE_CHECKING:
     from p3dfeat.workflows.bench import Measurement
 
 Inputs = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[INPUT]...", help="Videos to measure decoding with; without, the net alone."),
+    typer.Argument(metavar="[INPUT]...", help="Videos to measure decoding with; without, the network alone."),
 ]
-Clips = Annotated[int, typer.Option("--clips", "-n", min=1, metavar="N", help="So many clips a video.")]
-Rounds = Annotated[int, typer.Option(min=1, metavar="N", help="Turns of each measure; medians are shown.")]
-Limit = Annotated[int, typer.Option(min=1, metavar="N", help="Measure with at most N videos.")]
 
 
-def bench(
-    inputs: Inputs = None,
-    model: options.Model = DEFAULT_MODEL,
-    clips: Clips = 4,
-    rounds: Rounds = 5,
-    limit: Limit = 8,
-    engine: options.Engine = "auto",
-    device: options.Device = "auto",
-    precision: options.Precision = "auto",
-    batch_size: options.BatchSize = "auto",
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
-) -> None:
-    """Measure how fast this machine decodes, runs the net, and does both, and what holds it back."""
-    size = options.batch_size(batch_size)
+@command(BenchSettings)
+def bench(settings: BenchSettings, inputs: Inputs = None) -> None:
+    """Measure how fast this machine decodes, runs the network, and does both, and what holds it back."""
     from p3dfeat.cli.progress import loaded_model, say_calibration
-    from p3dfeat.workflows.bench import measure
+    from p3dfeat.workflows.bench import run_bench
 
-    found = measure(
-        inputs or (),
-        model=loaded_model(model),
-        clips=clips,
-        engine=engine,
-        device=device,
-        precision=precision,
-        batch_size=size,
-        rounds=rounds,
-        limit=limit,
-        on_calibration=say_calibration,
-    )
-    if json:
+    model = loaded_model(settings.model)
+    found = run_bench(inputs or (), replace(settings, model=model, on_calibration=say_calibration))
+    if out.wants_json:
         out.json(found.as_json())
     else:
         _print(found)
@@ -63,7 +38,7 @@ def _print(found: "Measurement") -> None:
     table = Table("", "clips/s", "", box=None, pad_edge=False)
     gflops = found.gflop_a_clip * found.model_clips_per_second
     share = f"{gflops:,.0f} GFLOP/s, {100 * found.share_of_limit:.0f} % of a float32 matrix product here"
-    table.add_row("net alone", f"{found.model_clips_per_second:.2f}", share)
+    table.add_row("network alone", f"{found.model_clips_per_second:.2f}", share)
     if found.decode_clips_per_second is not None and found.efficiency is not None:
         of_what = f"{found.clips} clips of {found.videos} videos"
         table.add_row("decoding alone", f"{found.decode_clips_per_second:.2f}", of_what)

@@ -1,16 +1,17 @@
 """p3dfeat doctor"""
 
-from p3dfeat.cli import options
+from p3dfeat.cli.options import command
 from p3dfeat.cli.output import out
 from p3dfeat.errors import WeightsError
 
 
-def doctor(json: options.Json = False, debug: options.Debug = False) -> None:
+@command(quiet=False)
+def doctor() -> None:
     """Check this installation: versions, devices, codecs, weights, and a run of the embedded model."""
     from p3dfeat.workflows.doctor import diagnose
 
     found = diagnose()
-    if json:
+    if out.wants_json:
         out.json(found.as_json())
     else:
         from rich.table import Table

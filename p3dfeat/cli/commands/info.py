@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from p3dfeat.cli import options
+from p3dfeat.cli.options import command
 from p3dfeat.cli.output import one_line, out
 
 if TYPE_CHECKING:
@@ -18,12 +18,13 @@ File = Annotated[Path, typer.Argument(metavar="FILE.h5", help="A feature file.")
 All = Annotated[bool, typer.Option("--all", "-a", help=f"List every video, not only the first {SHOWN}.")]
 
 
-def info(file: File, all_videos: All = False, json: options.Json = False, debug: options.Debug = False) -> None:
+@command(quiet=False)
+def info(file: File, all_videos: All = False) -> None:
     """Say what a feature file holds and how it was made."""
     from p3dfeat.store import open_features
 
     with open_features(file) as features:
-        if json:
+        if out.wants_json:
             _print_json(features)
         else:
             _print_tables(features, None if all_videos else SHOWN)

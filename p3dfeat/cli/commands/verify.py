@@ -3,15 +3,16 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from p3dfeat.cli import options
 from p3dfeat.cli.left_out import say_left_out
+from p3dfeat.cli.options import command
 from p3dfeat.cli.output import one_line, out
-from p3dfeat.errors import UsageError
+from p3dfeat.options import VerifySettings
 
 if TYPE_CHECKING:
     from p3dfeat.workflows.extract import ExtractEvent
@@ -25,67 +26,31 @@ Against = Annotated[
     list[str] | None,
     typer.Option(metavar="INPUT", help="Videos that should be in it, as for extract; may be given again."),
 ]
-SampleSize = Annotated[
-    str | None,
-    typer.Option(metavar="N|all", help="Compute so many videos again and compare; default: 3 with --against, else 0."),
-]
-OtherModel = Annotated[
-    str | None, typer.Option("--model", "-m", metavar="NAME|PATH|REPO", help="In place of the model named in the file.")
-]
 
 
-def verify(
-    file: File,
-    against: Against = None,
-    sample: SampleSize = None,
-    model: OtherModel = None,
-    workers: options.Workers = None,
-    any_extension: options.AnyExtension = False,
-    frames: options.Frames = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
-) -> None:
+@command(VerifySettings)
+def verify(file: File, settings: VerifySettings, against: Against = None) -> None:
     """Check that a feature file is whole, complete and right; exit 3 if anything is wrong.
 
     Every byte is read. With --against, videos that are missing, failed or have changed are found, and some are
     computed again. What is found goes to stdout, a line each.
     """
-    size = _sample(sample)
-    from p3dfeat.workflows import verify as verification
+    from p3dfeat.workflows.verify import run_verify
 
     with _progress() as show:
-        summary = verification.verify(
-            file,
-            against=against,
-            sample=size,
-            model=model,
-            workers=workers,
-            any_extension=any_extension,
-            frames=frames,
-            on_event=lambda event: _report(event, show, json),
-        )
-    _print_summary(summary, json)
+        summary = run_verify(file, replace(settings, against=against, on_event=lambda event: _report(event, show)))
+    _print_summary(summary)
     if not summary.is_sound:
         raise typer.Exit(3)
 
 
-def _sample(text: str | None) -> "int | Literal['all'] | None":
-    """Raises UsageError."""
-    if text is None or text == "all":
-        return "all" if text else None
-    if not text.isdecimal():
-        raise UsageError(f"sample {text!r}: must be all or a number of at least 0")
-    return int(text)
-
-
-def _report(event: "VerifyEvent", show: "Callable[[VerifyEvent], None]", json: bool) -> None:
+def _report(event: "VerifyEvent", show: "Callable[[VerifyEvent], None]") -> None:
     """A line for what was found, on stdout; for what is only worth knowing on stderr."""
     from p3dfeat.workflows.verify import Finding
 
     if not isinstance(event, Finding):
         show(event)
-    elif json:
+    elif out.wants_json:
         out.json(event.as_json())
     elif event.is_remark:
         out.say(f"note: {_line(event)}")
@@ -97,8 +62,8 @@ def _line(finding: "Finding") -> str:
     return one_line(": ".join(part for part in (finding.kind, finding.id, finding.text) if part))
 
 
-def _print_summary(summary: "VerifySummary", json: bool) -> None:
-    if json:
+def _print_summary(summary: "VerifySummary") -> None:
+    if out.wants_json:
         out.json(summary.as_json())
     wrong = f"{len(summary.findings)} findings" if summary.findings else "nothing wrong"
     text = f"{summary.file}: {wrong} in {summary.videos} videos, {summary.clips} clips"

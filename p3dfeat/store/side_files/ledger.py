@@ -18,6 +18,7 @@ ENTRY: Final = ("id", "source", "error")
 MOST_BYTES: Final = 1 << 30  # of a list; a million failures take a quarter of that
 
 Entry = dict[str, Any]
+Key = tuple[str, str]  # id and source: two files may have been given one id
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,9 @@ class Ledger:
 
     def __init__(self, output: str | Path):
         self.path = Path(f"{output}.failed.jsonl")
-        self._earlier: dict[str, Entry] = {}  # of earlier runs, by id
+        self._earlier: dict[Key, Entry] = {}  # of earlier runs
         self._entries: list[Entry] = []  # of this run
-        self._stored_after_all: set[str] = set()  # of those of earlier runs
+        self._stored_after_all: set[Key] = set()  # of those of earlier runs
         self._size = 0  # of the lines that are whole, in bytes
         with writing(self.path), Folder.opened(self.path.parent) as folder:
             self._folder = os.fstat(folder.fd)
@@ -62,12 +63,12 @@ class Ledger:
                 raise ValueError
             for line in filter(None, lines):
                 entry = _entry(line)
-                self._earlier[entry["id"]] = entry
+                self._earlier[_key(entry)] = entry
         except ValueError:
             raise FeatureFileError(f"{self.path}: not a list of failures; move it out of the way") from None
         try:
             entry = _entry(last)
-            self._earlier[entry["id"]] = entry
+            self._earlier[_key(entry)] = entry
         except ValueError:
             if last and (is_object(last) or not b'{"id": "'.startswith(last[:8])):
                 raise FeatureFileError(f"{self.path}: not a list of failures; move it out of the way") from None
@@ -85,12 +86,12 @@ class Ledger:
 
     def drop_stored(self) -> None:
         """Drop the lines of videos that were stored after all, see ``forget``."""
-        for id in self._stored_after_all:
-            self._earlier.pop(id, None)
+        for key in self._stored_after_all:
+            self._earlier.pop(key, None)
 
     def record(self, id: str, source: str, error: str) -> None:
         """Add a failure, on disk at once. Raises OutputError."""
-        self._earlier.pop(id, None)
+        self._earlier.pop((id, source), None)
         entry = dict(zip(ENTRY, (id, source, error), strict=True))
         self._entries.append(entry)
         with writing(self.path), self._opened() as folder:
@@ -124,10 +125,13 @@ class Ledger:
             os.close(fd)
         self._size += len(line)
 
-    def forget(self, id: str) -> None:
-        """A video that failed in an earlier run was stored after all; its line stays until ``drop_stored``."""
-        if id in self._earlier:
-            self._stored_after_all.add(id)
+    def forget(self, id: str, source: str) -> None:
+        """A video that failed in an earlier run was stored after all; its line stays until ``drop_stored``.
+
+        The line of another file of the same id stays for good.
+        """
+        if (id, source) in self._earlier:
+            self._stored_after_all.add((id, source))
 
     def __enter__(self) -> Self:
         return self
@@ -200,6 +204,10 @@ def _entry(line: bytes) -> Entry:
     if not all(isinstance(found.get(name), str) for name in ENTRY):
         raise ValueError
     return found
+
+
+def _key(entry: Entry) -> Key:
+    return entry["id"], entry["source"]
 
 
 def _line(entry: Entry) -> bytes:

@@ -77,7 +77,7 @@ def check_decoding(
     if not 0 < memory <= MOST_MEMORY:
         raise UsageError(f"decoder memory {memory:g}: must be a number of GB, more than 0")
     if decoder == "cuda" and not gpu_present():
-        raise UsageError("decoder 'cuda': this machine has no NVIDIA GPU; use --decoder cpu")
+        raise UsageError("decoder 'cuda': this machine has no NVIDIA GPU; use --decode-device cpu")
 
 
 def gpu_present() -> bool:

@@ -135,7 +135,7 @@ def is_ports(content: WeightsFile) -> bool:
 def _recycled(content: WeightsFile, card: Card | None) -> Converted:
     """A P3D from the weights of a 2-D ResNet, which only a card of a recycled model asks for."""
     if card is None or card.architecture.family != "recycled":
-        raise WeightsError("a 2-D ResNet; p3dfeat weights recycle makes a P3D of it")
+        raise WeightsError("a 2-D ResNet; p3dfeat weights inflate makes a P3D of it")
     architecture, arrays = recycled(content.arrays, kinds=card.architecture.kinds)
     if architecture != card.architecture:
         raise WeightsError(f"makes {architecture}, the card says {card.architecture}")

@@ -52,6 +52,8 @@ def save(converted: Converted, path: Path, *, overwrite: bool = False) -> None:
 
 def _give_name(folder: Folder, fresh: str, name: str, overwrite: bool) -> None:
     if overwrite:
+        if folder.holds(name):
+            os.close(folder.open(name, os.O_RDWR, several_names=True))  # what may not be written to stays
         folder.replace(fresh, name)
         return
     try:

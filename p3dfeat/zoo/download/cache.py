@@ -33,7 +33,7 @@ SETTING: Final = "P3DFEAT_CACHE"
 LOCK: Final = "lock"
 RECORD: Final = "SHA256SUMS"  # in sha256sum's format; written last, so a folder that has it is whole
 MOST_RECORD_BYTES: Final = 64 << 10  # it names an address, which may be long
-PART, VERSION, UNPACKED = ".part", ".part.version", ".part.unpacked"  # ends of names that the cache makes, and removes
+PART: Final = ".part"  # end of the name of a file that is being fetched
 
 
 @dataclass(frozen=True)
@@ -228,9 +228,11 @@ def keep(card: Card, part: Part, origin: str, check: Callable[[Path], object]) -
             with os.fdopen(folder.new(unpacked), "w", encoding="utf-8") as record:
                 record.write(f"{digest}  {final}\n# {origin}\n")
             folder.rename(unpacked, RECORD)
+        parts = {part.name, *(f"{_safe(source.file)}{PART}" for source in card.sources)}
+        ours = {name + end for name in parts for end in ("", ".version", ".unpacked")}
         for left in folder.names():  # this file's part, and what an earlier source gave; nothing that is not ours
-            ours = left.endswith((PART, VERSION, UNPACKED)) or (former is not None and left == former.path.name)
-            if ours and left not in (final, RECORD, LOCK):
+            is_ours = left in ours or (former is not None and left == former.path.name)
+            if is_ours and left not in (final, RECORD, LOCK):
                 with suppress(OSError):  # it takes room, and does no harm
                     folder.unlink(left)
         return Kept(folder.path / final, digest, origin)

@@ -103,12 +103,36 @@ def upload(files: Mapping[str, bytes], repository: str, *, private: bool, messag
             disable_progress_bars()
         api = HfApi(library_name="p3dfeat", library_version=__version__)
         api.create_repo(repository, private=private, exist_ok=True)
+        if private and not api.model_info(repository).private:
+            raise WeightsError(
+                f"{repository}: is public already; make it private on its page, or push without --private"
+            )
         operations = [CommitOperationAdd(name, content) for name, content in files.items()]
         return str(api.create_commit(repository, operations, commit_message=message).commit_url)
 
 
 class MissingFileError(WeightsError):
     """The repository is there; the file is not."""
+
+
+class MissingRepositoryError(WeightsError):
+    """There is no such repository, or none that this user may see."""
+
+
+def holds(repository: str, file: str) -> bool:
+    """Whether a repository has the file now; False where there is no repository. Raises WeightsError."""
+    with _one_line(repository, file, None):
+        from huggingface_hub import HfApi
+
+        return bool(HfApi(library_name="p3dfeat", library_version=__version__).file_exists(repository, file))
+
+
+def config_of(repository: str) -> dict[str, Any] | None:
+    """The content of the repository's config.json as it is now; None where there is none. Raises WeightsError."""
+    try:
+        return read_config(fetch(repository, CONFIG, None)[0])
+    except (MissingFileError, MissingRepositoryError):
+        return None
 
 
 @contextmanager
@@ -129,7 +153,8 @@ def _one_line(repository: str, file: str | None, revision: str | None) -> Iterat
             f"{where}: gated; ask for access on its page, then run hf auth login or set HF_TOKEN"
         ) from None
     except errors.RepositoryNotFoundError:
-        raise WeightsError(f"{where}: no such repository, or a private one; for that, hf auth login") from None
+        reason = "no such repository, or a private one; for that, hf auth login"
+        raise MissingRepositoryError(f"{where}: {reason}") from None
     except errors.RevisionNotFoundError:
         raise WeightsError(f"{where}: no such revision") from None
     except errors.LocalEntryNotFoundError as error:

@@ -1,0 +1,60 @@
+"""p3dfeat weights push"""
+
+from typing import Annotated
+
+import typer
+
+from p3dfeat.cli.options import command
+from p3dfeat.cli.output import out
+from p3dfeat.errors import UsageError
+from p3dfeat.options import MODEL_HELP
+
+README = "README.md"
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
+Repository = Annotated[str, typer.Argument(metavar="USER/REPO", help="On the Hugging Face hub.")]
+Private = Annotated[bool, typer.Option("--private", help="Make a new repository private.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace another model, and its README.md.")]
+Message = Annotated[str, typer.Option("--message", metavar="TEXT", help="Of the commit.")]
+
+
+@command(json=False)
+def push(
+    model: Model,
+    repository: Repository,
+    private: Private = False,
+    overwrite: Overwrite = False,
+    message: Message = "Weights and card, written by p3dfeat",
+) -> None:
+    """Publish a model on the Hugging Face hub: config.json with its card, model.safetensors, and a README.md.
+
+    A README.md that is there is kept. `--model user/repo` reads the model back. hf auth login or HF_TOKEN says who you
+    are. Prints the commit's address.
+    """
+    from p3dfeat import zoo
+    from p3dfeat.cli.progress import fetch_bar, on_terminal
+    from p3dfeat.zoo.download import hub
+
+    if hub.parse_repository(repository) is None:
+        raise UsageError(f"repository {repository!r}: must be user/repo")
+    with fetch_bar() as show_bytes:
+        located = zoo.locate(model, on_fetch=show_bytes)
+    if not overwrite:
+        _check_free(repository)
+    located.check()
+    converted = zoo.convert(located.weights, card=located.card)
+    files = zoo.hub_files(converted, repository=repository)
+    if not overwrite and hub.holds(repository, README):
+        del files[README]
+        out.say(f"{repository}: its {README} is kept; --overwrite replaces it")
+    out.data(hub.upload(files, repository, private=private, message=message, show_progress=on_terminal()))
+
+
+def _check_free(repository: str) -> None:
+    """Refuse to publish over something that p3dfeat did not publish."""
+    from p3dfeat.zoo.download import hub
+
+    config = hub.config_of(repository)
+    ours = config is not None and "p3dfeat" in config
+    if not ours and (config is not None or hub.holds(repository, hub.WEIGHTS)):
+        raise UsageError(f"{repository}: holds another model; name another repository, or --overwrite it")
