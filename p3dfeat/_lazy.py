@@ -1,24 +1,36 @@
 """Packages whose names are looked up when first used, so that importing one does not import torch."""
 
-from collections.abc import Callable, Mapping
+import ast
+import sys
+from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from p3dfeat.system.platforms import check_system
 
 
-def lazy(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """A module's ``__getattr__`` that finds each name in its home, a module of ``package``, and keeps it.
+def lazy(package: str) -> tuple[Callable[[str], Any], list[str]]:
+    """(``__getattr__``, ``__all__``) of a package: the names that its stub, ``__init__.pyi``, imports from modules.
 
-    It raises UsageError for all names on a system that p3dfeat does not run on.
+    The stub is what type checkers read, so each name is written once. ``__getattr__`` finds a name in its module and
+    keeps it. It raises UsageError for all names on a system that p3dfeat does not run on.
     """
+    module = sys.modules[package]
+    stub = Path(str(module.__file__)).with_suffix(".pyi").read_text(encoding="utf-8")
+    homes = {
+        alias.asname or alias.name: str(statement.module)
+        for statement in ast.parse(stub).body
+        if isinstance(statement, ast.ImportFrom)
+        for alias in statement.names
+    }
 
     def find(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         check_system()
-        value = getattr(import_module(f"{package}.{homes[name]}"), name)
-        vars(import_module(package))[name] = value
+        value = getattr(import_module(homes[name]), name)
+        vars(module)[name] = value
         return value
 
-    return find
+    return find, sorted(homes)

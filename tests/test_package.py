@@ -49,7 +49,7 @@ def test_the_wheel_from_the_sdist_runs_the_embedded_model(built, elsewhere, fold
         names = archive.namelist()
     assert "p3dfeat/_weights/p3d-camera.safetensors" in names
     assert "p3dfeat/py.typed" in names
-    cards = {f"p3dfeat/_weights/{path.name}" for path in (ROOT / "weights").glob("*.toml")}
+    cards = {f"p3dfeat/_weights/{path.name}" for path in (ROOT / "weights" / "cards").glob("*.toml")}
     assert len(cards) > 12
     assert cards <= set(names)
     assert not [name for name in names if name.startswith(("tests", "weights", "examples"))]

@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 import torch
 
+from p3dfeat.closeness import relative_l2
 from p3dfeat.config import InputSpec
 from p3dfeat.engines.batch_size_cache import KeptSizes
 from p3dfeat.engines.devices import pick_devices
@@ -116,11 +117,7 @@ def worst_error(engine: Engine, net: P3D, spec: InputSpec) -> float:
         expected = net.eval()(normalize(torch.from_numpy(frames), spec).contiguous(), layers=engine.layers)
     net.train(was_training)
     found = engine.run(Batch(frames))
-    errors = []
-    for name, value in expected.items():
-        reference = value.numpy()
-        errors.append(np.linalg.norm(found[name] - reference) / max(float(np.linalg.norm(reference)), 1e-30))
-    return float(max(errors))
+    return float(np.max([relative_l2(found[name], value.numpy()) for name, value in expected.items()]))
 
 
 def made_clip(spec: InputSpec) -> UInt8Array:

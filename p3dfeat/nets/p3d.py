@@ -156,3 +156,12 @@ class P3D(nn.Module):
         x = self.fc(x)
         yield "logits", x
         yield "prob", torch.softmax(x, dim=1)
+
+
+def on_meta(architecture: Architecture, length: int = 16, size: tuple[int, int] = (112, 112)) -> tuple[P3D, Tensor]:
+    """A network and a clip (1, C, T, H, W) of it that have shapes and no numbers: what they take is known at once.
+
+    size: (height, width) in pixels.
+    """
+    with torch.device("meta"):
+        return P3D(architecture).eval(), torch.empty(1, architecture.channels, length, *size)

@@ -1,12 +1,13 @@
 """The HDF5 layout, crash-safe writing, and reading: the only place that imports h5py."""
 
 from p3dfeat.store.check.process import Foreign, Looked, Problem, Root, check_file
-from p3dfeat.store.identity import other_part, source_if_same
+from p3dfeat.store.identity import compared, other_part, source_if_same
 from p3dfeat.store.layout import NESTED, Settings, check_is_hdf5, differences
 from p3dfeat.store.read import FeatureFile, VideoFeatures, open_features
+from p3dfeat.store.resuming import stored_videos
 from p3dfeat.store.side_files.ledger import Ledger
 from p3dfeat.store.side_files.lock import Lock, unfinished
-from p3dfeat.store.write import FeatureWriter, stored_videos
+from p3dfeat.store.write import FeatureWriter
 
 __all__ = [
     "NESTED",
@@ -22,6 +23,7 @@ __all__ = [
     "VideoFeatures",
     "check_file",
     "check_is_hdf5",
+    "compared",
     "differences",
     "open_features",
     "other_part",

@@ -1,7 +1,8 @@
 """Whether a video that the user asks for is the one that is stored under its id."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 
 from p3dfeat.errors import VideoError
 from p3dfeat.fingerprint import fingerprint, size_and_time
@@ -36,6 +37,33 @@ def source_if_same(video: Video, stored: Mapping[str, Any]) -> str | None:
     return str(source) if same else None
 
 
+@dataclass(frozen=True)
+class Compared:
+    """How a file compares with what is stored of it.
+
+    kind: "same"; "touched", if only its time differs; "damaged", if its time differs and it was damaged when it was
+    stored, so that more of it may have come; "content" of the same size; or another "size".
+    """
+
+    kind: Literal["same", "touched", "damaged", "content", "size"]
+    size: int  # now, in bytes
+    modified: str  # now
+
+
+def compared(path: str, stored: Mapping[str, Any], *, thorough: bool = True) -> Compared:
+    """Compare a file with the attributes ``stored`` of it. Raises OSError.
+
+    thorough: read its ends even where size and time are as they were; else it is not opened then.
+    """
+    size, now = size_and_time(path)
+    if size != stored.get("size_bytes"):
+        return Compared("size", size, now)
+    as_it_was = now == stored.get("modified")
+    if (thorough or not as_it_was) and fingerprint(path) != stored.get("fingerprint"):
+        return Compared("content", size, now)
+    return Compared("same" if as_it_was else "damaged" if "damage" in stored else "touched", size, now)
+
+
 def difference(video: Video, stored: Mapping[str, Any], on_touched: Callable[[Touched], None]) -> str | None:
     """What is unlike in a video and in what is ``stored`` of one, its attributes; None where they are the same.
 
@@ -47,19 +75,17 @@ def difference(video: Video, stored: Mapping[str, Any], on_touched: Callable[[To
     elsewhere = None if source == video.source else f"id {video.id!r} is stored for another file, {source}"
     if video.remote:  # an address stands for what it once gave: no server is asked, be there 100,000 of them
         return elsewhere
-    size, time = stored.get("size_bytes"), stored.get("modified")
+    time = stored.get("modified")
     try:
-        size_now, now = size_and_time(video.path)
-        if (size_now, now) == (size, time):
-            return None
-        same = "damage" not in stored and fingerprint(video.path) == stored.get("fingerprint")
+        found = compared(video.path, stored, thorough=False)
     except OSError as error:
         raise VideoError(f"not readable ({error.strerror})") from None
-    if same:
-        on_touched(Touched(video.id, video.source, str(time), now))
+    if found.kind == "touched":
+        on_touched(Touched(video.id, video.source, str(time), found.modified))
+    if found.kind in ("same", "touched"):
         return None
-    unlike = f"{size} bytes there, {size_now} now"
-    if size == size_now:
+    unlike = f"{stored.get('size_bytes')} bytes there, {found.size} now"
+    if found.kind != "size":
         unlike = "it was damaged then" if "damage" in stored else "other content of the same size"
-    times = "" if time == now else f"; modified {time} there, {now} now"
+    times = "" if time == found.modified else f"; modified {time} there, {found.modified} now"
     return f"{elsewhere or 'changed since it was stored'} ({unlike}{times})"

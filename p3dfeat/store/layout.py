@@ -23,7 +23,7 @@ from p3dfeat.types import VideoInfo
 
 FORMAT: Final = "p3dfeat-features"
 FORMAT_VERSION: Final = 1
-LIBVER: Final = ("earliest", "v110")  # the shape of file that every HDF5 reads, and links.py can add to
+LIBVER: Final = ("earliest", "v110")  # the shape of file that every HDF5 reads, and hdf5_groups.py can add to
 VIDEO_MARK: Final = "source"  # the attribute that makes a group a video
 POOLED: Final = "pool5"  # the layer whose mean is kept as "pooled"
 # Which part of a file a video is, and how a folder of pictures is shown.

@@ -7,27 +7,28 @@ at most the videos then in flight.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
 import h5py
 from numpy.typing import NDArray
 
-from p3dfeat.errors import FeatureFileError, OutputError, VideoError
+from p3dfeat.errors import OutputError, VideoError
 from p3dfeat.store.commit import commit
 from p3dfeat.store.commit.commit import Waiting
-from p3dfeat.store.commit.journal import JournalReader, JournalWriter, next_journal
+from p3dfeat.store.commit.journal import JournalWriter, next_journal
 from p3dfeat.store.identity import difference, other_part
-from p3dfeat.store.layout import ORDER, Settings, differences, open_hdf5, read_attributes, reading
+from p3dfeat.store.layout import Settings, differences, open_hdf5, read_attributes, reading
 from p3dfeat.store.members import ITSELF, LINK, address_of, has, is_hard
 from p3dfeat.store.pending_rows import Rows, attributes_of
-from p3dfeat.store.read import is_own_video, video_ids
+from p3dfeat.store.read import is_own_video
+from p3dfeat.store.resuming import folders_of, goes_on, is_bare, refuse, replaces, stored_ids, take_up
 from p3dfeat.store.side_files.lock import Lock
-from p3dfeat.store.side_files.parts import OVERWRITES, OVERWRITTEN, PASSING, check_ours, journals, opened_parts
-from p3dfeat.store.stored import PLACE_IN_OUTPUT, Places, Stored
-from p3dfeat.system.disk import Folder, ForeignError, writing
+from p3dfeat.store.side_files.parts import OVERWRITES, OVERWRITTEN, PASSING, journals
+from p3dfeat.store.stored import PLACE_IN_OUTPUT, Stored
+from p3dfeat.system.disk import writing
 from p3dfeat.types import Features, Touched, Video, VideoInfo
 
 BUFFERED_BYTES: Final = 4 << 20  # of one video's rows held in memory before they go to the journal
@@ -38,48 +39,6 @@ COMMITTED_VIDEOS: Final = 1000
 COMMITTED_SHARE: Final = 0.01  # of the videos in the output, where that is more
 
 
-@contextmanager
-def stored_videos(output: str | Path, settings: Settings, *, overwrite: bool = False) -> Iterator[Stored]:
-    """What a run with these settings would not compute again: of a feature file, and of an interrupted run on it.
-
-    overwrite: the run replaces what the file holds. Raises FeatureFileError for a file that is not ours or was made
-    with other settings, OutputError for a folder of journals that is not ours.
-    """
-    output, attributes = Path(output), settings.as_attributes()
-    with ExitStack() as stack:
-        with writing(output):
-            folder = opened_parts(output)
-            if folder is not None:
-                stack.enter_context(folder)
-                with Folder.opened(folder.path.parent) as beside:
-                    check_ours(folder, beside)
-        stored = stack.enter_context(closing(Stored(output, folder)))
-        overwrite = _replaces(output, folder, attributes, overwrite=overwrite)
-        ids = _stored_ids(output, attributes, overwrite=overwrite)
-        stored.where.update(dict.fromkeys(ids, PLACE_IN_OUTPUT))
-        with writing(output):
-            if folder is not None and (not overwrite or _goes_on(folder, attributes)):
-                _take_up(folder, attributes, stored.where)
-        yield stored
-
-
-def _differences(output: Path, attributes: Mapping[str, Any]) -> list[str]:
-    with open_hdf5(output) as file, reading(output):
-        return differences(read_attributes(file, output), attributes)
-
-
-def _stored_ids(output: Path, attributes: Mapping[str, Any], *, overwrite: bool) -> list[str]:
-    """Ids of the videos in the output. Raises FeatureFileError where it was made with other settings."""
-    if not output.exists():
-        return []
-    with open_hdf5(output) as file, reading(output):
-        found = read_attributes(file, output)
-        ids = [] if overwrite else list(video_ids(file, output))
-        if not overwrite and not _is_bare(file):
-            _refuse(differences(found, attributes), output)
-    return ids
-
-
 def _identity(path: Path) -> tuple[int, int] | None:
     """What tells a file from others; None where there is none. Raises OSError."""
     try:
@@ -87,74 +46,6 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _is_bare(file: h5py.File) -> bool:
-    """Whether a file holds nothing but p3dfeat's settings: neither videos nor anything that a user has added."""
-    return len(file) == 0 and set(file.attrs) <= set(ORDER) and file.userblock_size == 0
-
-
-def _refuse(unlike: list[str], path: Path) -> None:
-    if unlike:
-        raise FeatureFileError(
-            f"{path}: made with other settings ({'; '.join(unlike)}); choose another output, or --overwrite it"
-        )
-
-
-def _replaces(output: Path, folder: Folder | None, attributes: Mapping[str, Any], *, overwrite: bool) -> bool:
-    """Whether a run that may overwrite has it still to do: a killed one may have done all but tidy up."""
-    if not overwrite or folder is None or not folder.holds(OVERWRITTEN):
-        return overwrite
-    return not output.exists() or bool(_differences(output, attributes))
-
-
-def _goes_on(folder: Folder, attributes: Mapping[str, Any]) -> bool:
-    """Whether journals are those of a killed run that was to overwrite with these settings."""
-    return folder.holds(OVERWRITES) and not any(_unlike(folder, name, attributes) for name in journals(folder))
-
-
-def _unlike(folder: Folder, name: str, attributes: Mapping[str, Any]) -> list[str]:
-    """What a journal's settings differ in; nothing where it was cut off before them."""
-    with JournalReader(folder, name) as journal:
-        first = next(iter(journal), None)
-    try:
-        return [] if first is None else differences(first.header["settings"], attributes)
-    except (AttributeError, KeyError, TypeError):
-        raise ForeignError(folder.path / name, "a journal that p3dfeat did not write") from None
-
-
-def _take_up(folder: Folder, attributes: Mapping[str, Any], where: Places) -> None:
-    """Add to ``where`` what an interrupted run left in journals, but for what the output holds already."""
-    folders = _folders_of(where)
-    for name in journals(folder):
-        _refuse(_unlike(folder, name, attributes), folder.path)
-        with JournalReader(folder, name) as journal:
-            for record in journal:
-                id, dropped = record.header.get("video"), record.header.get("dropped")
-                if id is not None and not _is_in_output(id, where):
-                    _check_fits(id, where, folders, folder.path / name)
-                    where[id] = name, record.offset
-                elif dropped is not None and not _is_in_output(dropped, where):
-                    where.pop(dropped, None)
-
-
-def _check_fits(id: str, where: Places, folders: Set[str], journal: Path) -> None:
-    """Raise OutputError for a video of a journal that cannot stand beside the output's: that may have been restored."""
-    remedy = "move one of the two away, or finish the run that was interrupted"
-    if id in folders:
-        raise OutputError(f"{journal}: holds video {id!r}, which is a folder of videos in the output; {remedy}")
-    for above in _folders_of([id]):
-        if _is_in_output(above, where):
-            raise OutputError(f"{journal}: holds video {id!r}, but the output holds video {above!r}; {remedy}")
-
-
-def _is_in_output(id: str, where: Places) -> bool:
-    return id in where and where[id] == PLACE_IN_OUTPUT
-
-
-def _folders_of(ids: Iterable[str]) -> set[str]:
-    """All that stands before a slash."""
-    return {"/".join(parts[:n]) for parts in (id.split("/") for id in ids) for n in range(1, len(parts))}
 
 
 class FeatureWriter:
@@ -185,16 +76,16 @@ class FeatureWriter:
         except BaseException:
             self._release()
             raise
-        self._folders = _folders_of(self.stored)
+        self._folders = folders_of(self.stored)
 
     def _learn(self, asked_to_overwrite: bool) -> None:
         """Find out what there is: in the output, and in journals of earlier runs."""
         for name in self._folder.names():  # of a run that was killed; it may be a second name of the output
             if PASSING.fullmatch(name):
                 self._folder.unlink(name)
-        overwrite = _replaces(self.output, self._folder, self._attributes, overwrite=asked_to_overwrite)
+        overwrite = replaces(self.output, self._folder, self._attributes, overwrite=asked_to_overwrite)
         self._overwrites = overwrite
-        ids = _stored_ids(self.output, self._attributes, overwrite=overwrite)
+        ids = stored_ids(self.output, self._attributes, overwrite=overwrite)
         self._stored.where.update(dict.fromkeys(ids, PLACE_IN_OUTPUT))
         self._identity = _identity(self.output)
         if overwrite and self._is_there:
@@ -202,9 +93,9 @@ class FeatureWriter:
         self._keeps = not overwrite and self._is_there and not self._is_bare()  # a bare output may be replaced
         self._in_place = not overwrite and (not self._keeps or commit.is_added_to_in_place(self.output))
         self._num_committed = len(ids)
-        if overwrite and not _goes_on(self._folder, self._attributes):
+        if overwrite and not goes_on(self._folder, self._attributes):
             self._begin_anew()
-        _take_up(self._folder, self._attributes, self._stored.where)
+        take_up(self._folder, self._attributes, self._stored.where)
         self._journals = set(journals(self._folder))  # that this run took up, or made
         if not asked_to_overwrite:  # what a run left that was is now this one's
             for mark in (OVERWRITES, OVERWRITTEN):
@@ -212,7 +103,7 @@ class FeatureWriter:
 
     def _is_bare(self) -> bool:
         with open_hdf5(self.output) as file, reading(self.output):
-            return _is_bare(file)
+            return is_bare(file)
 
     @property
     def _is_there(self) -> bool:
@@ -392,7 +283,7 @@ class FeatureWriter:
         try:
             with reading(self.output):
                 file = self._stored.opened()
-                _refuse(differences(read_attributes(file, self.output), self._attributes), self.output)
+                refuse(differences(read_attributes(file, self.output), self._attributes), self.output)
                 missing = [video for video in waiting if not is_own_video(file, video.id)]
                 for video in missing:
                     self._check_not_taken(file, video.id.split("/"))

@@ -16,7 +16,7 @@ from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.engines import Engine
 from p3dfeat.engines.batching import work_through
 from p3dfeat.errors import NothingReadError, VideoError
-from p3dfeat.nets import P3D, Architecture
+from p3dfeat.nets import Architecture, on_meta
 from p3dfeat.options import BenchSettings, Inputs, with_options
 from p3dfeat.sources import as_texts, find_videos
 from p3dfeat.types import Batch, Video, VideoStart
@@ -201,8 +201,7 @@ def _medians(parts: dict[str, Callable[[], None]], rounds: int) -> dict[str, flo
 
 def gflop_a_clip(architecture: Architecture, length: int, size: tuple[int, int]) -> float:
     """What a net computes for one clip of ``length`` frames of (height, width) pixels; two a multiply-add."""
-    with torch.device("meta"):
-        net, x = P3D(architecture).eval(), torch.empty(1, architecture.channels, length, *size)
+    net, x = on_meta(architecture, length, size)
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         net(x, layers=("pool5",))
     return float(counter.get_total_flops()) / 1e9

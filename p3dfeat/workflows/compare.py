@@ -4,10 +4,11 @@ from collections.abc import Generator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
+from p3dfeat.closeness import TINY, cosines
 from p3dfeat.engines import Engine
 from p3dfeat.errors import WeightsError
 from p3dfeat.options import CompareSettings, ModelOptions, with_options
@@ -16,8 +17,6 @@ from p3dfeat.video import Decoders
 from p3dfeat.workflows import pipeline
 from p3dfeat.workflows.job import engine_for, model_for
 from p3dfeat.zoo import Model
-
-TINY: Final = float(np.finfo(np.float64).tiny)  # in place of a norm of zero
 
 
 @dataclass(frozen=True)
@@ -173,12 +172,9 @@ class _Tally:
         if a.shape != b.shape:
             self.alike = False
             return
-        first, second = (rows.reshape(len(rows), -1).astype(np.float64) for rows in (a, b))
-        norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-        cosines = (first * second).sum(axis=1) / np.maximum(norms, TINY)
-        self._cosine = min(self._cosine, float(cosines.min()))
-        self._distance += float(np.square(second - first).sum())
-        self._norm += float(np.square(first).sum())
+        self._cosine = min(self._cosine, float(cosines(a, b).min()))
+        self._distance += float(np.square(b.astype(np.float64) - a).sum())
+        self._norm += float(np.square(a.astype(np.float64)).sum())
 
     def difference(self) -> LayerDifference:
         distance = float(np.sqrt(self._distance / max(self._norm, TINY)))

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from p3dfeat._version import __version__
+from p3dfeat.closeness import relative_l2
 from p3dfeat.config import EMBEDDED_MODEL, default_model
 from p3dfeat.engines.normalize import normalize
 from p3dfeat.engines.selection import made_clip
@@ -50,7 +51,7 @@ class Diagnosis:
         return asdict(self)
 
 
-def diagnose() -> Diagnosis:
+def doctor() -> Diagnosis:
     """Look at the installation and run the embedded model once. Raises WeightsError where that is not to be had."""
     error = self_test_error(load_model(EMBEDDED_MODEL))
     return Diagnosis(
@@ -149,5 +150,4 @@ def self_test_logits(model: Model) -> list[float]:
 
 def self_test_error(model: Model) -> float:
     """Relative L2 between the model's answer and the one in its card, which must have one."""
-    stored = np.array(model.card.self_test)
-    return float(np.linalg.norm(np.array(self_test_logits(model)) - stored) / np.linalg.norm(stored))
+    return relative_l2(self_test_logits(model), model.card.self_test)

@@ -6,10 +6,8 @@ from math import prod
 from pathlib import Path
 from typing import Final
 
-import torch
-
 from p3dfeat.errors import VideoError
-from p3dfeat.nets import P3D, Architecture
+from p3dfeat.nets import Architecture, on_meta
 from p3dfeat.options import ExtractSettings, with_options
 from p3dfeat.options import Inputs as InputNames
 from p3dfeat.sources import Inputs, Known, as_texts
@@ -112,6 +110,5 @@ def layer_shapes(
     architecture: Architecture, layers: Sequence[str], length: int, size: tuple[int, int]
 ) -> dict[str, tuple[int, ...]]:
     """{layer: its shape for one clip}, worked out without computing anything."""
-    with torch.device("meta"):
-        net, x = P3D(architecture).eval(), torch.empty(1, architecture.channels, length, *size)
+    net, x = on_meta(architecture, length, size)
     return {name: tuple(value.shape[1:]) for name, value in net(x, layers=tuple(layers)).items()}

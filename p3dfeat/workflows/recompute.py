@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from p3dfeat.closeness import row_errors
 from p3dfeat.engines import Engine
 from p3dfeat.errors import P3DFeatError, UsageError
 from p3dfeat.options import ExtractSettings
@@ -25,7 +26,6 @@ from p3dfeat.zoo import load_model
 # or picture 1e-1. Products of 10 bits (tf32, fp16) and 7 (bf16) leave as much more. In 8 bits processors differ in what
 # they saturate: what a cosine of 0.99 is, below which no calibration is taken.
 TOLERANCES: Final = {"fp32": 1e-4, "tf32": 1e-2, "fp16": 1e-2, "bf16": 5e-2, "int8": 0.14}
-TINY: Final = float(np.finfo(np.float32).tiny)  # in place of a length of zero
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class _Comparison:
                 self.worst[name], self.identical = np.inf, False
                 continue
             self.identical = self.identical and np.array_equal(stored, rows)
-            error = 0.0 if np.array_equal(stored, rows) else relative_error(rows, stored)
+            error = 0.0 if np.array_equal(stored, rows) else float(row_errors(rows, stored).max())
             self.worst[name] = float(np.maximum(self.worst.get(name, 0.0), error))  # which keeps a NaN
 
     def result(self, video: Video, error: P3DFeatError | None) -> Recomputed:
@@ -166,9 +166,3 @@ class _Comparison:
                 )
         worst = float(np.max([0.0, *self.worst.values()]))
         return Recomputed(video.id, video.source, self.clips, self.identical and not problems, worst, tuple(problems))
-
-
-def relative_error(rows: NDArray[Any], reference: NDArray[Any]) -> float:
-    """The largest distance of a row from its reference, (N, ...) both, relative to the reference's length."""
-    a, b = (array.reshape(len(array), -1).astype(np.float64) for array in (rows, reference))
-    return float((np.linalg.norm(a - b, axis=1) / np.maximum(np.linalg.norm(b, axis=1), TINY)).max())

@@ -12,10 +12,20 @@ import numpy as np
 
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import FeatureFileError, NotAVideoError, P3DFeatError, UsageError
-from p3dfeat.fingerprint import fingerprint, size_and_time
 from p3dfeat.options import VerifySettings, with_options
 from p3dfeat.sources import Inputs, Known, as_texts, look_for
-from p3dfeat.store import NESTED, Foreign, Ledger, Looked, Problem, check_file, other_part, source_if_same, unfinished
+from p3dfeat.store import (
+    NESTED,
+    Foreign,
+    Ledger,
+    Looked,
+    Problem,
+    check_file,
+    compared,
+    other_part,
+    source_if_same,
+    unfinished,
+)
 from p3dfeat.text.jsons import parse_json
 from p3dfeat.types import SEGMENT_ORIGINS, LeftOut, Video
 from p3dfeat.video import Decoders, clip_starts
@@ -206,22 +216,21 @@ class _Verification:
         if video.remote:
             return True
         try:
-            size, now = size_and_time(video.path)
-            if size != about.get("size_bytes"):
-                self._find("changed", video.id, f"has {size} bytes now, {about.get('size_bytes')} when it was stored")
-            elif fingerprint(video.path) != about.get("fingerprint"):
-                self._find("changed", video.id, "has other content than when it was stored, of the same size")
-            elif now == about.get("modified"):
-                return True
-            elif "damage" in about:
-                self._find("changed", video.id, f"was damaged when it was stored, and modified since, {now}")
-            else:
-                times = f"was modified {now}, {about.get('modified')} when it was stored"
-                self._remark("touched", video.id, f"{times}; size and ends agree")
-                return True
+            found = compared(video.path, about)
         except OSError as error:
             self._find("changed", video.id, f"can no longer be read ({error.strerror})")
-        return False
+            return False
+        if found.kind == "touched":
+            times = f"was modified {found.modified}, {about.get('modified')} when it was stored"
+            self._remark("touched", video.id, f"{times}; size and ends agree")
+        elif found.kind != "same":
+            changes = {
+                "size": f"has {found.size} bytes now, {about.get('size_bytes')} when it was stored",
+                "content": "has other content than when it was stored, of the same size",
+                "damaged": f"was damaged when it was stored, and modified since, {found.modified}",
+            }
+            self._find("changed", video.id, changes[found.kind])
+        return found.kind in ("same", "touched")
 
     def videos_at_hand(self) -> list[Video]:
         """The stored videos whose files are where they were, by the names they were given."""
@@ -324,9 +333,6 @@ def ids_of_no_videos(videos: Sequence[Video], workers: int | None) -> set[str]:
 def fits(path: str, about: Mapping[str, Any]) -> bool:
     """Whether a file is still the one that was described; one that was damaged must not have been modified since."""
     try:
-        size, time = size_and_time(path)
-        if "damage" in about and time != about.get("modified"):
-            return False
-        return size == about.get("size_bytes") and fingerprint(path) == about.get("fingerprint")
+        return compared(path, about).kind in ("same", "touched")
     except OSError:
         return False

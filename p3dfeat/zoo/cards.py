@@ -85,9 +85,9 @@ class Card:
 
 
 def weights_folder() -> Path:
-    """Where the cards and embedded weights are: inside the installed package, else the repository's weights/."""
+    """Where the cards and embedded weights are: inside the installed package, else the repository's weights/cards."""
     installed = Path(__file__).parents[1] / "_weights"
-    return installed if installed.is_dir() else Path(__file__).parents[2] / "weights"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "weights" / "cards"
 
 
 @cache

@@ -17,6 +17,7 @@ from p3dfeat.store import FeatureWriter, Foreign, Looked, Problem, Root, Setting
 from p3dfeat.store.check import process as check_process
 from p3dfeat.store.check.file import FileCheck
 from p3dfeat.store.layout import ORDER, VIDEO_ATTRIBUTES, array_names
+from p3dfeat.system import processes
 from p3dfeat.types import Features, Video, VideoInfo
 from tests.users import has_landlock
 
@@ -352,7 +353,7 @@ def test_a_file_that_is_not_there_or_no_file_is_told_in_one_line(tmp_path):
 def sabotaged(monkeypatch, code: str) -> None:
     """Let the process that looks do something else when it comes to archery/b. code: the body of a function."""
     lines = [
-        "import sys, json; sys.path[:] = json.loads(sys.argv[1])",
+        "import sys, json; sys.path[:], _, arguments = json.loads(sys.argv[1])",
         "import os, signal, time; from p3dfeat.store.check import file as check",
         "usual = check.VideoCheck.run",
         "def run(self):",
@@ -360,9 +361,9 @@ def sabotaged(monkeypatch, code: str) -> None:
         f"        {code}",
         "    return usual(self)",
         "check.VideoCheck.run = run",
-        "check.main(sys.argv[2], int(sys.argv[3]))",
+        "check.main(*arguments)",
     ]
-    monkeypatch.setattr(check_process, "START", "\n".join(lines))
+    monkeypatch.setattr(processes, "START", "\n".join(lines))
 
 
 @pytest.mark.parametrize(
@@ -422,7 +423,7 @@ def test_a_process_that_looks_is_told_no_secrets_and_reads_and_writes_nothing_el
     (tmp_path / "secret").write_text("s")
     sabotaged(monkeypatch, "raise RuntimeError(repr([*map(tried, tries), os.environ.get('HF_TOKEN')]))")
     tries = f"FOLDER = {str(tmp_path)!r}{TRIES}"
-    monkeypatch.setattr(check_process, "START", check_process.START.replace("usual =", f"{tries}\nusual ="))
+    monkeypatch.setattr(processes, "START", processes.START.replace("usual =", f"{tries}\nusual ="))
     (problem,) = [item for item in check_file(sound) if isinstance(item, Problem)]
     refused = "'PermissionError', 'PermissionError', 'PermissionError'"  # connecting needs version 4 of Landlock
     assert f"[{refused}, 'PermissionError', None]" in problem.text or f"[{refused}, 'Connection" in problem.text

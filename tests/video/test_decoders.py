@@ -12,6 +12,7 @@ import pytest
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import DecoderError, UsageError, VideoError
 from p3dfeat.options import ExtractSettings
+from p3dfeat.system import processes
 from p3dfeat.types import Clip, Video, VideoEnd, VideoStart
 from p3dfeat.video import read_clips
 from p3dfeat.video.workers import pool as decoders_module
@@ -134,7 +135,7 @@ def test_a_video_whose_processes_are_killed_time_and_again_fails(videos, monkeyp
         "import os, p3dfeat.video.workers.worker as w; read = w.read_clips; "
         "w.read_clips = lambda v, *a, **k: os.kill(os.getpid(), 9) if v.id == 'v1' else read(v, *a, **k);"
     )
-    monkeypatch.setattr(process_module, "START", process_module.START.replace("from p3dfeat", code + "from p3dfeat"))
+    monkeypatch.setattr(processes, "START", processes.START.replace("importlib.", code + "importlib."))
     with Decoders(1) as decoders:
         found = list(decoders.read(videos, SPEC, SAMPLING))
     assert [(v.id, str(item)) for v, item in found if isinstance(item, VideoError)] == [
@@ -189,8 +190,8 @@ def test_a_video_that_kills_every_process_fails_alone(videos, monkeypatch):
         "import os, p3dfeat.video.workers.worker as w; read = w.read_clips; "
         "w.read_clips = lambda v, *a, **k: os.abort() if v.id == 'v1' else read(v, *a, **k);"
     )
-    start = process_module.START.replace("from p3dfeat", code + "from p3dfeat")
-    monkeypatch.setattr(process_module, "START", start)
+    start = processes.START.replace("importlib.", code + "importlib.")
+    monkeypatch.setattr(processes, "START", start)
     with Decoders(2) as decoders:
         found = list(decoders.read(videos, SPEC, SAMPLING))
     assert [(v.id, str(item)) for v, item in found if isinstance(item, VideoError)] == [
@@ -219,12 +220,14 @@ def test_a_smaller_task_leaves_clips_of_a_larger_one_alone(videos):
         assert all(frames.sum() >= 0 for frames in kept)
 
 
-@pytest.mark.parametrize("settings", [{"workers": 0}, {"decode_device": "vaapi"}])
-def test_wrong_settings_are_refused_before_anything_is_started(settings):
-    with pytest.raises(UsageError, match=next(iter(settings))):
-        Decoders(**settings)
-    with pytest.raises(UsageError, match=next(iter(settings))):
-        ExtractSettings(**settings)
+@pytest.mark.parametrize(
+    ("name", "option", "value"), [("workers", "workers", 0), ("decoder", "decode_device", "vaapi")]
+)
+def test_wrong_settings_are_refused_before_anything_is_started(name, option, value):
+    with pytest.raises(UsageError, match=name):
+        Decoders(**{name: value})
+    with pytest.raises(UsageError, match=option.replace("_", " ")):
+        ExtractSettings(**{option: value})
 
 
 def test_large_clips_are_fewer_ahead():
@@ -271,7 +274,7 @@ time.sleep(60)
 
 
 def test_a_decoder_that_does_not_start_is_an_error_not_a_loop(videos, monkeypatch):
-    monkeypatch.setattr(process_module, "START", "import sys; sys.exit(7)")
+    monkeypatch.setattr(processes, "START", "import sys; sys.exit(7)")
     with Decoders(1) as decoders, pytest.raises(DecoderError, match=r"ends as it starts \(exit 7\)"):
         list(decoders.read(videos, SPEC, SAMPLING))
 
@@ -324,7 +327,7 @@ def test_a_bug_in_a_decoder_costs_its_video_and_says_where_it_is(videos, monkeyp
         "import p3dfeat.video.workers.worker as w; read = w.read_clips; "
         "w.read_clips = lambda v, *a, **k: 1 / 0 if v.id == 'v1' else read(v, *a, **k);"
     )
-    monkeypatch.setattr(process_module, "START", process_module.START.replace("from p3dfeat", code + "from p3dfeat"))
+    monkeypatch.setattr(processes, "START", processes.START.replace("importlib.", code + "importlib."))
     with Decoders(1) as decoders:
         before = pids(decoders)
         found = list(decoders.read(videos[:3], SPEC, SAMPLING))
@@ -335,7 +338,7 @@ def test_a_bug_in_a_decoder_costs_its_video_and_says_where_it_is(videos, monkeyp
 
 
 def test_a_decoder_prints_nothing_on_stdout(videos, monkeypatch, capfd):
-    monkeypatch.setattr(process_module, "START", "print('noise');" + process_module.START)
+    monkeypatch.setattr(processes, "START", "print('noise');" + processes.START)
     with Decoders(1) as decoders:
         assert taken(decoders.read(videos, SPEC, SAMPLING)) == taken(here(videos))
     assert capfd.readouterr().out == ""

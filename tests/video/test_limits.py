@@ -18,6 +18,7 @@ import pytest
 
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import DecoderError, OutOfMemoryError, OutOfTimeError, UsageError, VideoError
+from p3dfeat.system import processes
 from p3dfeat.types import Clip, Video, VideoEnd, VideoStart
 from p3dfeat.video.heartbeat import tick
 from p3dfeat.video.workers import pool as decoders_module
@@ -46,7 +47,7 @@ def bomb(): held = []; [held.append(bytearray(1 << 24)) for _ in range(1 << 20)]
 def leave(): os._exit(0)
 def grow(): worker.kept = b"x" * (600 << 20)
 def babble():
-    wire = json.loads(sys.argv[2])[0]
+    wire = json.loads(sys.argv[1])[2][0]
     while True: os.write(wire, b'{"is": "Ready", "of": {}}\\n')
 def turn_back():
     from p3dfeat.video.heartbeat import LISTENERS
@@ -89,8 +90,8 @@ def misbehave(monkeypatch, tmp_path):
 
     def of(*names):
         code = f"NAMED = {names!r}\n{MISBEHAVIOUR}"
-        start = process_module.START.replace("from p3dfeat", f"exec({code!r}); from p3dfeat", 1)
-        monkeypatch.setattr(process_module, "START", start)
+        start = processes.START.replace("importlib.import", f"exec({code!r}); importlib.import", 1)
+        monkeypatch.setattr(processes, "START", start)
         path = str(numbered_video(tmp_path / "v.mp4", 60))
         return [Video(name, path, name) for name in ("first", *names, "last")]
 
@@ -192,7 +193,7 @@ def test_a_decoder_writes_nothing_starts_nothing_and_gains_no_rights(misbehave, 
 def test_a_decoder_is_told_no_secrets(monkeypatch, tmp_path):
     told = tmp_path / "environment"
     code = f"import os; open({str(told)!r}, 'w').write(repr(dict(os.environ))); "
-    monkeypatch.setattr(process_module, "START", code + process_module.START)
+    monkeypatch.setattr(processes, "START", code + processes.START)
     kept = {"HTTPS_PROXY": "http://proxy:3128", "LC_ALL": "C.UTF-8", "TMPDIR": str(tmp_path)}
     secret = {"HF_TOKEN": "hf_x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_PROFILE": "z", "GITHUB_TOKEN": "t", "OTHER": "o"}
     for name, value in (kept | secret).items():
@@ -286,11 +287,11 @@ def test_a_run_tells_why_each_video_failed_and_stores_the_others(tmp_path):
     for name in ("first", *names, "last"):
         numbered_video(folder / f"{name}.mp4", 40)
     code = f"NAMED = {names!r}\n{MISBEHAVIOUR}"
-    instead = f"exec({code!r}); from p3dfeat"
+    instead = f"exec({code!r}); importlib.import"
     script = f"""
 import sys
-from p3dfeat.video.workers import process
-process.START = process.START.replace("from p3dfeat", {instead!r}, 1)
+from p3dfeat.system import processes
+processes.START = processes.START.replace("importlib.import", {instead!r}, 1)
 from p3dfeat.cli.app import run
 sys.exit(run(sys.argv[1:]))
 """
@@ -314,7 +315,7 @@ sys.exit(run(sys.argv[1:]))
 
 
 def test_a_decoder_that_never_gets_ready_is_an_error_not_a_wait(misbehave, monkeypatch):
-    monkeypatch.setattr(process_module, "START", "import time; time.sleep(600)")
+    monkeypatch.setattr(processes, "START", "import time; time.sleep(600)")
     monkeypatch.setattr(process_module, "START_SECONDS", 0.5)
     with Decoders(1) as decoders, pytest.raises(DecoderError, match=r"ends as it starts"):
         outcomes(decoders, [Video("v", "v", "v")])
@@ -327,7 +328,7 @@ def test_decoders_that_cannot_be_started_for_a_while_do_not_end_the_run(misbehav
     with Decoders(1) as decoders:
         tried = tmp_path / "tried"
         code = f"import os; open({str(tried)!r}, 'a').write('.'); os.path.getsize({str(tried)!r}) < 4 and os._exit(9); "
-        monkeypatch.setattr(process_module, "START", code + process_module.START)
+        monkeypatch.setattr(processes, "START", code + processes.START)
         ended, _ = outcomes(decoders, videos)
     assert list(failed(ended)) == ["crash"]
     assert list(ended) == ["first", "crash", "last"]
@@ -385,8 +386,8 @@ def test_decoders_that_hang_end_with_their_parent(tmp_path, what):
     code = f"NAMED = ({what!r},)\n{MISBEHAVIOUR}"
     script = f"""
 import time
-from p3dfeat.video.workers import process
-process.START = process.START.replace("from p3dfeat", {f"exec({code!r}); from p3dfeat"!r}, 1)
+from p3dfeat.system import processes
+processes.START = processes.START.replace("importlib.import", {f"exec({code!r}); importlib.import"!r}, 1)
 from p3dfeat.video.workers.pool import Decoders
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.types import Video

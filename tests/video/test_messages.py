@@ -8,6 +8,7 @@ import pytest
 
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import OutOfMemoryError, VideoError
+from p3dfeat.system import processes
 from p3dfeat.types import Video, VideoEnd, VideoInfo, VideoStart
 from p3dfeat.video.workers import process as process_module
 from p3dfeat.video.workers.messages import ClipAt, Ended, NonsenseError, Ready, decoded, encoded
@@ -107,7 +108,7 @@ def liar(said):
         "    if v.id != 'liar': yield from items; return\n"
         "    yield next(items); yield next(items)\n"
         "    import json, sys\n"
-        f"    os.write(json.loads(sys.argv[2])[0], {said}); time.sleep(600)\n"
+        f"    os.write(json.loads(sys.argv[1])[2][0], {said}); time.sleep(600)\n"
         "w.read_clips = lie\n"
     )
 
@@ -115,8 +116,8 @@ def liar(said):
 @pytest.mark.parametrize("lie", LIES_IN_PYTHON)
 def test_a_decoder_that_lies_costs_its_video_alone(tmp_path, monkeypatch, lie):
     code = liar(LIES_IN_PYTHON[lie])
-    start = process_module.START.replace("from p3dfeat", f"exec({code!r}); from p3dfeat", 1)
-    monkeypatch.setattr(process_module, "START", start)
+    start = processes.START.replace("importlib.import", f"exec({code!r}); importlib.import", 1)
+    monkeypatch.setattr(processes, "START", start)
     monkeypatch.setattr(process_module, "HANG_SECONDS", 1.0)  # what half a line comes to
     path = str(numbered_video(tmp_path / "v.mp4", 60))
     videos = [Video(name, path, name) for name in ("first", "liar", "last")]

@@ -21,6 +21,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from filelock import FileLock
 
+from p3dfeat.closeness import cosines
 from p3dfeat.config import InputSpec
 from p3dfeat.engines.openvino.core import apart, load_openvino, openvino_core
 from p3dfeat.engines.openvino.engine import BATCH_SIZE, GRAPH_VERSION, OpenVINOEngine, Quantized, net_graph
@@ -39,7 +40,6 @@ METHOD: Final = "mixed preset, absolute ranges, biases corrected where needed"  
 FILES: Final = ("model.xml", "model.bin")
 RECORD: Final = "record.json"
 OTHER_FOLDER: Final = "P3DFEAT_CACHE may name another folder"
-TINY: Final = float(np.finfo(np.float64).tiny)  # in place of a norm of zero
 _one_thread: Final = threading.RLock()  # at a time has stdout and stderr
 
 
@@ -237,13 +237,6 @@ def worst_cosines(a: _Runs, b: _Runs, clips: Sequence[UInt8Array]) -> dict[str, 
             # numpy's minimum keeps a NaN, Python's may lose it
             worst[name] = float(np.minimum(worst[name], cosines(first[name], second[name]).min()))
     return worst
-
-
-def cosines(a: FloatArray, b: FloatArray) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """(N,) of the rows (N, ...) of two arrays."""
-    first, second = (rows.reshape(len(rows), -1).astype(np.float64) for rows in (a, b))
-    norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-    return np.asarray((first * second).sum(axis=1) / np.maximum(norms, TINY))
 
 
 def _quantize(nncf: Any, model: Any, batches: Sequence[UInt8Array], *, corrected: bool) -> Any:

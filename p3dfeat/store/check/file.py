@@ -1,6 +1,6 @@
 """Looking through a whole feature file that nobody vouches for: python -m p3dfeat.store.check.file FILE START
 
-Runs in a process of its own (check_process.py), which a damaged file may crash, hang or fill. It says what it finds in
+Runs in a process of its own (process.py), which a damaged file may crash, hang or fill. It says what it finds in
 JSON lines on stdout: {"settings": ...} of a root that can be understood, {"at": id} before it opens anything,
 {"finding": [id, problem]}, {"foreign": [id, what]} of what users have added, {"video": id, ...} of each video,
 {"beat": true} now and then, and {"end": true}.
@@ -38,6 +38,7 @@ from p3dfeat.store.layout import (
 from p3dfeat.store.members import is_hard
 from p3dfeat.store.metadata_cache import MetadataCache
 from p3dfeat.system.confinement import confine, gain_no_rights
+from p3dfeat.system.processes import limit
 from p3dfeat.text.jsons import json_line, parse_json
 
 SILENT_SECONDS: Final = 30  # without a sign of life, after which the system ends the process; 8 MB take less anywhere
@@ -223,9 +224,7 @@ def limit_memory(beyond_bytes: int) -> None:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
     except OSError:
         return
-    most = pages * resource.getpagesize() + beyond_bytes
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    limit(resource.RLIMIT_AS, pages * resource.getpagesize() + beyond_bytes)
 
 
 def main(path: str, start: int) -> None:

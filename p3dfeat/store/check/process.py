@@ -1,10 +1,8 @@
 """Checking a feature file from a safe distance: what looks through it is a process that may die of it."""
 
-import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ from typing import IO, Any, Final
 from p3dfeat.errors import FeatureFileError, OutputError
 from p3dfeat.store.layout import MOST_UNPACKED, PIECE_BYTES
 from p3dfeat.system.confinement import environment
+from p3dfeat.system.processes import python_command
 from p3dfeat.text.jsons import parse_object
 
 SILENT_SECONDS: Final = 45.0  # without a word, after which the process is ended; it does so itself after 30
@@ -28,10 +27,6 @@ MOST_MESSAGES: Final = 100_000  # beyond those for each piece of all arrays, and
 LEAST_GROUP_BYTES: Final = 10  # of a file, for each message of its groups; even an empty group takes a hundred
 
 HUNG: Final = "came to no end, and was ended"
-START: Final = (  # with this process's path, so that a p3dfeat that was found by a changed sys.path is found there too
-    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
-    "from p3dfeat.store.check.file import main; main(sys.argv[2], int(sys.argv[3]))"
-)
 
 
 @dataclass(frozen=True)
@@ -52,7 +47,7 @@ class Foreign:
 
 @dataclass(frozen=True)
 class Looked:
-    """A video was looked through, to its last byte. attributes: some of them, see check_video.TOLD."""
+    """A video was looked through, to its last byte. attributes: some of them, see video.TOLD."""
 
     id: str
     clips: int
@@ -116,8 +111,7 @@ def _size_of_readable(path: Path) -> int:
 @contextmanager
 def _process(path: Path, start: int) -> "Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]":
     """A process that checks, which is gone when the with statement ends, and the file that takes its stderr."""
-    folders = json.dumps([folder for folder in sys.path if isinstance(folder, str)])
-    command = [sys.executable, "-P", "-c", START, folders, str(path), str(start)]
+    command = python_command("p3dfeat.store.check.file", str(path), start)
     settings = environment(network=False) | {
         "HDF5_PLUGIN_PRELOAD": "::",  # no code is loaded because a file asks for it
         **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),

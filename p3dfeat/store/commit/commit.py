@@ -2,7 +2,7 @@
 
 A file of the shape that this module writes is added to in place: all that is new goes behind its end, and then 56 bytes
 of its superblock are changed at one stroke. Other files that h5py reads are added to by way of a copy. HDF5 itself only
-writes to memory; see image.py.
+writes to memory; see memory_file.py.
 """
 
 import fcntl

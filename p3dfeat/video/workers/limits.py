@@ -17,6 +17,7 @@ from math import inf
 from typing import Final
 
 from p3dfeat.errors import OutOfTimeError
+from p3dfeat.system.processes import limit
 from p3dfeat.video.heartbeat import LISTENERS
 
 CLOCK_BYTES: Final = 4096  # at the beginning of the shared memory: a page, so that clips begin on one
@@ -106,10 +107,7 @@ class Memory:
         """Let videos take ``size_bytes`` and no more; asking for more is then a MemoryError. Only where LIMITED."""
         self._limit = size_bytes
         if LIMITED:
-            _, most = resource.getrlimit(resource.RLIMIT_DATA)
-            wanted = self._data + size_bytes
-            limit = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
-            resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
+            limit(resource.RLIMIT_DATA, self._data + size_bytes)
 
     def was_scarce(self, shared_bytes: int) -> bool:
         """Whether this process has ever come near its limit; ``shared_bytes`` of what it maps do not count.

@@ -9,8 +9,9 @@ from typing import Final, Self
 from p3dfeat.config import DECODER_MEMORY, InputSpec, Sampling
 from p3dfeat.errors import DecoderError, VideoError
 from p3dfeat.types import Video, VideoEnd
-from p3dfeat.video.workers.process import DecoderProcess, Read, Reading
-from p3dfeat.video.workers.task import Job, Task, check_decoding, gpu_present, usable_cores
+from p3dfeat.video.workers.decode_progress import DecodeProgress, Read
+from p3dfeat.video.workers.process import DecoderProcess
+from p3dfeat.video.workers.task import DecodeJob, Task, check_decoding, gpu_present, usable_cores
 
 PAUSES: Final = (0.2, 0.4)  # seconds between attempts at a process before giving up, where none has ever started
 LATER_PAUSES: Final = (0.2, 1.0, 5.0, 15.0, 30.0)  # where some have, or it was killed: memory may be short for a while
@@ -63,13 +64,13 @@ class Decoders:
         task = Task(spec, sampling, self._decoder, self._timeout, self._memory, only_plan, **self._ways)
         waiting = deque(videos)
         threads = max(1, self._cores // max(1, min(self.workers, len(waiting))))
-        ahead: deque[Reading] = deque()
+        ahead: deque[DecodeProgress] = deque()
         for process in self._processes:
             process.prepare(task)
         try:
             while waiting or ahead:
                 while waiting and (idle := self._with_room(task)) is not None:
-                    ahead.append(Reading(Job(waiting.popleft(), threads)))
+                    ahead.append(DecodeProgress(DecodeJob(waiting.popleft(), threads)))
                     idle.take(ahead[-1])
                 reading = ahead[0]
                 if not reading.items:

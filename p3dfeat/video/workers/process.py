@@ -4,20 +4,16 @@ A clip's pixels cross in memory that both sides share.
 """
 
 import fcntl
-import json
 import mmap
 import os
 import signal
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
 from multiprocessing import reduction
 from typing import Any, Final
 
@@ -25,12 +21,14 @@ import numpy as np
 
 from p3dfeat.errors import DecoderError, OutOfTimeError, VideoError
 from p3dfeat.system.confinement import environment
-from p3dfeat.types import Clip, Video, VideoEnd, VideoStart
+from p3dfeat.system.processes import interrupts_held, python_command
+from p3dfeat.types import Clip, VideoEnd, VideoStart
+from p3dfeat.video.workers.decode_progress import DecodeProgress
 from p3dfeat.video.workers.limits import CLOCK_BYTES, Clock, out_of_time
 from p3dfeat.video.workers.messages import MESSAGE_BYTES, ClipAt, Ended, Message, NonsenseError, Ready, decoded
-from p3dfeat.video.workers.task import Job, Task
+from p3dfeat.video.workers.task import Task
 
-MOST_BEGINNINGS: Final = 6  # after the first: two for each of the processes that may be tried
+WORKER: Final = "p3dfeat.video.workers.worker"  # the module that such a process runs
 NEARLY_DONE: Final = 2  # clips: a process with so few to go is given its next video, since a net may run meanwhile
 HANG_SECONDS: Final = 120.0  # without a packet or a frame, the disk's and the net's pauses included
 START_SECONDS: Final = 120.0  # until it is ready, which a cold disk can draw out
@@ -39,37 +37,6 @@ TONGUE_BYTES: Final = 256 << 10  # that may wait to be read; what is on its way 
 KILL_SECONDS: Final = 5.0  # for a killed process to be gone; one that waits for a dead disk stays
 # Where the process itself did wrong; any other signal came from outside, such as the system's for want of memory.
 FAULTS: Final = frozenset({"SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS"})
-
-# With this process's path, so that a p3dfeat that was found by a changed sys.path is found there too.
-START: Final = (
-    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
-    "from p3dfeat.video.workers.worker import main; main(*json.loads(sys.argv[2]))"
-)
-
-Read = VideoStart | Clip | VideoEnd | VideoError
-
-
-@dataclass
-class Reading:
-    """A video that a process was given, and what it has said of it: items, with what to call when one is used up."""
-
-    job: Job
-    items: deque[tuple[Read, Callable[[], None]]] = field(default_factory=deque)
-    num_clips: int | None = None  # once that is known
-    clips_left: int | None = None  # still to be decoded by the process that is at it, once that is known
-    heard: int = 0  # clips, from all processes that read it
-    deaths: int = 0  # of processes that were to read it
-    beginnings: int = 0  # after the first, by all of these
-
-    @property
-    def video(self) -> Video:
-        return self.job.video
-
-    def begins_again(self) -> bool:
-        """Forget what was said; whether a decoder may begin again so often: from a GPU to a CPU, and to counting."""
-        self.beginnings += 1
-        self.num_clips, self.heard = None, 0
-        return self.beginnings <= MOST_BEGINNINGS
 
 
 class DecoderProcess:
@@ -92,7 +59,7 @@ class DecoderProcess:
                 os.close(self._memory_file)
                 raise _no_process(error) from None
             self._wire = ours.dup()
-        self.readings: deque[Reading] = deque()  # the first is being read
+        self.readings: deque[DecodeProgress] = deque()  # the first is being read
         self.started = False  # whether it has said that it is ready
         self._worn = False  # whether it has said that it ends, being of no more use
         self._fate: VideoError | None = None  # why it is to be killed: what the video that it is at fails with
@@ -134,7 +101,7 @@ class DecoderProcess:
         self._task, self._slots, self._lent = task, task.slot_views(self._memory), set()
         self._tell(task)
 
-    def take(self, reading: Reading) -> None:
+    def take(self, reading: DecodeProgress) -> None:
         """Read a video, from its beginning; what another process has said of it already is not said again."""
         reading.clips_left = None
         self.readings.append(reading)
@@ -194,13 +161,13 @@ class DecoderProcess:
         else:
             self._hear_clip(reading, message)
 
-    def _is_end(self, reading: Reading, end: VideoEnd) -> bool:
+    def _is_end(self, reading: DecodeProgress, end: VideoEnd) -> bool:
         """Whether a video's clips have all come, but for those left out of a damaged one."""
         assert self._task is not None
         left_out = end.info.clips_left_out if self._task.partial and not self._task.only_plan else 0
         return reading.clips_left == left_out
 
-    def _hear_start(self, reading: Reading, start: VideoStart) -> None:
+    def _hear_start(self, reading: DecodeProgress, start: VideoStart) -> None:
         if (reading.clips_left is not None) != start.again or start.num_clips < 0:
             raise NonsenseError("a second beginning")
         # Where one has begun again, the next process comes to that by itself, and what it says first counts once more.
@@ -215,7 +182,7 @@ class DecoderProcess:
         reading.num_clips = start.num_clips
         reading.clips_left = 0 if self._task.only_plan else start.num_clips
 
-    def _hear_clip(self, reading: Reading, clip: ClipAt) -> None:
+    def _hear_clip(self, reading: DecodeProgress, clip: ClipAt) -> None:
         if not reading.clips_left or reading.num_clips is None:
             raise NonsenseError("a clip too many")
         if not 0 <= clip.slot < len(self._slots) or clip.slot in self._lent:
@@ -329,16 +296,12 @@ def _no_process(error: OSError) -> DecoderError:
 
 
 def _launched(connection_file: int, memory_file: int, *, gpu: bool) -> subprocess.Popen[bytes]:
-    path = json.dumps([folder for folder in sys.path if isinstance(folder, str)])
     by_signal = threading.current_thread() is threading.main_thread()
-    settings = json.dumps([connection_file, memory_file, os.getpid(), by_signal, gpu])
-    # -P: nothing is imported from the folder that the user happens to be in.
-    command = [sys.executable, "-P", "-c", START, path, settings]
-    files = (connection_file, memory_file)
-    with _interrupts_held():
+    command = python_command(WORKER, connection_file, memory_file, os.getpid(), by_signal, gpu)
+    with interrupts_held():
         return subprocess.Popen(
             command,
-            pass_fds=files,
+            pass_fds=(connection_file, memory_file),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             env=environment(network=True),
@@ -356,13 +319,3 @@ def _shared_file() -> int:
     # A decoder could make it shorter, and reading what is gone would be the end of this process.
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
     return descriptor
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """A process that is started in here is deaf to Ctrl-C and the like: this one decides what to do about them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

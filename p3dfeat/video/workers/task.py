@@ -57,7 +57,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Job:
+class DecodeJob:
     """A video to read, with so many threads for its decoder."""
 
     video: Video

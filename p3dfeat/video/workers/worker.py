@@ -22,7 +22,7 @@ from p3dfeat.video.reading.gpu_decoding import better_decoder, kind_of
 from p3dfeat.video.workers.download import local_copy
 from p3dfeat.video.workers.limits import CLOCK_BYTES, LIMITED, Clock, Memory, be_expendable, end_with
 from p3dfeat.video.workers.messages import ClipAt, Ended, Message, Ready, encoded
-from p3dfeat.video.workers.task import Job, Task
+from p3dfeat.video.workers.task import DecodeJob, Task
 
 GB: Final = 10**9
 
@@ -43,7 +43,7 @@ class Worker:
     def __init__(self, connection: Connection, memory_file: int):
         self._connection, self._memory_file = connection, memory_file
         self._clock = Clock(mmap.mmap(memory_file, CLOCK_BYTES))
-        self._jobs: deque[Job] = deque()
+        self._jobs: deque[DecodeJob] = deque()
         self._task: Task | None = None
         self._better: dict[object, str] = {}  # {kind of video: decoder}, as the first of that kind has shown
         self._indexes = LastIndex()
@@ -63,7 +63,7 @@ class Worker:
             self._say(ended)
             worn = ended.worn
 
-    def _read(self, job: Job) -> Ended:
+    def _read(self, job: DecodeJob) -> Ended:
         assert self._task is not None
         outcome: VideoEnd | VideoError
         try:
@@ -77,7 +77,7 @@ class Worker:
         worn = isinstance(outcome, OutOfMemoryError) or self._held.was_scarce(self._task.size)
         return Ended(outcome, self._held.give_back() or worn)
 
-    def _told(self, job: Job, task: Task) -> VideoEnd:
+    def _told(self, job: DecodeJob, task: Task) -> VideoEnd:
         """What comes at the end of a video, all that goes before it being said. Raises whatever reading it raises."""
         for item in self._items(job, task):
             self._clock.tick()
@@ -91,7 +91,7 @@ class Worker:
                 self._say(item)
         raise VideoError("its reading ended too soon")
 
-    def _items(self, job: Job, task: Task) -> Iterator[VideoStart | Clip | VideoEnd]:
+    def _items(self, job: DecodeJob, task: Task) -> Iterator[VideoStart | Clip | VideoEnd]:
         if task.only_plan:
             return read_plan(job.video, task.sampling, partial=task.partial, strict=task.strict, indexes=self._indexes)
         decoder = task.decoder
@@ -139,7 +139,7 @@ class Worker:
             message = self._connection.recv()
         if isinstance(message, int):
             self._free.append(message)
-        elif isinstance(message, Job):
+        elif isinstance(message, DecodeJob):
             self._jobs.append(message)
         else:
             assert isinstance(message, Task)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from p3dfeat.errors import WeightsError
 from p3dfeat.nets.architecture import Architecture
-from p3dfeat.nets.p3d import P3D
+from p3dfeat.nets.p3d import on_meta
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
@@ -159,8 +159,8 @@ def fitted(arrays: Arrays, architecture: Architecture) -> dict[str, torch.Tensor
 
     Dimensions of size 1 may differ: Caffe's old files see a vector as (1, 1, 1, C).
     """
-    with torch.device("meta"):
-        expected = {name: value.shape for name, value in P3D(architecture).state_dict().items()}
+    net, _ = on_meta(architecture)
+    expected = {name: value.shape for name, value in net.state_dict().items()}
     expected = {name: shape for name, shape in expected.items() if not name.endswith("num_batches_tracked")}
     for name in arrays:
         if name not in expected:

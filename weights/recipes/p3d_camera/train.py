@@ -1,4 +1,4 @@
-"""Train p3d-camera from nothing: draw the clips, train, measure, write weights/p3d-camera.safetensors.
+"""Train p3d-camera from nothing: draw the clips, train, measure, write weights/cards/p3d-camera.safetensors.
 
     python -m weights.recipes.p3d_camera.train
 
@@ -133,7 +133,7 @@ def predict(net: P3D, clips: Tensor) -> Tensor:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=FilePath, default=FilePath("weights/p3d-camera.safetensors"))
+    parser.add_argument("--out", type=FilePath, default=FilePath("weights/cards/p3d-camera.safetensors"))
     parser.add_argument("--clips", type=int, default=36_000, help="clips drawn, each used many times")
     parser.add_argument("--samples", type=int, default=220_000, help="augmented clips trained on")
     parser.add_argument("--seed", type=int, default=1)

@@ -1,0 +1,126 @@
+"""What earlier runs left: videos in the output, and journals of a run that was interrupted."""
+
+from collections.abc import Iterable, Iterator, Mapping, Set
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from p3dfeat.errors import FeatureFileError, OutputError
+from p3dfeat.store.commit.journal import JournalReader
+from p3dfeat.store.layout import ORDER, Settings, differences, open_hdf5, read_attributes, reading
+from p3dfeat.store.read import video_ids
+from p3dfeat.store.side_files.parts import OVERWRITES, OVERWRITTEN, check_ours, journals, opened_parts
+from p3dfeat.store.stored import PLACE_IN_OUTPUT, Places, Stored
+from p3dfeat.system.disk import Folder, ForeignError, writing
+
+
+@contextmanager
+def stored_videos(output: str | Path, settings: Settings, *, overwrite: bool = False) -> Iterator[Stored]:
+    """What a run with these settings would not compute again: of a feature file, and of an interrupted run on it.
+
+    overwrite: the run replaces what the file holds. Raises FeatureFileError for a file that is not ours or was made
+    with other settings, OutputError for a folder of journals that is not ours.
+    """
+    output, attributes = Path(output), settings.as_attributes()
+    with ExitStack() as stack:
+        with writing(output):
+            folder = opened_parts(output)
+            if folder is not None:
+                stack.enter_context(folder)
+                with Folder.opened(folder.path.parent) as beside:
+                    check_ours(folder, beside)
+        stored = stack.enter_context(closing(Stored(output, folder)))
+        overwrite = replaces(output, folder, attributes, overwrite=overwrite)
+        ids = stored_ids(output, attributes, overwrite=overwrite)
+        stored.where.update(dict.fromkeys(ids, PLACE_IN_OUTPUT))
+        with writing(output):
+            if folder is not None and (not overwrite or goes_on(folder, attributes)):
+                take_up(folder, attributes, stored.where)
+        yield stored
+
+
+def _differences(output: Path, attributes: Mapping[str, Any]) -> list[str]:
+    with open_hdf5(output) as file, reading(output):
+        return differences(read_attributes(file, output), attributes)
+
+
+def stored_ids(output: Path, attributes: Mapping[str, Any], *, overwrite: bool) -> list[str]:
+    """Ids of the videos in the output. Raises FeatureFileError where it was made with other settings."""
+    if not output.exists():
+        return []
+    with open_hdf5(output) as file, reading(output):
+        found = read_attributes(file, output)
+        ids = [] if overwrite else list(video_ids(file, output))
+        if not overwrite and not is_bare(file):
+            refuse(differences(found, attributes), output)
+    return ids
+
+
+def is_bare(file: h5py.File) -> bool:
+    """Whether a file holds nothing but p3dfeat's settings: neither videos nor anything that a user has added."""
+    return len(file) == 0 and set(file.attrs) <= set(ORDER) and file.userblock_size == 0
+
+
+def refuse(unlike: list[str], path: Path) -> None:
+    if unlike:
+        raise FeatureFileError(
+            f"{path}: made with other settings ({'; '.join(unlike)}); choose another output, or --overwrite it"
+        )
+
+
+def replaces(output: Path, folder: Folder | None, attributes: Mapping[str, Any], *, overwrite: bool) -> bool:
+    """Whether a run that may overwrite has it still to do: a killed one may have done all but tidy up."""
+    if not overwrite or folder is None or not folder.holds(OVERWRITTEN):
+        return overwrite
+    return not output.exists() or bool(_differences(output, attributes))
+
+
+def goes_on(folder: Folder, attributes: Mapping[str, Any]) -> bool:
+    """Whether journals are those of a killed run that was to overwrite with these settings."""
+    return folder.holds(OVERWRITES) and not any(_unlike(folder, name, attributes) for name in journals(folder))
+
+
+def _unlike(folder: Folder, name: str, attributes: Mapping[str, Any]) -> list[str]:
+    """What a journal's settings differ in; nothing where it was cut off before them."""
+    with JournalReader(folder, name) as journal:
+        first = next(iter(journal), None)
+    try:
+        return [] if first is None else differences(first.header["settings"], attributes)
+    except (AttributeError, KeyError, TypeError):
+        raise ForeignError(folder.path / name, "a journal that p3dfeat did not write") from None
+
+
+def take_up(folder: Folder, attributes: Mapping[str, Any], where: Places) -> None:
+    """Add to ``where`` what an interrupted run left in journals, but for what the output holds already."""
+    folders = folders_of(where)
+    for name in journals(folder):
+        refuse(_unlike(folder, name, attributes), folder.path)
+        with JournalReader(folder, name) as journal:
+            for record in journal:
+                id, dropped = record.header.get("video"), record.header.get("dropped")
+                if id is not None and not _is_in_output(id, where):
+                    _check_fits(id, where, folders, folder.path / name)
+                    where[id] = name, record.offset
+                elif dropped is not None and not _is_in_output(dropped, where):
+                    where.pop(dropped, None)
+
+
+def _check_fits(id: str, where: Places, folders: Set[str], journal: Path) -> None:
+    """Raise OutputError for a video of a journal that cannot stand beside the output's: that may have been restored."""
+    remedy = "move one of the two away, or finish the run that was interrupted"
+    if id in folders:
+        raise OutputError(f"{journal}: holds video {id!r}, which is a folder of videos in the output; {remedy}")
+    for above in folders_of([id]):
+        if _is_in_output(above, where):
+            raise OutputError(f"{journal}: holds video {id!r}, but the output holds video {above!r}; {remedy}")
+
+
+def _is_in_output(id: str, where: Places) -> bool:
+    return id in where and where[id] == PLACE_IN_OUTPUT
+
+
+def folders_of(ids: Iterable[str]) -> set[str]:
+    """All that stands before a slash."""
+    return {"/".join(parts[:n]) for parts in (id.split("/") for id in ids) for n in range(1, len(parts))}

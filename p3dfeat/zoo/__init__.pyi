@@ -1,0 +1,29 @@
+"""Names of the package and their modules; see p3dfeat/_lazy.py."""
+
+from p3dfeat.zoo.cards import Card as Card
+from p3dfeat.zoo.cards import card_beside as card_beside
+from p3dfeat.zoo.cards import card_names as card_names
+from p3dfeat.zoo.cards import load_card as load_card
+from p3dfeat.zoo.cards import published_card as published_card
+from p3dfeat.zoo.cards import weights_folder as weights_folder
+from p3dfeat.zoo.conversion.convert import convert as convert
+from p3dfeat.zoo.conversion.convert import in_doubt as in_doubt
+from p3dfeat.zoo.conversion.convert import plain_name as plain_name
+from p3dfeat.zoo.conversion.convert import recycle as recycle
+from p3dfeat.zoo.conversion.inflation import FlatResNet as FlatResNet
+from p3dfeat.zoo.conversion.saving import Converted as Converted
+from p3dfeat.zoo.conversion.saving import save as save
+from p3dfeat.zoo.fetching import Located as Located
+from p3dfeat.zoo.fetching import fetch as fetch
+from p3dfeat.zoo.fetching import locate as locate
+from p3dfeat.zoo.fetching import obtain as obtain
+from p3dfeat.zoo.fetching import weights_here as weights_here
+from p3dfeat.zoo.fetching import weights_of as weights_of
+from p3dfeat.zoo.flat_resnets import locate_resnet as locate_resnet
+from p3dfeat.zoo.models import Model as Model
+from p3dfeat.zoo.models import load_located as load_located
+from p3dfeat.zoo.models import load_model as load_model
+from p3dfeat.zoo.publication import hub_files as hub_files
+from p3dfeat.zoo.reference import Reference as Reference
+from p3dfeat.zoo.reference import find_card as find_card
+from p3dfeat.zoo.reference import resolve as resolve
