@@ -56,12 +56,10 @@ def compared(path: str, stored: Mapping[str, Any], *, thorough: bool = True) -> 
     thorough: read its ends even where size and time are as they were; else it is not opened then.
     """
     size, now = size_and_time(path)
-    if size != stored.get("size_bytes"):
-        return Compared("size", size, now)
-    as_it_was = now == stored.get("modified")
-    if (thorough or not as_it_was) and fingerprint(path) != stored.get("fingerprint"):
-        return Compared("content", size, now)
-    return Compared("same" if as_it_was else "damaged" if "damage" in stored else "touched", size, now)
+    same_size, same_time = size == stored.get("size_bytes"), now == stored.get("modified")
+    if (thorough or not (same_size and same_time)) and fingerprint(path) != stored.get("fingerprint"):
+        return Compared("content" if same_size else "size", size, now)
+    return Compared("same" if same_time else "damaged" if "damage" in stored else "touched", size, now)
 
 
 def difference(video: Video, stored: Mapping[str, Any], on_touched: Callable[[Touched], None]) -> str | None:

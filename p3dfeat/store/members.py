@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import h5py
+import numpy as np
 
 from p3dfeat.errors import FeatureFileError, P3DFeatWarning
 from p3dfeat.store.metadata_cache import MetadataCache
@@ -26,6 +27,7 @@ MOST_NAMES: Final = 32  # of one group: names of groups in groups, each with two
 
 OWN_FILTERS: Final = frozenset({*range(1, 7), 32000})  # of HDF5 itself, and the one that h5py brings (LZF)
 
+Look = Callable[[h5py.Group | h5py.Dataset], None]
 Tell = Callable[[str, str], None]  # takes where something is, and what it is
 
 
@@ -63,21 +65,42 @@ def address_of(group: h5py.Group) -> int:
     return int(h5py.h5o.get_info(group.id).addr)
 
 
-def own_groups(file: h5py.File, is_video: Callable[[h5py.Group], bool], tell: Tell) -> Iterator[str]:
-    """Ids of all videos that are in the file itself, folder by folder; below a video nothing is looked for."""
+def own_groups(
+    file: h5py.File, is_video: Callable[[h5py.Group], bool], tell: Tell, look: Look = lambda item: None
+) -> Iterator[str]:
+    """Ids of all videos that are in the file itself, folder by folder; below a video nothing is looked for.
+
+    look: called with each folder, and with each array that lies in one.
+    """
     root = frozenset({address_of(file)})
-    return _Walk(is_video, tell, MetadataCache(file)).below(file, "", root)
+    return _Walk(is_video, tell, look, MetadataCache(file)).below(file, "", root)
+
+
+def refers(item: h5py.Group | h5py.Dataset) -> bool:
+    """Whether an array's numbers, or an attribute of it or of a folder, are references to objects of the file."""
+    types = [item.attrs.get_id(name).dtype for name in item.attrs]
+    return any(map(_is_of_references, [*types, *([item.dtype] if isinstance(item, h5py.Dataset) else [])]))
+
+
+def _is_of_references(dtype: Any) -> bool:
+    if h5py.check_ref_dtype(dtype) is not None:
+        return True
+    inner = h5py.check_vlen_dtype(dtype)
+    parts = [inner] if isinstance(inner, np.dtype) else [dtype.subdtype[0]] if dtype.subdtype else []
+    return any(map(_is_of_references, [*parts, *(kind for kind, *_ in (dtype.fields or {}).values())]))
 
 
 @dataclass(frozen=True)
 class _Walk:
     is_video: Callable[[h5py.Group], bool]
     tell: Tell
+    look: Look
     cache: MetadataCache
     names: Counter[int] = field(default_factory=Counter)  # of each group, so far
 
     def below(self, group: h5py.Group, folder: str, above: frozenset[int]) -> Iterator[str]:
         self.cache.enter(folder)
+        self.look(group)
         for name in group:
             if not isinstance(name, str):  # h5py's answer to a name that is no UTF-8
                 self.tell(f"{folder}/{name!r}", "no name of a video: it is not UTF-8")
@@ -98,6 +121,8 @@ class _Walk:
                     yield id
                 elif self.names[address] <= MOST_NAMES:
                     yield from self.below(child, id, above | {address})
+            elif isinstance(child, h5py.Dataset):
+                self.look(child)
 
 
 def own_array(group: h5py.Group, name: str, path: Path) -> h5py.Dataset:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from p3dfeat.errors import FeatureFileError
 from p3dfeat.store.layout import VIDEO_ATTRIBUTES, VIDEO_MARK, array_names, open_hdf5, read_attributes, reading
-from p3dfeat.store.members import PassedOver, link_on_the_way, own_array, own_groups
+from p3dfeat.store.members import Look, PassedOver, link_on_the_way, own_array, own_groups
 from p3dfeat.store.metadata_cache import MetadataCache
 from p3dfeat.store.side_files.lock import unfinished
 from p3dfeat.types import is_id
@@ -160,10 +160,13 @@ class FeatureFile(Mapping[str, VideoFeatures]):
         self.close()
 
 
-def video_ids(file: h5py.File, path: Path) -> Iterator[str]:
-    """Ids of all videos of a file, folder by folder. Warns, in one line, of links and the like that are passed over."""
+def video_ids(file: h5py.File, path: Path, look: Look = lambda item: None) -> Iterator[str]:
+    """Ids of all videos of a file, folder by folder. Warns, in one line, of links and the like that are passed over.
+
+    look: as for ``own_groups``.
+    """
     passed = PassedOver(path)
-    yield from own_groups(file, lambda group: VIDEO_MARK in group.attrs, passed.tell)
+    yield from own_groups(file, lambda group: VIDEO_MARK in group.attrs, passed.tell, look)
     passed.say()
 
 

@@ -3,17 +3,20 @@
 from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import h5py
 
 from p3dfeat.errors import FeatureFileError, OutputError
 from p3dfeat.store.commit.journal import JournalReader
-from p3dfeat.store.layout import ORDER, Settings, differences, open_hdf5, read_attributes, reading
+from p3dfeat.store.layout import ORDER, PART, VIDEO_MARK, Settings, differences, open_hdf5, read_attributes, reading
+from p3dfeat.store.members import Look
 from p3dfeat.store.read import video_ids
 from p3dfeat.store.side_files.parts import OVERWRITES, OVERWRITTEN, check_ours, journals, opened_parts
 from p3dfeat.store.stored import PLACE_IN_OUTPUT, Places, Stored
 from p3dfeat.system.disk import Folder, ForeignError, writing
+
+REMEDY: Final = "move one of the two away, or finish the run that was interrupted"
 
 
 @contextmanager
@@ -37,7 +40,7 @@ def stored_videos(output: str | Path, settings: Settings, *, overwrite: bool = F
         stored.where.update(dict.fromkeys(ids, PLACE_IN_OUTPUT))
         with writing(output):
             if folder is not None and (not overwrite or goes_on(folder, attributes)):
-                take_up(folder, attributes, stored.where)
+                take_up(folder, attributes, stored)
         yield stored
 
 
@@ -46,13 +49,18 @@ def _differences(output: Path, attributes: Mapping[str, Any]) -> list[str]:
         return differences(read_attributes(file, output), attributes)
 
 
-def stored_ids(output: Path, attributes: Mapping[str, Any], *, overwrite: bool) -> list[str]:
-    """Ids of the videos in the output. Raises FeatureFileError where it was made with other settings."""
+def stored_ids(
+    output: Path, attributes: Mapping[str, Any], *, overwrite: bool, look: Look = lambda item: None
+) -> list[str]:
+    """Ids of the videos in the output; look: as for ``own_groups``.
+
+    Raises FeatureFileError where it was made with other settings.
+    """
     if not output.exists():
         return []
     with open_hdf5(output) as file, reading(output):
         found = read_attributes(file, output)
-        ids = [] if overwrite else list(video_ids(file, output))
+        ids = [] if overwrite else list(video_ids(file, output, look))
         if not overwrite and not is_bare(file):
             refuse(differences(found, attributes), output)
     return ids
@@ -92,29 +100,40 @@ def _unlike(folder: Folder, name: str, attributes: Mapping[str, Any]) -> list[st
         raise ForeignError(folder.path / name, "a journal that p3dfeat did not write") from None
 
 
-def take_up(folder: Folder, attributes: Mapping[str, Any], where: Places) -> None:
-    """Add to ``where`` what an interrupted run left in journals, but for what the output holds already."""
+def take_up(folder: Folder, attributes: Mapping[str, Any], stored: Stored) -> None:
+    """Add to ``stored`` what an interrupted run left in journals, but for what the output holds already."""
+    where = stored.where
     folders = folders_of(where)
     for name in journals(folder):
         refuse(_unlike(folder, name, attributes), folder.path)
         with JournalReader(folder, name) as journal:
             for record in journal:
                 id, dropped = record.header.get("video"), record.header.get("dropped")
-                if id is not None and not _is_in_output(id, where):
+                if id is not None and _is_in_output(id, where):
+                    _check_same(id, record.header["attributes"], stored.about(id), folder.path / name)
+                elif id is not None:
                     _check_fits(id, where, folders, folder.path / name)
                     where[id] = name, record.offset
                 elif dropped is not None and not _is_in_output(dropped, where):
                     where.pop(dropped, None)
 
 
+def _check_same(id: str, waiting: Mapping[str, Any], held: Mapping[str, Any], journal: Path) -> None:
+    """Raise OutputError for a video of a journal that is another one than the output's of that id."""
+    if any(waiting.get(name) != held.get(name) for name in ("fingerprint", "size_bytes", *PART)):
+        raise OutputError(
+            f"{journal}: holds video {id!r} of {waiting.get(VIDEO_MARK)}, the output holds one of "
+            f"{held.get(VIDEO_MARK)}; {REMEDY}"
+        )
+
+
 def _check_fits(id: str, where: Places, folders: Set[str], journal: Path) -> None:
     """Raise OutputError for a video of a journal that cannot stand beside the output's: that may have been restored."""
-    remedy = "move one of the two away, or finish the run that was interrupted"
     if id in folders:
-        raise OutputError(f"{journal}: holds video {id!r}, which is a folder of videos in the output; {remedy}")
+        raise OutputError(f"{journal}: holds video {id!r}, which is a folder of videos in the output; {REMEDY}")
     for above in folders_of([id]):
         if _is_in_output(above, where):
-            raise OutputError(f"{journal}: holds video {id!r}, but the output holds video {above!r}; {remedy}")
+            raise OutputError(f"{journal}: holds video {id!r}, but the output holds video {above!r}; {REMEDY}")
 
 
 def _is_in_output(id: str, where: Places) -> bool:

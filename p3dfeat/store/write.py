@@ -21,7 +21,7 @@ from p3dfeat.store.commit.commit import Waiting
 from p3dfeat.store.commit.journal import JournalWriter, next_journal
 from p3dfeat.store.identity import difference, other_part
 from p3dfeat.store.layout import Settings, differences, open_hdf5, read_attributes, reading
-from p3dfeat.store.members import ITSELF, LINK, address_of, has, is_hard
+from p3dfeat.store.members import ITSELF, LINK, address_of, has, is_hard, refers
 from p3dfeat.store.pending_rows import Rows, attributes_of
 from p3dfeat.store.read import is_own_video
 from p3dfeat.store.resuming import folders_of, goes_on, is_bare, refuse, replaces, stored_ids, take_up
@@ -64,6 +64,7 @@ class FeatureWriter:
         self._journal: JournalWriter | None = None
         self._breaks_off = False
         self._is_settled = False
+        self._refers = False  # whether the output holds references of the user's
         self._lock = Lock(output).__enter__() if lock is None else lock
         self._releases = lock is None
         self.output = self._lock.target
@@ -85,21 +86,28 @@ class FeatureWriter:
                 self._folder.unlink(name)
         overwrite = replaces(self.output, self._folder, self._attributes, overwrite=asked_to_overwrite)
         self._overwrites = overwrite
-        ids = stored_ids(self.output, self._attributes, overwrite=overwrite)
+        ids = stored_ids(self.output, self._attributes, overwrite=overwrite, look=self._look)
         self._stored.where.update(dict.fromkeys(ids, PLACE_IN_OUTPUT))
         self._identity = _identity(self.output)
         if overwrite and self._is_there:
             os.close(os.open(self.output, os.O_RDWR))  # what may not be written to is not replaced either
         self._keeps = not overwrite and self._is_there and not self._is_bare()  # a bare output may be replaced
-        self._in_place = not overwrite and (not self._keeps or commit.is_added_to_in_place(self.output))
+        self._in_place = not overwrite and (not self._keeps or self._may_add_in_place())
         self._num_committed = len(ids)
         if overwrite and not goes_on(self._folder, self._attributes):
             self._begin_anew()
-        take_up(self._folder, self._attributes, self._stored.where)
+        take_up(self._folder, self._attributes, self._stored)
         self._journals = set(journals(self._folder))  # that this run took up, or made
         if not asked_to_overwrite:  # what a run left that was is now this one's
             for mark in (OVERWRITES, OVERWRITTEN):
                 self._folder.unlink(mark)
+
+    def _look(self, item: h5py.Group | h5py.Dataset) -> None:
+        self._refers = self._refers or refers(item)
+
+    def _may_add_in_place(self) -> bool:
+        """Adding in place makes lists of names anew; a user's reference to a folder would lead to the old one."""
+        return not self._refers and commit.is_added_to_in_place(self.output)
 
     def _is_bare(self) -> bool:
         with open_hdf5(self.output) as file, reading(self.output):
@@ -209,6 +217,7 @@ class FeatureWriter:
         if not self._journal.is_there():
             raise OutputError(f"{self.parts}: vanished while it was written to; is its disk still there?")
         self._stored.where[video.id] = self._journal.name, offset
+        self._is_settled = False
         if self._is_due():
             self.commit()
 
@@ -254,7 +263,7 @@ class FeatureWriter:
                 self._commit(waiting, where.keys())
             self._stored.where = dict.fromkeys(where, PLACE_IN_OUTPUT)
             self._keeps, self._num_committed = self._keeps or bool(where), len(where)
-            self._is_settled = not self._overwrites or bool(waiting) or not self._is_there
+            self._is_settled = not self._overwrites or bool(waiting)
             self._tidy(replaced=bool(waiting))
 
     def _commit(self, waiting: Sequence[Waiting], ids: Set[str]) -> None:
@@ -267,7 +276,7 @@ class FeatureWriter:
         if self._keeps:
             waiting = self._not_held(waiting)
         if waiting and self._keeps:
-            commit.add(self.output, self._folder, waiting, ids)
+            commit.add(self.output, self._folder, waiting, ids, in_place=not self._refers)
         elif waiting:
             commit.make(self.output, self._folder, self._attributes, waiting, ids, replaces=self._is_there)
         elif self._is_there:

@@ -3,6 +3,7 @@
 import gc
 import json
 import warnings
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -140,6 +141,18 @@ def test_two_names_of_a_folder_do_not_give_two_videos_one_place(tmp_path):
     assert set(open_features(output)) == {"folder/a", "folder/b", "alias/a", "alias/b"}
 
 
+def test_a_journals_video_of_another_file_than_the_outputs_is_kept(tmp_path):
+    output = tmp_path / "feats.h5"
+    killed_run(output, "a")
+    with FeatureWriter(tmp_path / "backup.h5", SETTINGS) as writer:
+        writer.add(video("a"), features())
+        writer.finish(video("a"), replace(INFO, fingerprint="1" * 16))
+    (tmp_path / "backup.h5").rename(output)
+    with pytest.raises(OutputError, match=r"holds video 'a' of folder/a.mp4, the output holds one of folder/a.mp4; "):
+        write(output)
+    assert (tmp_path / "feats.h5.parts" / "00000000.journal").exists()
+
+
 @pytest.mark.parametrize(("waiting", "restored"), [("x/1", "x"), ("x", "x/1")])
 def test_a_journals_video_that_has_no_place_in_a_restored_file_is_kept(tmp_path, waiting, restored):
     output = tmp_path / "feats.h5"
@@ -158,17 +171,41 @@ def test_a_journals_video_that_has_no_place_in_a_restored_file_is_kept(tmp_path,
     assert list(open_features(output)) == ["new"]
 
 
-def test_references_to_folders_stay_right(tmp_path):
+def compound(reference):
+    return np.array((1, reference), [("n", int), ("place", h5py.ref_dtype)])
+
+
+REFERENCES = {
+    "attribute": (lambda file, ref: file.attrs.update(best=ref), lambda file: file.attrs["best"]),
+    "attribute of a folder": (
+        lambda file, ref: file["archery"].attrs.update(best=ref),
+        lambda file: file["archery"].attrs["best"],
+    ),
+    "array": (
+        lambda file, ref: file.create_dataset("splits", data=np.array([ref], h5py.ref_dtype)),
+        lambda file: file["splits"][0],
+    ),
+    "compound": (
+        lambda file, ref: file.attrs.create("best", compound(ref)),
+        lambda file: file.attrs["best"]["place"],
+    ),
+    "lists of any length": (
+        lambda file, ref: file.create_dataset("s", (1,), h5py.vlen_dtype(h5py.ref_dtype)).__setitem__(0, [ref]),
+        lambda file: file["s"][0][0],
+    ),
+}
+
+
+@pytest.mark.parametrize(("keep", "kept"), REFERENCES.values(), ids=REFERENCES)
+def test_references_to_folders_stay_right(tmp_path, keep, kept):
     output = tmp_path / "feats.h5"
     run(output, {"a": 0, "archery/b": 2})
     with h5py.File(output, "r+") as file:
-        file.attrs["best"] = file["archery"].ref
-        file["archery"].attrs["root"] = file["/"].ref
+        keep(file, file["archery"].ref)
     run(output, {"archery/c": 4})
     with h5py.File(output, "r+") as file:
-        folder = file[file.attrs["best"]]
+        folder = file[kept(file)]
         assert list(folder) == ["b", "c"]
-        assert list(file[folder.attrs["root"]]) == ["a", "archery"]
         folder["labels"] = np.arange(3)
     with h5py.File(output) as file:
         assert list(file["archery/labels"]) == [0, 1, 2]

@@ -323,6 +323,69 @@ def test_a_list_that_is_removed_during_a_run_is_written_anew(output):
     assert [json.loads(line)["id"] for line in path.read_text().splitlines()] == ["a", "b"]
 
 
+def test_a_last_line_without_a_newline_is_kept_whatever_happens(output):
+    """As some editors leave it."""
+    path = output.with_name("feats.h5.failed.jsonl")
+    with Ledger(output) as ledger:
+        ledger.record("a", "/a.mp4", "damaged")
+    path.write_text(path.read_text().rstrip())
+    Ledger(output).record("b", "/b.mp4", "damaged")  # and is killed
+    assert [json.loads(line)["id"] for line in path.read_text().splitlines()] == ["a", "b"]
+
+
+def test_what_a_user_has_added_to_a_line_stays_though_the_video_fails_again(output):
+    path = output.with_name("feats.h5.failed.jsonl")
+    with Ledger(output) as ledger:
+        ledger.record("a", "a.mp4", "damaged")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"note": "ask Bob"}) + "\n")
+    with Ledger(output) as ledger:
+        ledger.record("a", "a.mp4", "empty")
+    (line,) = map(json.loads, path.read_text().splitlines())
+    assert (line["error"], line["note"]) == ("empty", "ask Bob")
+
+
+def test_a_list_that_may_not_be_written_to_is_neither_replaced_nor_removed(output):
+    path = output.with_name("feats.h5.failed.jsonl")
+    with Ledger(output) as ledger:
+        ledger.record("a", "a.mp4", "damaged")
+    before = path.read_bytes()
+    path.chmod(0o444)
+    for folder in (output.parent.parent.parent, output.parent.parent, output.parent):
+        folder.chmod(0o777)
+    for drop in (False, True):
+        with as_ordinary_user(), pytest.raises(OutputError, match="Permission denied"), Ledger(output) as ledger:
+            ledger.drop_earlier() if drop else None
+    assert path.read_bytes() == before
+
+
+def test_a_list_that_is_written_anew_keeps_its_mode(output):
+    path = output.with_name("feats.h5.failed.jsonl")
+    with Ledger(output) as ledger:
+        ledger.record("a", "a.mp4", "damaged")
+    path.chmod(0o600)
+    with Ledger(output) as ledger:
+        ledger.record("b", "b.mp4", "damaged")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_one_relative_path_in_two_folders_is_two_files(output, tmp_path, monkeypatch):
+    for day in ("day1", "day2"):
+        (tmp_path / day).mkdir()
+    monkeypatch.chdir(tmp_path / "day1")
+    with Ledger(output) as ledger:
+        ledger.record("cam", "cam.mp4", "damaged")
+    monkeypatch.chdir(tmp_path / "day2")
+    with Ledger(output) as ledger:
+        ledger.forget("cam", "cam.mp4")
+        ledger.drop_stored()
+    assert len(Ledger(output)) == 1
+    monkeypatch.chdir(tmp_path)
+    with Ledger(output) as ledger:
+        ledger.forget("cam", "day1/cam.mp4")
+        ledger.drop_stored()
+    assert len(Ledger(output)) == 0
+
+
 def test_a_last_line_that_is_no_failure_is_kept(output):
     path = output.with_name("feats.h5.failed.jsonl")
     with Ledger(output) as ledger:

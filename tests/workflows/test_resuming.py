@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import p3dfeat
+from p3dfeat.store.commit import commit
 from tests.videos import panning_frames, write_video
 
 FRAMES = (40, 17, 64, 23, 51)  # in clips of a stride: other numbers in each video, so that batches fall otherwise
@@ -146,6 +147,31 @@ class TestListOfFailures:
         assert self.listed(output) == ["bad", "gone"]
         self.extract(library, output, overwrite=True)
         assert self.listed(output) == []
+
+    def test_lines_of_videos_that_only_wait_stay(self, library, output, monkeypatch):
+        """A commit in the middle of a run is no sign that the last one succeeds."""
+        monkeypatch.setattr("p3dfeat.store.write.COMMITTED_VIDEOS", 1)
+        real, count = commit.add, []
+
+        def refused_later(*arguments, **options):
+            count.append(1)
+            if len(count) > 1:
+                raise OSError(28, "No space left on device")
+            real(*arguments, **options)
+
+        for seed, name in enumerate(("bad.mp4", "better.mp4")):
+            write_video(library / name, panning_frames(20, pixels_a_frame=3, seed=seed + 5))
+        (library / "better.mp4").rename(library / "a.mp4")
+        monkeypatch.setattr(commit, "add", refused_later)
+        with pytest.raises(p3dfeat.OutputError, match="No space left"):
+            self.extract(library, output)
+        assert self.listed(output) == ["bad", "gone"]
+
+    def test_a_run_that_overwrites_nothing_and_stores_nothing_keeps_the_list(self, library, output):
+        output.unlink()
+        (library / "good.mp4").write_text("no video")
+        self.extract(library, output, overwrite=True)
+        assert self.listed(output) == ["bad", "gone", "good"]
 
     def test_the_line_of_another_file_of_the_same_id_stays(self, tmp_path, library, output):
         """Folders that hold files of equal names may go into one output."""

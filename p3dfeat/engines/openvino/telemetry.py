@@ -1,4 +1,4 @@
-"""OpenVINO and NNCF without their telemetry, which tells a third party of their use and keeps an id in the user's home."""
+"""OpenVINO and NNCF without their telemetry, which tells others of their use and keeps an id in the home folder."""
 
 import sys
 import threading

@@ -136,12 +136,15 @@ def make(
         _add_in_place(fd, folder, waiting)
 
 
-def add(output: Path, folder: Folder, waiting: Sequence[Waiting], ids: Set[str]) -> None:
+def add(output: Path, folder: Folder, waiting: Sequence[Waiting], ids: Set[str], *, in_place: bool = True) -> None:
     """To a file that holds videos already. ids: of all videos that it is then to hold.
 
+    in_place: where the file's shape allows it; else a copy takes its place.
     Raises OSError or OutputError, and leaves the output as it was.
     """
     try:
+        if not in_place:
+            raise OtherShapeError("to be copied")
         add_in_place(output, folder, waiting)
     except OtherShapeError:
         with _opened(output) as old:

@@ -24,7 +24,6 @@ FLIP: Final = struct.Struct("<QQQQIIQQ")  # end of file, driver; root: name, hea
 HEADER: Final = struct.Struct("<BxHII4x")  # version, messages, links to it, bytes of its first block
 MESSAGE: Final = struct.Struct("<HHB3x")  # type, bytes, flags
 NIL, ATTRIBUTE, COMMENT, CONTINUED, SYMBOL_TABLE, MODIFIED = 0x00, 0x0C, 0x0D, 0x10, 0x11, 0x12
-REFERENCE: Final = 7  # class of a datatype
 MOST_BLOCKS: Final = 10_000  # of an object header; HDF5 makes a few, a damaged file may name one again and again
 KNOWN: Final = frozenset({NIL, ATTRIBUTE, COMMENT, CONTINUED, SYMBOL_TABLE, MODIFIED})
 HEAP: Final = struct.Struct("<4sB3xQQQ")  # signature, version, bytes of names, free list, where the names are
@@ -200,8 +199,6 @@ class Lists:
         if len(tables) != 1 or not {message.type for message in messages} <= KNOWN:
             raise OtherShapeError("a group of another kind")
         tree, heap = struct.unpack("<QQ", tables[0].data[:16])
-        if any(message.type == ATTRIBUTE and _is_reference(message.data) for message in messages):
-            raise OtherShapeError("a reference, which may lead to a list that is made anew")
         kept = [message for message in messages if message.type not in (NIL, CONTINUED)]
         return _Group(kept, dict(self._members(tree, self._names(heap))))
 
@@ -253,13 +250,6 @@ class Lists:
         if len(data) < count:
             raise OtherShapeError("cut off")
         return data
-
-
-def _is_reference(attribute: bytes) -> bool:
-    """Whether an attribute's values are references. HDF5 File Format Specification 3.0, IV.A.2.m and IV.A.2.d."""
-    version, _, name_bytes = struct.unpack_from("<BBH", attribute)
-    start = 9 + name_bytes if version == 3 else 8 + name_bytes + (-name_bytes % 8 if version == 1 else 0)
-    return bool(attribute[start] & 0x0F == REFERENCE)
 
 
 def _header_of(target: bytes) -> int:

@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import secrets
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,14 @@ from typing import Any, Final, Self
 from p3dfeat.errors import FeatureFileError, OutputError
 from p3dfeat.system.disk import Folder, SecondNameError, write_at, writing
 from p3dfeat.text.jsons import json_line, parse_object
+from p3dfeat.text.urls import ADDRESS
 
 TAIL_BYTES: Final = 4096
 ENTRY: Final = ("id", "source", "error")
 MOST_BYTES: Final = 1 << 30  # of a list; a million failures take a quarter of that
 
 Entry = dict[str, Any]
-Key = tuple[str, str]  # id and source: two files may have been given one id
+Key = tuple[str, str]  # id and path: two files may have been given one id
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Ledger:
         self._entries: list[Entry] = []  # of this run
         self._stored_after_all: set[Key] = set()  # of those of earlier runs
         self._size = 0  # of the lines that are whole, in bytes
+        self._ended = True  # whether the last of these has a newline
         with writing(self.path), Folder.opened(self.path.parent) as folder:
             self._folder = os.fstat(folder.fd)
             self._state = self._found(folder)  # as this run left it
@@ -69,6 +72,7 @@ class Ledger:
         try:
             entry = _entry(last)
             self._earlier[_key(entry)] = entry
+            self._size, self._ended = self._size + len(last), False  # as some editors leave it
         except ValueError:
             if last and (is_object(last) or not b'{"id": "'.startswith(last[:8])):
                 raise FeatureFileError(f"{self.path}: not a list of failures; move it out of the way") from None
@@ -77,7 +81,7 @@ class Ledger:
         return len(self._earlier) + len(self._entries)
 
     def entries(self) -> list[Entry]:
-        """{"id", "source", "error"} of each video, those of earlier runs first."""
+        """{"id", "source", "error"} of each video, and "folder" of a relative source, those of earlier runs first."""
         return [*self._earlier.values(), *self._entries]
 
     def drop_earlier(self) -> None:
@@ -90,9 +94,13 @@ class Ledger:
             self._earlier.pop(key, None)
 
     def record(self, id: str, source: str, error: str) -> None:
-        """Add a failure, on disk at once. Raises OutputError."""
-        self._earlier.pop((id, source), None)
-        entry = dict(zip(ENTRY, (id, source, error), strict=True))
+        """Add a failure, on disk at once. Raises OutputError.
+
+        What a user has added to an earlier line of the same video stays in it.
+        """
+        entry = {"id": id, "source": source, "error": error} | _folder_of(source)
+        before = self._earlier.pop(self._earlier_key(entry), {})
+        entry = before | entry
         self._entries.append(entry)
         with writing(self.path), self._opened() as folder:
             self._append(folder, _line(entry))
@@ -107,6 +115,7 @@ class Ledger:
 
     def _append(self, folder: Folder, line: bytes) -> None:
         self._check_is_ours(folder)
+        line = line if self._ended else b"\n" + line
         try:
             fd = folder.new(self.path.name) if self._state is None else folder.open(self.path.name, os.O_RDWR)
         except SecondNameError:  # of a backup of hard links, which stays as it is
@@ -123,15 +132,21 @@ class Ledger:
                 self._state = _State.of(fd)
         finally:
             os.close(fd)
-        self._size += len(line)
+        self._size, self._ended = self._size + len(line), True
 
     def forget(self, id: str, source: str) -> None:
         """A video that failed in an earlier run was stored after all; its line stays until ``drop_stored``.
 
         The line of another file of the same id stays for good.
         """
-        if (id, source) in self._earlier:
-            self._stored_after_all.add((id, source))
+        key = self._earlier_key({"id": id, "source": source} | _folder_of(source))
+        if key in self._earlier:
+            self._stored_after_all.add(key)
+
+    def _earlier_key(self, entry: Entry) -> Key:
+        """The key of an earlier line of this video. Lines of former versions do not tell the folder."""
+        key = _key(entry)
+        return key if key in self._earlier else (entry["id"], entry["source"])
 
     def __enter__(self) -> Self:
         return self
@@ -148,6 +163,7 @@ class Ledger:
                 self._write_anew(folder)
             elif self._state is not None:
                 self._check_is_ours(folder)
+                self._check_writable(folder)
                 folder.unlink(self.path.name)
                 self._state = None
 
@@ -171,6 +187,10 @@ class Ledger:
             done = "made" if self._state is None else "changed"
             raise OutputError(f"{self.path}: {done} by something else while this run computed; move it away")
 
+    def _check_writable(self, folder: Folder) -> None:
+        """What may not be written to is neither replaced nor removed. Raises OSError."""
+        os.close(folder.open(self.path.name, os.O_RDWR, several_names=True))
+
     def _tidy(self, folder: Folder) -> None:
         """Remove what runs that were killed had begun to write anew."""
         begun = re.compile(rf"{re.escape(self.path.name)}\.writing-[0-9a-f]{{16}}")
@@ -190,6 +210,8 @@ class Ledger:
                 os.close(fd)
             self._check_is_ours(folder)
             if self._state is not None:
+                self._check_writable(folder)
+                os.chmod(fresh, stat.S_IMODE(folder.status(self.path.name).st_mode), dir_fd=folder.fd)
                 folder.replace(fresh, self.path.name)
             else:
                 folder.link_new(fresh, self.path.name, folder)
@@ -207,7 +229,15 @@ def _entry(line: bytes) -> Entry:
 
 
 def _key(entry: Entry) -> Key:
-    return entry["id"], entry["source"]
+    return entry["id"], os.path.join(str(entry.get("folder", "")), entry["source"])
+
+
+def _folder_of(source: str) -> Entry:
+    """{"folder": where a relative path begins}; nothing for other sources."""
+    is_relative = not os.path.isabs(source) and not ADDRESS.match(source)
+    with suppress(FileNotFoundError):  # the folder that the user is in has gone
+        return {"folder": os.getcwd()} if is_relative else {}
+    return {}
 
 
 def _line(entry: Entry) -> bytes:

@@ -39,10 +39,10 @@ def push(
         raise UsageError(f"repository {repository!r}: must be user/repo")
     with fetch_bar() as show_bytes:
         located = zoo.locate(model, on_fetch=show_bytes)
-    if not overwrite:
-        _check_free(repository)
     located.check()
     converted = zoo.convert(located.weights, card=located.card)
+    if not overwrite:
+        _check_free(repository, converted.card.name)
     files = zoo.hub_files(converted, repository=repository)
     if not overwrite and hub.holds(repository, README):
         del files[README]
@@ -50,11 +50,12 @@ def push(
     out.data(hub.upload(files, repository, private=private, message=message, show_progress=on_terminal()))
 
 
-def _check_free(repository: str) -> None:
-    """Refuse to publish over something that p3dfeat did not publish."""
+def _check_free(repository: str, name: str) -> None:
+    """Refuse to publish over anything but an earlier version of the model ``name``."""
     from p3dfeat.zoo.download import hub
 
     config = hub.config_of(repository)
-    ours = config is not None and "p3dfeat" in config
-    if not ours and (config is not None or hub.holds(repository, hub.WEIGHTS)):
+    card = config.get("p3dfeat") if config is not None else None
+    is_same = isinstance(card, dict) and card.get("name") == name
+    if not is_same and (config is not None or hub.holds(repository, hub.WEIGHTS)):
         raise UsageError(f"{repository}: holds another model; name another repository, or --overwrite it")
