@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test fuzz wild soak memory lint format types imports ci reference bench screenshot camera-model camera-accuracy bench-gpu clean
+.PHONY: help setup demo test fuzz wild soak memory lint format types imports ci reference bench screenshot architecture camera-model camera-accuracy bench-gpu clean
 
 help:  ## show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -58,6 +58,9 @@ soak: setup  ## VIDEOS=20000 while runs are killed 50 times, a quarter of an hou
 
 memory: setup  ## peak memory of 10 hours, 4K and COUNT=100000 videos, each beside little; WRITE=1 as for fuzz
 	@$(BIN)/python -m stress.memory --count $(or $(COUNT),100000) $(if $(WRITE),--write)
+
+architecture: setup  ## the picture in docs/architecture.md, and the size of the package
+	@$(BIN)/python -m docs.picture
 
 screenshot: setup  ## redraw docs/terminal.svg
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m examples.screenshot

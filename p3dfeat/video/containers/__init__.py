@@ -1,6 +1,6 @@
 """What is known of each container that video may come in: one record each, in a module of its own where it has a check.
 
-To add a container, write its record in a module here and list it below.
+To add a container, write its record in a module here and list it below. FFmpeg opens what is listed, and nothing else.
 """
 
 from typing import Final
@@ -22,6 +22,14 @@ _RECORDS: Final = (
     Container("mpeg", seekable=False, is_recording=True),
     *(Container(name, shown="made up", stores_dts=False, is_recording=True) for name in BARE),
 )
+# Nothing is known of these that would need a record. Neither listed nor opened are playlists and scripts (hls, dash,
+# concat, sdp ...), pictures and rows of them, sound, subtitles, games' formats, devices, and what looks for sister
+# files beside the one named (mlv, vobsub).
+_OTHERS: Final = (
+    *("flv", "gxf", "dv", "ivf", "rm", "wtv", "nsv", "nuv", "pva", "ty", "dhav", "lxf", "smjpeg"),
+    *("evc", "mjpeg_2000", "av1", "dnxhd", "avs2", "avs3", "apv"),
+)
+FORMATS: Final = (*(record.name.partition(",")[0] for record in _RECORDS), *_OTHERS)  # all that FFmpeg may open
 _BY_NAME: Final = {record.name: record for record in _RECORDS}
 
 
@@ -30,4 +38,4 @@ def container_of(name: str) -> Container:
     return _BY_NAME.get(name) or Container(name)
 
 
-__all__ = ["Container", "Delivered", "container_of"]
+__all__ = ["FORMATS", "Container", "Delivered", "container_of"]

@@ -19,19 +19,11 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from p3dfeat.errors import NotAVideoError, VideoError
+from p3dfeat.video.containers import FORMATS
 from p3dfeat.video.containers.mp4_boxes import top_boxes
 from p3dfeat.video.containers.record import cut_off
 from p3dfeat.video.reading.ffmpeg_log import Complaints
 
-# What FFmpeg calls the containers of videos, then bare streams of one coding. Left out are playlists and scripts (hls,
-# dash, concat, sdp ...), pictures and rows of them, sound, subtitles, games' formats, devices, and what looks for
-# sister files beside the one named (mlv, vobsub).
-FORMATS: Final = (
-    *("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf", "ogg", "mxf", "gxf", "gif", "apng", "nut", "dv", "ivf"),
-    *("yuv4mpegpipe", "rm", "wtv", "nsv", "nuv", "pva", "ty", "dhav", "lxf", "smjpeg"),
-    *("h261", "h263", "h264", "hevc", "vvc", "evc", "m4v", "mpegvideo", "mjpeg", "mjpeg_2000", "vc1", "av1", "obu"),
-    *("dnxhd", "dirac", "cavsvideo", "avs2", "avs3", "apv"),
-)
 # Of a frame: 16384 x 8192, more than any camera takes. A header may say 65535 x 65535, which is 17 GB in colour.
 MAX_PIXELS: Final = 1 << 27
 JPEG_BEGINS, JPEG_FOLLOWS = b"\xff\xd8", b"\xff\xd9\xff\xd8"
