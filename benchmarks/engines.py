@@ -20,7 +20,7 @@ from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.engines import Calibration, CalibrationClips, Engine, OpenVINOEngine, TorchEngine, make_engine
 from p3dfeat.engines.normalize import normalize
 from p3dfeat.engines.openvino.quantization import worst_cosines
-from p3dfeat.engines.selection import made_clip
+from p3dfeat.engines.selection import synthetic_clip
 from p3dfeat.nets import P3D
 from p3dfeat.sources import find_videos
 from p3dfeat.types import Batch, Clip, UInt8Array
@@ -46,7 +46,7 @@ def clips_of(folder: Path | None) -> CalibrationClips:
     """Five clips of each video in a folder, two of them to calibrate on; or, without a folder, drawn ones."""
     clips: list[UInt8Array] = []
     if folder is None:
-        rng, waves = np.random.default_rng(0), made_clip(SPEC)[0].astype(float)
+        rng, waves = np.random.default_rng(0), synthetic_clip(SPEC)[0].astype(float)
         for _ in range(40):
             drawn = rng.uniform(0.4, 1) * np.roll(waves, rng.integers(100), axis=2) + rng.uniform(0, 60)
             clips.append(np.clip(drawn, 0, 255).astype(np.uint8))

@@ -29,7 +29,7 @@ def default_model() -> str:
 
 @dataclass(frozen=True)
 class InputSpec:
-    """How frames become what a net takes: the preprocessing of a model card.
+    """How frames become what a network takes: the preprocessing of a model card.
 
     Resize, crop the centre, order the channels; then ``(pixel * scale - mean) / std`` on pixels of 0 to 255.
     """
@@ -83,7 +83,7 @@ class InputSpec:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) of what the net is given."""
+        """(height, width) of what the network is given."""
         if self.crop is not None:
             return self.crop
         assert self.resize is not None

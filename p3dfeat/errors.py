@@ -2,7 +2,7 @@
 
 P3DFeatError                 1  (never raised itself)
 ├── UsageError               2  a wrong option, name, list or output
-│   └── ShapeError           2  a tensor or input size that a net cannot take
+│   └── ShapeError           2  a tensor or input size that a network cannot take
 ├── VideoError               3  one video could not be read; the run goes on with the others
 │   ├── NotAVideoError       3  it is a file of another kind
 │   ├── OutOfTimeError       3  it took longer than a video may, or its decoder hung
@@ -35,7 +35,7 @@ class UsageError(P3DFeatError):
 
 
 class ShapeError(UsageError):
-    """A tensor, clip length or picture size that a net cannot take."""
+    """A tensor, clip length or picture size that a network cannot take."""
 
 
 class VideoError(P3DFeatError):

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from datetime import UTC, datetime
-from typing import Final
+from typing import BinaryIO, Final
 
 from p3dfeat.pictures import numbered_pictures
 
@@ -16,15 +16,22 @@ def fingerprint(path: str) -> str:
     Of a folder: of its pictures' names and sizes, and of the ends of the first and the last one.
     """
     if not os.path.isdir(path):
-        size = os.path.getsize(path)
-        return hashlib.sha256(str(size).encode() + _ends(path, size)).hexdigest()[:16]
+        with open(path, "rb") as file:
+            return fingerprint_of(file)
     pictures = _pictures(path)
     digest = hashlib.sha256()
     for picture in pictures:
         digest.update(os.fsencode(os.path.basename(picture)) + b"\0%d\n" % os.path.getsize(picture))
     for picture in (pictures[0], pictures[-1]):
-        digest.update(_ends(picture, os.path.getsize(picture)))
+        with open(picture, "rb") as file:
+            digest.update(_ends(file, os.path.getsize(picture)))
     return digest.hexdigest()[:16]
+
+
+def fingerprint_of(file: BinaryIO) -> str:
+    """``fingerprint`` of a file that is open."""
+    size = os.fstat(file.fileno()).st_size
+    return hashlib.sha256(str(size).encode() + _ends(file, size)).hexdigest()[:16]
 
 
 def size_and_time(path: str) -> tuple[int, str]:
@@ -44,11 +51,11 @@ def modified(status: os.stat_result) -> str:
     return datetime.fromtimestamp(status.st_mtime, UTC).isoformat(timespec="seconds")
 
 
-def _ends(path: str, size: int) -> bytes:
-    with open(path, "rb") as file:
-        beginning = file.read(ENDS_BYTES)
-        file.seek(max(0, size - ENDS_BYTES))
-        return beginning + file.read(ENDS_BYTES)
+def _ends(file: BinaryIO, size: int) -> bytes:
+    file.seek(0)
+    beginning = file.read(ENDS_BYTES)
+    file.seek(max(0, size - ENDS_BYTES))
+    return beginning + file.read(ENDS_BYTES)
 
 
 def _pictures(folder: str) -> list[str]:

@@ -152,7 +152,7 @@ class VideoEnd:
 
 @dataclass(frozen=True)
 class Batch:
-    """Clips, from any number of videos, that go through a net together: (N, T, H, W, C) uint8."""
+    """Clips, from any number of videos, that go through a network together: (N, T, H, W, C) uint8."""
 
     frames: UInt8Array
 
@@ -181,7 +181,7 @@ class Pending(Protocol):
 
 @dataclass(frozen=True)
 class Features:
-    """What a net says of some clips: {layer: (N, ...) float32}, and when they were on screen: (N, 2) seconds."""
+    """What a network says of some clips: {layer: (N, ...) float32}, and when they were on screen: (N, 2) seconds."""
 
     layers: Mapping[str, FloatArray]
     seconds: SecondsArray
@@ -196,52 +196,6 @@ class Features:
 
     def __len__(self) -> int:
         return len(self.seconds)
-
-
-@dataclass(frozen=True)
-class Fetching:
-    """Weights on their way here: so many bytes of so many, if that is known."""
-
-    name: str  # of the model
-    source: str  # where they come from
-    done_bytes: int
-    total_bytes: int | None
-
-
-@dataclass(frozen=True)
-class Calibrating:
-    """A net is being brought to 8 bits, which takes about half a minute."""
-
-    num_clips: int  # on which it is calibrated
-    finely: bool = False  # once more, in a way that takes minutes, because the first was not near enough to fp32
-
-
-@dataclass(frozen=True)
-class Calibrated:
-    """A net in 8 bits, and how near it is to the same net in fp32."""
-
-    cosine: float  # the lowest of any row of the layers asked for
-    num_clips: int  # on which it was measured
-    held_out: bool  # whether those are other clips than the net was calibrated on
-    sha256: str  # of the quantised weights: another calibration gives other numbers
-    kept: bool  # from an earlier run
-
-
-@dataclass(frozen=True)
-class Warned:
-    """Something that is worth knowing of a run; it goes on."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Touched:
-    """A video's file has another time than when it was stored, but the same size and ends: it is taken as stored."""
-
-    id: str
-    source: str
-    modified_there: str  # ISO 8601, UTC
-    modified_now: str
 
 
 @dataclass(frozen=True)

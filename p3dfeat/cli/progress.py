@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from p3dfeat.cli.output import out
-from p3dfeat.types import Calibrated, Calibrating, Fetching
+from p3dfeat.events import Calibrated, Calibrating, Fetching
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, TaskID
@@ -63,7 +63,7 @@ def loaded_model(name: "str | Path | Model | None") -> "Model":
 def say_calibration(event: Calibrating | Calibrated) -> None:
     """That int8 is being calibrated, or how near it is to fp32."""
     if isinstance(event, Calibrating):
-        finer = "calibrating int8 once more, correcting biases; some minutes for a large net"
+        finer = "calibrating int8 once more, correcting biases; some minutes for a large network"
         first = f"calibrating int8 on {event.num_clips} clips; about half a minute, once for this model"
         out.say(finer if event.finely else first)
         return

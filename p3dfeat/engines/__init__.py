@@ -1,4 +1,4 @@
-"""How a net is run: a Batch in, {layer: rows} out."""
+"""How a network is run: a Batch in, {layer: rows} out."""
 
 from p3dfeat.engines.engine import Engine
 from p3dfeat.engines.multi_gpu import SeveralEngines

@@ -1,4 +1,4 @@
-"""How many clips go through a net together: what fits into memory, and what is fastest."""
+"""How many clips go through a network together: what fits into memory, and what is fastest."""
 
 import time
 from collections import deque
@@ -38,7 +38,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 class Fitting:
     """Starts batches in parts of always as many clips, or, once memory has run out, of half as many, and so on.
 
-    How many clips go through a net together decides in which order sums are made, and so the last bits of the rows.
+    How many clips go through a network together decides in which order sums are made, and so the last bits of the rows.
     In parts of one size a clip's rows are the same whatever clips come with it; the last part is filled up.
     make_room: called after memory has run out, when nothing refers any more to what was being computed.
     """

@@ -1,4 +1,4 @@
-"""A net on one CUDA GPU: copies beside the computing, and its kernels replayed as a CUDA graph.
+"""A network on one CUDA GPU: copies beside the computing, and its kernels replayed as a CUDA graph.
 
 Three streams: frames go up on one, the net runs on the second, rows come down on the third, so that the copies of one
 batch overlap the computing of another. No buffer is ours to keep apart: pinned and device memory come from PyTorch's

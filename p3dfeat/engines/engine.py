@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from p3dfeat.types import Batch, Calibrated, FloatArray, Pending
+from p3dfeat.events import Calibrated
+from p3dfeat.types import Batch, FloatArray, Pending
 
 
 class Engine(ABC):
-    """Runs a net on batches; the layers it returns are fixed when it is made."""
+    """Runs a network on batches; the layers it returns are fixed when it is made."""
 
     name: str  # recorded, as are device and precision
     device: torch.device | str  # or several, with commas between them

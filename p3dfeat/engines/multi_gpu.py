@@ -8,7 +8,7 @@ from p3dfeat.types import Batch, Pending
 
 
 class SeveralEngines(Engine):
-    """One net on several devices, an engine each; all alike but for their device."""
+    """One network on several devices, an engine each; all alike but for their device."""
 
     def __init__(self, engines: Sequence[Engine]):
         self.engines = tuple(engines)

@@ -1,4 +1,4 @@
-"""From the bytes of a clip to what a net takes."""
+"""From the bytes of a clip to what a network takes."""
 
 from typing import Final
 
@@ -18,7 +18,7 @@ def normalize(frames: Tensor, spec: InputSpec, mean_and_std: tuple[Tensor, Tenso
     """
     mean, std = mean_and_std or constants(spec, frames.device)
     x = frames.float()
-    # In place, and only what changes something: each pass over memory takes 1 % of a large net's time on a CPU.
+    # In place, and only what changes something: each pass over memory takes 1 % of a large network's time on a CPU.
     if spec.scale != 1:
         x.mul_(spec.scale)
     x.sub_(mean)

@@ -23,8 +23,8 @@ from p3dfeat.system.forks import begin_computing
 from p3dfeat.types import Batch, UInt8Array
 
 ENGINES: Final = ("auto", "torch", "openvino")
-TOLERANCE: Final = 1e-4  # relative L2 to plain torch in fp32; rounding alone gives 1e-6, a wrong net 1e-1
-SMALL: Final = 5_000_000  # weights; OpenVINO takes 0.2 s to load and build, in which such a net runs on 20 clips
+TOLERANCE: Final = 1e-4  # relative L2 to plain torch in fp32; rounding alone gives 1e-6, a wrong network 1e-1
+SMALL: Final = 5_000_000  # weights; OpenVINO takes 0.2 s to load and build, in which such a network runs on 20 clips
 
 
 def make_engine(
@@ -43,10 +43,10 @@ def make_engine(
 ) -> Engine:
     """The engine of that name, made for ``net``.
 
-    "auto" is OpenVINO where it is installed, the device is a CPU and the precision fp32, and where a made clip gives
-    what plain torch gives; otherwise torch. short_run: so few clips that a small net has run on them before OpenVINO
-    is there, and no best batch size need be looked for.
-    batch_size: clips that are wanted at once; None for what suits the device. On a CPU how many go through the net
+    "auto" is OpenVINO where it is installed, the device is a CPU and the precision fp32, and where a synthetic clip
+    gives what plain torch gives; otherwise torch. short_run: so few clips that a small network has run on them before
+    OpenVINO is there, and no best batch size need be looked for.
+    batch_size: clips that are wanted at once; None for what suits the device. On a CPU how many go through the network
     together does not depend on it, nor do the results.
     device: one, or several GPUs, as for ``pick_devices``; batches are dealt to them in turn.
     cache_folder, weights_sha256: where what is found out about these weights is kept; without both, nothing is.
@@ -111,8 +111,8 @@ def _trusted(net: P3D, spec: InputSpec, layers: tuple[str, ...], batch_size: int
 
 
 def worst_error(engine: Engine, net: P3D, spec: InputSpec) -> float:
-    """The largest relative L2 error of any of an engine's layers to plain torch in fp32, on a made clip."""
-    frames, was_training = made_clip(spec), net.training
+    """The largest relative L2 error of any of an engine's layers to plain torch in fp32, on a synthetic clip."""
+    frames, was_training = synthetic_clip(spec), net.training
     with torch.inference_mode():
         expected = net.eval()(normalize(torch.from_numpy(frames), spec).contiguous(), layers=engine.layers)
     net.train(was_training)
@@ -120,7 +120,7 @@ def worst_error(engine: Engine, net: P3D, spec: InputSpec) -> float:
     return float(np.max([relative_l2(found[name], value.numpy()) for name, value in expected.items()]))
 
 
-def made_clip(spec: InputSpec) -> UInt8Array:
+def synthetic_clip(spec: InputSpec) -> UInt8Array:
     """(1, T, H, W, C) uint8: waves that drift to the right, in whole-number arithmetic."""
     height, width = spec.size
     t, y, x, c = np.ogrid[: spec.length, :height, :width, : spec.num_channels]

@@ -38,11 +38,11 @@ _one_thread: Final = threading.RLock()  # at a time says how all of the process 
 
 
 class TorchEngine(Engine):
-    """Runs a net on batches; the layers it returns are fixed when it is made.
+    """Runs a network on batches; the layers it returns are fixed when it is made.
 
     precision: what convolutions compute in; their weights are kept in it. pool5 and what follows are computed in
     fp32, and all results are float32. "auto" is fp32: no lower precision is taken unasked.
-    batch_size: clips that go through the net together on a GPU; on a CPU only how many are wanted at once.
+    batch_size: clips that go through the network together on a GPU; on a CPU only how many are wanted at once.
     kept: where the best batch size of a GPU is kept; it is looked for when first asked for, and only if this is given.
     Raises UsageError for a device or precision that is not to be had.
     """
@@ -75,7 +75,7 @@ class TorchEngine(Engine):
         self._fitting = Fitting(self._start, device=str(self.device), make_room=self._make_room)
         on_cpu, large = self.device.type == "cpu", net.architecture.num_weights >= LARGE
         self._kept = None if on_cpu or batch_size is not None else kept
-        self._together: int | None = None  # clips that always go through the net together
+        self._together: int | None = None  # clips that always go through the network together
         if on_cpu:
             self._together = LARGE_SIZE if large else BATCH_SIZES["cpu"]
         elif self._kept is None:
@@ -84,7 +84,7 @@ class TorchEngine(Engine):
 
     @property
     def together(self) -> int:
-        """Clips that always go through the net together, as long as there is memory for them."""
+        """Clips that always go through the network together, as long as there is memory for them."""
         if self._together is None:
             self._together = self._found_size()
         return self._together

@@ -11,7 +11,7 @@ EXPANSION: Final = 4  # a bottleneck's output is four times as wide as its middl
 
 STAGES: Final = {63: (3, 4, 6, 3), 131: (3, 4, 23, 3), 199: (3, 8, 36, 3)}  # from ResNet-50, -101, -152
 
-MOST_BLOCKS: Final = 1000  # of a net; P3D-199 has 50
+MOST_BLOCKS: Final = 1000  # of a network; P3D-199 has 50
 MOST: Final = 1_000_000  # classes, channels, width: more is a mistake, or meant to exhaust memory
 
 HALVED: Final = 2**4  # frames that the four temporal pools leave one of, the one that res5 works on
@@ -40,11 +40,11 @@ class Architecture:
     """A P3D ResNet (Qiu, Yao, Mei, ICCV 2017, section 3), complete enough to build it.
 
     stages: blocks in res2, res3, res4, res5. ``Architecture.of_depth`` knows those of P3D-63, 131 and 199.
-    kinds: block kinds, cycled over the blocks of res2 to res4; "ABC" is the paper's mixed net, "A" its P3D-A.
+    kinds: block kinds, cycled over the blocks of res2 to res4; "ABC" is the paper's mixed network, "A" its P3D-A.
     family: "authors" (Caffe), "gluoncv" or "recycled" (from a 2-D ResNet); they differ in arithmetic, not in
     weights' shapes.
     channels: of the input; 3 for pictures, 2 for optical flow, 1 for luma.
-    base_width: channels after conv1; 64 in the published nets. pool5 is 32 times as wide.
+    base_width: channels after conv1; 64 in the published networks. pool5 is 32 times as wide.
     """
 
     stages: tuple[int, int, int, int] = STAGES[199]
@@ -89,7 +89,7 @@ class Architecture:
 
     @property
     def feature_width(self) -> int:
-        """Width of pool5; 2048 in the published nets."""
+        """Width of pool5; 2048 in the published networks."""
         return (self.base_width << 3) * EXPANSION
 
     @property
@@ -132,10 +132,10 @@ class Architecture:
         return ("pool1", *blocks, "pool5", "logits", "prob")
 
     def check_layers(self, layers: tuple[str, ...]) -> None:
-        """Raise UsageError naming the first layer this net does not have."""
+        """Raise UsageError naming the first layer this network does not have."""
         for name in layers:
             if name not in self.layers:
-                raise UsageError(f"layer {name!r}: not in this net; it has {', '.join(self.layers)}")
+                raise UsageError(f"layer {name!r}: not in this network; it has {', '.join(self.layers)}")
 
     def check_input(self, length: int, height: int, width: int) -> None:
         """Raise ShapeError unless the pools reduce the clip to one frame and leave a picture."""

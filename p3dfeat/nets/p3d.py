@@ -121,12 +121,12 @@ class P3D(nn.Module):
         """{layer: activation} of ``layers``, from one pass that ends at the deepest layer asked for.
 
         pool1 and res2x to res4x are (N, C, T, H, W), res5x (N, C, H, W), pool5 (N, 32 * base_width), logits and
-        prob (N, classes). Raises ShapeError for an input the net cannot take and UsageError for an unknown layer.
+        prob (N, classes). Raises ShapeError for an input the network cannot take and UsageError for an unknown layer.
         """
         self.architecture.check_layers(tuple(layers))
         if x.ndim != 5 or x.shape[1] != self.architecture.channels:
             expected = f"(N, {self.architecture.channels}, T, H, W)"
-            raise ShapeError(f"input of shape {tuple(x.shape)}: this net takes {expected}")
+            raise ShapeError(f"input of shape {tuple(x.shape)}: this network takes {expected}")
         self.architecture.check_input(x.shape[2], x.shape[3], x.shape[4])
         missing = set(layers)
         found: dict[str, Tensor] = {}

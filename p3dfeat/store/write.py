@@ -16,6 +16,7 @@ import h5py
 from numpy.typing import NDArray
 
 from p3dfeat.errors import OutputError, VideoError
+from p3dfeat.events import Touched
 from p3dfeat.store.commit import commit
 from p3dfeat.store.commit.commit import Waiting
 from p3dfeat.store.commit.journal import JournalWriter, next_journal
@@ -29,7 +30,7 @@ from p3dfeat.store.side_files.lock import Lock
 from p3dfeat.store.side_files.parts import OVERWRITES, OVERWRITTEN, PASSING, journals
 from p3dfeat.store.stored import PLACE_IN_OUTPUT, Stored
 from p3dfeat.system.disk import writing
-from p3dfeat.types import Features, Touched, Video, VideoInfo
+from p3dfeat.types import Features, Video, VideoInfo
 
 BUFFERED_BYTES: Final = 4 << 20  # of one video's rows held in memory before they go to the journal
 # What a journal holds before it is added to the output: so much that lists of names, which are then written anew, cost

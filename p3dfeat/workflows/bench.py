@@ -1,4 +1,4 @@
-"""How fast this machine decodes, runs a net, and does both, and what holds it back."""
+"""How fast this machine decodes, runs a network, and does both, and what holds it back."""
 
 import statistics
 import time
@@ -46,12 +46,12 @@ class Measurement:
     clips: int  # of all of them
     failed: int
     decode_clips_per_second: float | None = None
-    clips_per_second: float | None = None  # decoding and running the net together
+    clips_per_second: float | None = None  # decoding and running the network together
     int8_cosine: float | None = None  # the worst one to fp32, measured when int8 was calibrated
 
     @property
     def share_of_limit(self) -> float:
-        """Of the matrix product's rate that the net alone reaches."""
+        """Of the matrix product's rate that the network alone reaches."""
         return self.gflop_a_clip * self.model_clips_per_second / self.limit_gflops
 
     @property
@@ -59,7 +59,7 @@ class Measurement:
         """Which of the two alone is the slower one."""
         if self.decode_clips_per_second is None:
             return None
-        return "the net" if self.model_clips_per_second < self.decode_clips_per_second else "decoding"
+        return "the network" if self.model_clips_per_second < self.decode_clips_per_second else "decoding"
 
     @property
     def efficiency(self) -> float | None:
@@ -200,7 +200,7 @@ def _medians(parts: dict[str, Callable[[], None]], rounds: int) -> dict[str, flo
 
 
 def gflop_a_clip(architecture: Architecture, length: int, size: tuple[int, int]) -> float:
-    """What a net computes for one clip of ``length`` frames of (height, width) pixels; two a multiply-add."""
+    """What a network computes for one clip of ``length`` frames of (height, width) pixels; two a multiply-add."""
     net, x = on_meta(architecture, length, size)
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         net(x, layers=("pool5",))

@@ -5,7 +5,8 @@ from typing import Final
 
 from p3dfeat.engines import Calibration, CalibrationClips
 from p3dfeat.errors import UsageError, VideoError
-from p3dfeat.types import Calibrated, Calibrating, Clip, UInt8Array, Video, VideoStart
+from p3dfeat.events import Calibrated, Calibrating
+from p3dfeat.types import Clip, UInt8Array, Video, VideoStart
 from p3dfeat.video import Decoders
 from p3dfeat.zoo import Model
 from p3dfeat.zoo.download.cache import cache_folder

@@ -13,7 +13,7 @@ from p3dfeat._version import __version__
 from p3dfeat.closeness import relative_l2
 from p3dfeat.config import EMBEDDED_MODEL, default_model
 from p3dfeat.engines.normalize import normalize
-from p3dfeat.engines.selection import made_clip
+from p3dfeat.engines.selection import synthetic_clip
 from p3dfeat.errors import WeightsError
 from p3dfeat.video.reading.codecs import available_decoders, ffmpeg_version
 from p3dfeat.zoo import Model, card_names, find_card, load_located, load_model, weights_folder, weights_here
@@ -22,7 +22,7 @@ from p3dfeat.zoo.download.hub import cache_folder as hub_cache_folder
 
 PACKAGES: Final = ("torch", "av", "h5py", "numpy", "huggingface-hub", "safetensors", "typer", "rich")
 TOLERANCE: Final = (
-    1e-3  # of the self-test, relative L2; other processors round differently by 1e-6, a wrong net is off by 1e-1
+    1e-3  # of the self-test, relative L2; other processors round differently by 1e-6, a wrong network is off by 1e-1
 )
 
 
@@ -143,7 +143,7 @@ def _devices() -> list[str]:
 
 def self_test_logits(model: Model) -> list[float]:
     """What ``model`` says of the clip."""
-    x = normalize(torch.from_numpy(made_clip(model.card.input)), model.card.input)
+    x = normalize(torch.from_numpy(synthetic_clip(model.card.input)), model.card.input)
     with torch.inference_mode():
         return [float(value) for value in model.net(x, layers=("logits",))["logits"][0]]
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from p3dfeat.errors import VideoError
+from p3dfeat.events import Touched, Warned
 from p3dfeat.options import ExtractSettings, with_options
 from p3dfeat.options import Inputs as InputNames
 from p3dfeat.sources import Inputs, Known, as_texts
 from p3dfeat.store import FeatureWriter, Ledger, Lock
-from p3dfeat.types import Failure, LeftOut, Touched, Video, Warned
+from p3dfeat.types import Failure, LeftOut, Video
 from p3dfeat.video import check_decoding
 from p3dfeat.workflows import pipeline
 from p3dfeat.workflows.job import MakingReady, RunJob, check_output, decoders_for, found_by

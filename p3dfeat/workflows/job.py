@@ -12,6 +12,7 @@ from p3dfeat._version import __version__
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.engines import Engine, check_runs_int8, is_kept, make_engine
 from p3dfeat.errors import UsageError
+from p3dfeat.events import Calibrated, Calibrating, Fetching
 from p3dfeat.options import (
     DecodingOptions,
     EngineOptions,
@@ -23,7 +24,7 @@ from p3dfeat.options import (
 from p3dfeat.sources import Inputs, is_named_video, look_for
 from p3dfeat.store import Settings, check_is_hdf5
 from p3dfeat.text.urls import ADDRESS
-from p3dfeat.types import Calibrated, Calibrating, Fetching, Video
+from p3dfeat.types import Video
 from p3dfeat.video import Decoders
 from p3dfeat.workflows.calibrate import calibration_for
 from p3dfeat.zoo import Model, load_model

@@ -28,7 +28,7 @@ from p3dfeat.video import Decoders, Read
 
 
 class Engine(Protocol):
-    """What runs a net on batches."""
+    """What runs a network on batches."""
 
     in_flight: int  # started batches that are worth having at once
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from p3dfeat.closeness import row_errors
 from p3dfeat.engines import Engine
 from p3dfeat.errors import P3DFeatError, UsageError
+from p3dfeat.events import Calibrated, Calibrating, Fetching
 from p3dfeat.options import ExtractSettings
 from p3dfeat.store import VideoFeatures, differences, open_features
-from p3dfeat.types import Calibrated, Calibrating, Features, Fetching, Video
+from p3dfeat.types import Features, Video
 from p3dfeat.video import Decoders
 from p3dfeat.workflows import pipeline
 from p3dfeat.workflows.job import RunJob
@@ -45,7 +46,7 @@ RecomputeEvent = Fetching | Calibrating | Calibrated | pipeline.Started | pipeli
 
 @dataclass(frozen=True)
 class Recomputation:
-    """A net, made ready to compute what a feature file holds. remark: what is not as it was, and does no harm."""
+    """A network, made ready to compute what a feature file holds. remark: what is not as it was, and does no harm."""
 
     file: Path
     job: RunJob

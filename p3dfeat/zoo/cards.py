@@ -212,7 +212,7 @@ def safe_name(text: str) -> str:
 
 
 def _architecture(net: "_Table") -> Architecture:
-    """``depth`` stands for the blocks and the width of a published net."""
+    """``depth`` stands for the blocks and the width of a published network."""
     depth = net.take("depth", int, None)
     if depth is not None and depth not in STAGES:
         raise UsageError(f"net.depth: no published P3D has {depth}; known are {', '.join(map(str, STAGES))}")

@@ -12,8 +12,8 @@ from urllib.parse import quote, unquote
 
 from p3dfeat.config import EMBEDDED_MODEL
 from p3dfeat.errors import P3DFeatWarning, UsageError, WeightsError
+from p3dfeat.events import Fetching
 from p3dfeat.text.urls import without_secrets
-from p3dfeat.types import Fetching
 from p3dfeat.zoo.cards import Card, Source, card_names
 from p3dfeat.zoo.download import cache, hub
 from p3dfeat.zoo.download.progress import NotFetchedError, OnFetch

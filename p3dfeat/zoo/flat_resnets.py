@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from p3dfeat.errors import WeightsError
-from p3dfeat.types import Fetching
+from p3dfeat.events import Fetching
 from p3dfeat.zoo.cards import FILE_KINDS
 from p3dfeat.zoo.conversion.inflation import FlatResNet
 from p3dfeat.zoo.download import hub

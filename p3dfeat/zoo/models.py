@@ -1,4 +1,4 @@
-"""A card and its weights, together: a net ready to run and the preprocessing it wants."""
+"""A card and its weights, together: a network ready to run and the preprocessing it wants."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from p3dfeat.zoo.fetching import Located, locate
 
 @dataclass(frozen=True)
 class Model:
-    """A P3D net with its weights, in evaluation mode on the CPU, and its card.
+    """A P3D network with its weights, in evaluation mode on the CPU, and its card.
 
     ``model.net(x, layers=("pool5", "logits"))`` takes preprocessed clips (N, C, T, H, W) float32.
     """
@@ -30,7 +30,7 @@ class Model:
         return self.card.name
 
     def check_sees_pictures(self) -> None:
-        """Raise UsageError for a net that takes optical flow, which is not made from videos here."""
+        """Raise UsageError for a network that takes optical flow, which is not made from videos here."""
         if self.card.input.channels == "flow":
             raise UsageError(f"model {self.name}: takes optical flow, which p3dfeat does not compute from videos")
 
@@ -66,7 +66,7 @@ def load_model(name_or_path: str | Path | None = None, *, on_fetch: OnFetch | No
 
 
 def load_located(located: Located) -> Model:
-    """The model of a weights file that is here. Raises WeightsError where it is damaged or another net's."""
+    """The model of a weights file that is here. Raises WeightsError where it is damaged or another network's."""
     begin_computing()
     sha256 = located.check()
     converted = convert(located.weights, card=located.card)

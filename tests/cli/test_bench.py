@@ -46,7 +46,7 @@ def test_what_holds_a_machine_back_follows_from_the_rates():
         counts = {"videos": 1, "clips": 1, "failed": 0, "gflop_a_clip": 10.0, "limit_gflops": 100.0}
         return Measurement(**about, **counts, **rates)
 
-    assert measured(5, 20, 4).bound_by == "the net"
+    assert measured(5, 20, 4).bound_by == "the network"
     assert measured(5, 20, 4).efficiency == pytest.approx(1)  # 0.2 s and 0.05 s a clip, one after the other
     assert measured(5, 20, 5, "cuda").efficiency == pytest.approx(1)  # side by side
     assert measured(5, 2, 1).bound_by == "decoding"

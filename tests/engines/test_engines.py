@@ -9,7 +9,7 @@ from p3dfeat.engines import OpenVINOEngine, TorchEngine, make_engine
 from p3dfeat.engines import selection as choice
 from p3dfeat.engines.fuse_batch_norm import folded
 from p3dfeat.engines.normalize import normalize
-from p3dfeat.engines.selection import made_clip, worst_error
+from p3dfeat.engines.selection import synthetic_clip, worst_error
 from p3dfeat.errors import UsageError
 from p3dfeat.nets import P3D, Architecture
 from p3dfeat.types import Batch, Clip, Video
@@ -159,8 +159,8 @@ def test_without_openvino_it_is_told_how_to_get_it(monkeypatch):
         OpenVINOEngine(random_net(), SPEC)
 
 
-def test_the_made_clip_moves():
-    frames = made_clip(SPEC)
+def test_the_synthetic_clip_moves():
+    frames = synthetic_clip(SPEC)
     assert frames.shape == (1, 16, 37, 45, 3)
     assert (frames[0, 0] != frames[0, 1]).mean() > 0.5
 

@@ -18,10 +18,11 @@ from p3dfeat.config import InputSpec
 from p3dfeat.engines import Calibration, CalibrationClips, OpenVINOEngine, TorchEngine, is_kept, make_engine
 from p3dfeat.engines.openvino import quantization
 from p3dfeat.engines.openvino.quantization import _new_folder, cosines, worst_cosines
-from p3dfeat.engines.selection import made_clip
+from p3dfeat.engines.selection import synthetic_clip
 from p3dfeat.errors import OutputError, UsageError
+from p3dfeat.events import Calibrated, Calibrating
 from p3dfeat.nets import P3D
-from p3dfeat.types import Batch, Calibrated, Calibrating
+from p3dfeat.types import Batch
 from tests.engines.test_engines import random_net
 
 SPEC = InputSpec(resize=(32, 40), scale=1 / 255, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25))
@@ -34,7 +35,7 @@ def small_net(**settings) -> P3D:
 
 def drawn_clips(count: int, seed: int = 0) -> list[np.ndarray]:
     """Moving waves, each clip of another brightness and contrast."""
-    rng, waves = np.random.default_rng(seed), made_clip(SPEC)[0].astype(np.float64)
+    rng, waves = np.random.default_rng(seed), synthetic_clip(SPEC)[0].astype(np.float64)
     return [
         np.clip(rng.uniform(0.4, 1) * np.roll(waves, rng.integers(40), 2) + rng.uniform(0, 60), 0, 255).astype(np.uint8)
         for _ in range(count)

@@ -8,10 +8,11 @@ import pytest
 
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import FeatureFileError, VideoError
+from p3dfeat.events import Touched
 from p3dfeat.fingerprint import fingerprint, modified, size_and_time
 from p3dfeat.store import FeatureWriter, open_features
 from p3dfeat.store import identity as resume
-from p3dfeat.types import Touched, Video
+from p3dfeat.types import Video
 from tests.store.test_store import INFO, SETTINGS, features, write
 
 DAY = 1_767_225_600  # 2026-01-01T00:00:00+00:00

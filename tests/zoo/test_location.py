@@ -351,7 +351,7 @@ def test_a_config_that_makes_no_sense_is_named(model_folder, config, message):
 def test_a_config_of_another_net_is_named_by_the_tensor_that_does_not_fit(model_folder):
     path = model_folder / "config.json"
     path.write_text(path.read_text().replace('"base_width": 8', '"base_width": 16'))
-    with pytest.raises(WeightsError, match=r"tensor conv1.weight is \(8, 3, 1, 7, 7\), the net wants \(16"):
+    with pytest.raises(WeightsError, match=r"tensor conv1.weight is \(8, 3, 1, 7, 7\), the network wants \(16"):
         load_model(model_folder)
 
 

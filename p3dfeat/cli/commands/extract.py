@@ -54,7 +54,7 @@ def extract(inputs: Inputs, settings: ExtractSettings, output: OutputFile = "", 
 def _report(event: "ExtractEvent", show: "Callable[[ExtractEvent], None]") -> None:
     """Move the bar; a JSON line, and one line for a failure, as each video is done."""
     show(event)
-    from p3dfeat.types import Touched, Warned
+    from p3dfeat.events import Touched, Warned
     from p3dfeat.workflows.extract import VideoDone
 
     if isinstance(event, Touched):

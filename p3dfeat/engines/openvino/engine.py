@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: the net's graph, built operation by operation, fused and laid out by its compiler."""
+"""OpenVINO on the CPU: the network's graph, built operation by operation, fused and laid out by its compiler."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,9 +13,10 @@ from p3dfeat.engines.engine import Done, Engine
 from p3dfeat.engines.fuse_batch_norm import folded
 from p3dfeat.engines.normalize import LEAST_DEVIATION
 from p3dfeat.engines.openvino.core import load_openvino, openvino_core
+from p3dfeat.events import Calibrated
 from p3dfeat.nets import P3D
 from p3dfeat.nets.p3d import Bottleneck, FlatBottleneck
-from p3dfeat.types import Batch, Calibrated, Pending, UInt8Array
+from p3dfeat.types import Batch, Pending, UInt8Array
 
 BATCH_SIZE: Final = 4  # clips that always go together; more gain nothing on a CPU and make results wait
 GRAPH_VERSION: Final = 2  # raised whenever _Graph comes to compute something else: calibrations are of one graph
@@ -23,18 +24,18 @@ GRAPH_VERSION: Final = 2  # raised whenever _Graph comes to compute something el
 
 @dataclass(frozen=True)
 class Quantized:
-    """A net's graph in 8 bits."""
+    """A network's graph in 8 bits."""
 
     model: Any  # openvino.Model that gives the layers asked for, in their order
     about: Calibrated
 
 
 class OpenVINOEngine(Engine):
-    """Runs a net on batches through OpenVINO; the layers it returns are fixed when it is made.
+    """Runs a network on batches through OpenVINO; the layers it returns are fixed when it is made.
 
     quantized: the graph of ``net`` for ``layers`` in 8 bits, which is run in place of the one in full precision.
-    batch_size: clips that are wanted at once; they go through the net in fours all the same.
-    Raises UsageError where OpenVINO is not installed or a layer is not in the net.
+    batch_size: clips that are wanted at once; they go through the network in fours all the same.
+    Raises UsageError where OpenVINO is not installed or a layer is not in the network.
     """
 
     name = "openvino"
@@ -80,7 +81,7 @@ def net_graph(net: P3D, spec: InputSpec, layers: tuple[str, ...]) -> Any:
 
 
 class _Graph:
-    """The operations of a net whose batch norms are folded."""
+    """The operations of a network whose batch norms are folded."""
 
     def __init__(self, net: P3D, spec: InputSpec):
         from openvino import opset13

@@ -1,4 +1,4 @@
-"""int8: a net's graph in 8 bits, by the ranges its numbers have on calibration clips; made once and kept on disk.
+"""int8: a network's graph in 8 bits, by the ranges its numbers have on calibration clips; made once and kept on disk.
 
 An entry is a folder of two OpenVINO files and a record, written last, of their checksums and of how near the 8 bits
 come to fp32. NNCF makes entries; OpenVINO alone reads them.
@@ -27,10 +27,11 @@ from p3dfeat.engines.openvino.core import apart, load_openvino, openvino_core
 from p3dfeat.engines.openvino.engine import BATCH_SIZE, GRAPH_VERSION, OpenVINOEngine, Quantized, net_graph
 from p3dfeat.engines.openvino.telemetry import no_telemetry
 from p3dfeat.errors import UsageError
+from p3dfeat.events import Calibrated, Calibrating
 from p3dfeat.nets import P3D
 from p3dfeat.system.disk import Folder, writing
 from p3dfeat.text.jsons import read_object
-from p3dfeat.types import Batch, Calibrated, Calibrating, FloatArray, UInt8Array
+from p3dfeat.types import Batch, FloatArray, UInt8Array
 
 # Good calibrations give 0.999 and more; at 0.99 a row is off by 14 % of its length, which no user of int8 bargains for.
 LEAST_COSINE: Final = 0.99
@@ -76,7 +77,7 @@ class Calibration:
 def quantized(net: P3D, spec: InputSpec, layers: tuple[str, ...], calibration: Calibration) -> Quantized:
     """The graph of ``net`` in 8 bits: the one that is kept, or, where there is none, one made now and kept.
 
-    Raises UsageError without OpenVINO, NNCF or clips, or where 8 bits are too few for this net; OutputError where
+    Raises UsageError without OpenVINO, NNCF or clips, or where 8 bits are too few for this network; OutputError where
     nothing can be kept.
     """
     net.architecture.check_layers(layers)
@@ -103,7 +104,7 @@ def is_kept(net: P3D, spec: InputSpec, layers: tuple[str, ...], calibration: Cal
 
 @dataclass(frozen=True)
 class _Entry:
-    """One net's calibration on disk."""
+    """One network's calibration on disk."""
 
     folder: Path
     about: dict[str, Any]  # all that the quantised graph depends on, but for the clips

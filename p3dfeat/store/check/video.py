@@ -64,7 +64,7 @@ class Expected:
     row_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)  # of a layer, as the first video has it
 
     def row_shape(self, name: str) -> tuple[int, ...] | None:
-        """Of one clip: by the net for what follows its convolutions, by the videos before for the other layers."""
+        """Of one clip: by the network for what follows its convolutions, by the videos before for the other layers."""
         known: dict[str, tuple[int, ...]] = {"seconds": (2,)}
         if self.architecture is not None:
             known[POOLED] = (self.architecture.feature_width,)

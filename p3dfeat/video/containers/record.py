@@ -71,13 +71,12 @@ class Container:
     counts_as_duration: bool = False
     check: Check | None = None
 
-    def inspect(self, path: str, found: Delivered, findings: Findings) -> None:
-        """Report what is missing or does not add up."""
+    def inspect(self, file: BinaryIO, found: Delivered, findings: Findings) -> None:
+        """Report what is missing or does not add up in a file, which is open."""
         if found.packets.broken[-1] and not self.is_recording:
             findings.failed(VideoError("damaged or cut off: its last packet is incomplete"))
         if self.check is not None:
-            with open(path, "rb") as file:
-                self.check(file, replace(found, size_bytes=os.path.getsize(path)), findings)
+            self.check(file, replace(found, size_bytes=os.fstat(file.fileno()).st_size), findings)
         untimed = int(((found.packets.presented == NO_TIME) & (found.packets.decoded == NO_TIME)).sum())
         if untimed and self.shown == "stored" and not self.is_recording:
             findings.remark(f"{untimed} of its packets have no time")

@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial as with_arguments
 from itertools import pairwise
-from typing import Final
+from typing import BinaryIO, Final
 
 import av
 import numpy as np
@@ -16,7 +16,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from p3dfeat.errors import NotAVideoError, VideoError
-from p3dfeat.fingerprint import fingerprint, modified
+from p3dfeat.fingerprint import fingerprint_of, modified
 from p3dfeat.types import Int64Array, SecondsArray, VideoInfo
 from p3dfeat.video.containers import Container, Delivered, container_of
 from p3dfeat.video.containers.avi import AVI
@@ -165,8 +165,9 @@ def _index(container: InputContainer, stream: VideoStream, path: str, findings: 
     end = float(seconds[-1]) + (last_ticks * tick_seconds or usual)
     if not abs(end) < LONGEST_SECONDS:
         raise VideoError(f"damaged: by its times it runs to {end:.3g} s")
-    info = _info(stream, path, num_frames=len(seconds), duration=end - float(seconds[0]))
-    record.inspect(path, _delivered(container, stream, packets, seconds, end, usual), findings)
+    with open(path, "rb") as file:
+        info = _info(stream, file, num_frames=len(seconds), duration=end - float(seconds[0]))
+        record.inspect(file, _delivered(container, stream, packets, seconds, end, usual), findings)
     return VideoIndex(
         seconds, end, numbers, timestamps, keyframes, tick_seconds, info, packets, packets.first, frozenset(left_out)
     )
@@ -320,8 +321,8 @@ def _latest_end(container: InputContainer) -> float:
     return end
 
 
-def _info(stream: VideoStream, path: str, *, num_frames: int, duration: float) -> VideoInfo:
-    status = os.stat(path)
+def _info(stream: VideoStream, file: BinaryIO, *, num_frames: int, duration: float) -> VideoInfo:
+    status = os.fstat(file.fileno())
     aspect = stream.sample_aspect_ratio
     context = stream.codec_context
     return VideoInfo(
@@ -335,6 +336,6 @@ def _info(stream: VideoStream, path: str, *, num_frames: int, duration: float) -
         codec=context.codec.canonical_name,
         pixel_format=stream.pix_fmt or "unknown",
         size_bytes=status.st_size,
-        fingerprint=fingerprint(path),
+        fingerprint=fingerprint_of(file),
         modified=modified(status),
     )

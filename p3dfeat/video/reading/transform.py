@@ -1,4 +1,4 @@
-"""From a decoded frame to the picture a net is shown: turned upright, resized and cropped, 8 bits a channel."""
+"""From a decoded frame to the picture a network is shown: turned upright, resized and cropped, 8 bits a channel."""
 
 from collections.abc import Mapping
 from typing import Final, cast
@@ -80,7 +80,7 @@ class Orientation:
 class PictureMaker:
     """Makes frames into pictures as an InputSpec asks; keeps swscale's tables between the frames of a video.
 
-    Sizes are counted in stored pixels: like the tools that the published nets were trained with, it does not
+    Sizes are counted in stored pixels: like the tools that the published networks were trained with, it does not
     stretch pixels that are not square.
     """
 

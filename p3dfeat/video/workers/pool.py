@@ -1,4 +1,4 @@
-"""Decoder processes: videos are decoded ahead of the net, and what goes wrong with a decoder costs one video."""
+"""Decoder processes: videos are decoded ahead of the network, and what goes wrong with a decoder costs one video."""
 
 import time
 from collections import deque
@@ -15,7 +15,7 @@ from p3dfeat.video.workers.task import DecodeJob, Task, check_decoding, gpu_pres
 
 PAUSES: Final = (0.2, 0.4)  # seconds between attempts at a process before giving up, where none has ever started
 LATER_PAUSES: Final = (0.2, 1.0, 5.0, 15.0, 30.0)  # where some have, or it was killed: memory may be short for a while
-MOST_WORKERS: Final = 4  # beside a net on the same cores; more would only hold memory
+MOST_WORKERS: Final = 4  # beside a network on the same cores; more would only hold memory
 POLL_SECONDS: Final = 0.25  # between looks at whether decoders still work
 
 

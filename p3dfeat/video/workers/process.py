@@ -29,8 +29,8 @@ from p3dfeat.video.workers.messages import MESSAGE_BYTES, ClipAt, Ended, Message
 from p3dfeat.video.workers.task import Task
 
 WORKER: Final = "p3dfeat.video.workers.worker"  # the module that such a process runs
-NEARLY_DONE: Final = 2  # clips: a process with so few to go is given its next video, since a net may run meanwhile
-HANG_SECONDS: Final = 120.0  # without a packet or a frame, the disk's and the net's pauses included
+NEARLY_DONE: Final = 2  # clips: a process with so few to go is given its next video, since a network may run meanwhile
+HANG_SECONDS: Final = 120.0  # without a packet or a frame, the disk's and the network's pauses included
 START_SECONDS: Final = 120.0  # until it is ready, which a cold disk can draw out
 GRACE_SECONDS: Final = 1.0  # beyond --timeout, for the process to end the video itself
 TONGUE_BYTES: Final = 256 << 10  # that may wait to be read; what is on its way at once takes a quarter of that

@@ -184,7 +184,7 @@ def _labels(content: WeightsFile, classes: int) -> tuple[str | None, tuple[str, 
     if any(name.startswith("fc_sports1m") for name in content.arrays):
         known = "sports1m"
     elif content.format in ("mxnet", "torch") or any(name.startswith("fc_kinetics") for name in content.arrays):
-        known = "kinetics400"  # what the published nets of GluonCV and the port were trained on
+        known = "kinetics400"  # what the published networks of GluonCV and the port were trained on
     if known is not None and len(label_set(known)) == classes:
         return known, label_set(known)
     return None, numbered_labels(classes)

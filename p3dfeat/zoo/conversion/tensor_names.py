@@ -1,7 +1,7 @@
-"""From the names that other software gives to weights to those of our nets, and from the weights to the net.
+"""From the names that other software gives to weights to those of our networks, and from the weights to the network.
 
 Depth, width, input channels and classes are read off the tensors. Block kinds leave no trace in them: the cycle A, B, C
-of the paper's mixed net is taken unless the user says otherwise.
+of the paper's mixed network is taken unless the user says otherwise.
 """
 
 import re
@@ -132,7 +132,7 @@ def renamed(arrays: Arrays, naming: Callable[[str], str | None]) -> dict[str, ND
 
 
 def architecture_of(arrays: Arrays, *, family: str, kinds: str = "ABC") -> Architecture:
-    """The net that these tensors, under our names, are of. Raises WeightsError."""
+    """The network that these tensors, under our names, are of. Raises WeightsError."""
     for name, smallest in (("conv1.weight", CONV1_AREA), ("fc.weight", 1)):
         if name not in arrays:
             raise WeightsError(f"tensor {name} is missing")
@@ -155,7 +155,7 @@ def architecture_of(arrays: Arrays, *, family: str, kinds: str = "ABC") -> Archi
 
 
 def fitted(arrays: Arrays, architecture: Architecture) -> dict[str, torch.Tensor]:
-    """The state dict of a net of ``architecture``, every tensor accounted for. Raises WeightsError naming one.
+    """The state dict of a network of ``architecture``, every tensor accounted for. Raises WeightsError naming one.
 
     Dimensions of size 1 may differ: Caffe's old files see a vector as (1, 1, 1, C).
     """
@@ -164,13 +164,13 @@ def fitted(arrays: Arrays, architecture: Architecture) -> dict[str, torch.Tensor
     expected = {name: shape for name, shape in expected.items() if not name.endswith("num_batches_tracked")}
     for name in arrays:
         if name not in expected:
-            raise WeightsError(f"tensor {name} belongs to no layer of this net")
+            raise WeightsError(f"tensor {name} belongs to no layer of this network")
     state: dict[str, torch.Tensor] = {}
     for name, shape in expected.items():
         if name not in arrays:
             raise WeightsError(f"tensor {name} is missing")
         if _without_ones(arrays[name].shape) != _without_ones(shape):
-            raise WeightsError(f"tensor {name} is {tuple(arrays[name].shape)}, the net wants {tuple(shape)}")
+            raise WeightsError(f"tensor {name} is {tuple(arrays[name].shape)}, the network wants {tuple(shape)}")
         values: Any = np.asarray(arrays[name]).astype(np.float32)
         state[name] = torch.from_numpy(values.reshape(tuple(shape)))
     return state

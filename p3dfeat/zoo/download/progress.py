@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from p3dfeat.errors import WeightsError
+from p3dfeat.events import Fetching
 from p3dfeat.text.urls import without_secrets
-from p3dfeat.types import Fetching
 
 OnFetch = Callable[[Fetching], None]
 

@@ -16,7 +16,7 @@ MOST_DIMENSIONS: Final = 8
 
 
 def read_params(data: bytes) -> dict[str, NDArray[np.generic]]:
-    """{name: array}; "arg:" and "aux:" of symbolic nets are taken off names. Raises WeightsError."""
+    """{name: array}; "arg:" and "aux:" of symbolic networks are taken off names. Raises WeightsError."""
     reader = _Reader(data)
     if reader.take("<QQ") != (0x112, 0):
         raise WeightsError("not an MXNet .params file")
