@@ -1,7 +1,7 @@
 """The HDF5 layout, crash-safe writing, and reading: the only place that imports h5py."""
 
 from p3dfeat.store.check.process import Foreign, Looked, Problem, Root, check_file
-from p3dfeat.store.identity import compared, other_part, source_if_same
+from p3dfeat.store.identity import compared, is_unchanged, other_part, source_if_same
 from p3dfeat.store.layout import NESTED, Settings, check_is_hdf5, differences
 from p3dfeat.store.read import FeatureFile, VideoFeatures, open_features
 from p3dfeat.store.resuming import stored_videos
@@ -25,6 +25,7 @@ __all__ = [
     "check_is_hdf5",
     "compared",
     "differences",
+    "is_unchanged",
     "open_features",
     "other_part",
     "source_if_same",

@@ -63,6 +63,14 @@ def compared(path: str, stored: Mapping[str, Any], *, thorough: bool = True) -> 
     return Compared("same" if same_time else "damaged" if "damage" in stored else "touched", size, now)
 
 
+def is_unchanged(path: str, stored: Mapping[str, Any]) -> bool:
+    """Whether a file is still the one that was described; one that was damaged must not have been modified since."""
+    try:
+        return compared(path, stored).kind in ("same", "touched")
+    except OSError:
+        return False
+
+
 def difference(video: Video, stored: Mapping[str, Any], on_touched: Callable[[Touched], None]) -> str | None:
     """What is unlike in a video and in what is ``stored`` of one, its attributes; None where they are the same.
 

@@ -179,8 +179,19 @@ def is_own_video(file: h5py.File, id: str) -> bool:
 
 
 def open_features(path: str | Path) -> FeatureFile:
-    """Open a feature file for reading: ``with p3dfeat.open_features("feats.h5") as features: ...``.
+    """Open a feature file for reading.
 
-    Raises FeatureFileError for a file that is missing, damaged or not p3dfeat's.
+    Args:
+        path (str | Path): A feature file.
+
+    Returns:
+        FeatureFile: A mapping from video id to VideoFeatures, for use in a with statement.
+
+    Raises:
+        FeatureFileError: The file is missing, damaged or not p3dfeat's.
+
+    Example:
+        >>> with p3dfeat.open_features("feats.h5") as features:
+        ...     features["archery/clip7"]["pool5"].shape  # (clips, 2048)
     """
     return FeatureFile(path)

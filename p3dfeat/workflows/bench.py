@@ -75,10 +75,28 @@ class Measurement:
 
 
 def run_bench(inputs: Inputs, settings: BenchSettings) -> Measurement:
-    """Measure a model on at most ``max_videos`` of the videos that ``inputs`` name, ``clips`` of each.
+    """Measure how fast this machine decodes, runs a network, and does both.
 
-    inputs: none measure the network alone.
-    Raises UsageError, WeightsError, or NothingReadError where none of the videos can be read.
+    Args:
+        inputs (str | Path | Sequence): Videos to measure with, as for ``extract``. An empty one measures the network
+            alone.
+        model (str | Path | Model | None): As for ``extract``.
+        clips (int): Number of evenly spaced clips per video.
+        rounds (int): Number of rounds; medians are given.
+        max_videos (int): Largest number of videos measured.
+        on_calibration (Callable): Called while int8 is calibrated.
+        **options: engine, device, precision, batch_size, as for ``extract``.
+
+    Returns:
+        Measurement: Rates in clips per second, and what holds the machine back.
+
+    Raises:
+        UsageError: An option has a value that it does not take.
+        WeightsError: The weights are missing, unreachable or wrong.
+        NothingReadError: None of the videos can be read.
+
+    Example:
+        >>> p3dfeat.bench("videos/", model="p3d-camera", rounds=3).clips_per_second
     """
     loaded = model_for(settings)
     spec = loaded.card.input

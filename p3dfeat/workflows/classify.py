@@ -21,12 +21,30 @@ SHORT_RUN_VIDEOS: Final = 10  # so few that it counts how long an engine takes t
 
 
 def run_classify(inputs: Inputs, settings: ClassifySettings) -> list[Classification]:
-    """The ``top_k`` classes of each video, by the mean of the clips' probabilities.
+    """Name what videos show: the classes of a model, best first, by the mean of the clips' probabilities.
 
-    inputs, workers, decode_device, timeout, decoder_memory, any_extension, frames, segment_origin: as for ``extract``.
-    With timeline, clips follow each other over the whole video unless told otherwise.
-    A video that cannot be read goes to on_failure; without one its error is raised. on_calibration is told of int8's,
-    on_left_out, at the end, of the files of folders that were not taken for videos.
+    Args:
+        inputs (str | Path | Sequence): As for ``extract``.
+        top_k (int): Number of labels per video.
+        timeline (bool): Also tell how the best label changes over time. Clips then follow each other over the whole
+            video, unless ``clips`` or ``clip_stride`` says otherwise.
+        on_failure (Callable | None): Called with the Failure of a video that cannot be read. None: its error is raised.
+        on_left_out (Callable): Called, at the end, with the files of folders that were not taken for videos.
+        on_calibration (Callable): Called while int8 is calibrated.
+        **options: model, clips, clip_stride, frame_interval, fps, engine, device, precision, batch_size, workers,
+            decode_device, timeout, decoder_memory, any_extension, frames, segment_origin, as for ``extract``.
+
+    Returns:
+        list[Classification]: One per video that could be read, in order.
+
+    Raises:
+        UsageError: An option has a value that it does not take.
+        WeightsError: The weights are missing, unreachable or wrong.
+        VideoError: A video cannot be read, and there is no ``on_failure``.
+
+    Example:
+        >>> for result in p3dfeat.classify("clip.mp4", model="p3d-camera"):
+        ...     print(result.predictions[0].label, result.predictions[0].probability)
     """
     model = model_for(settings)
     inputs_found = found_by(settings, as_texts(inputs), output=None, stdin=None)

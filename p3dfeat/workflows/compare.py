@@ -80,8 +80,24 @@ def run_compare(
 ) -> Comparison:
     """Run two models over evenly spaced clips of a video, each with its own preprocessing.
 
-    a, b: as for ``load_model``, or models.
-    Raises VideoError for a video that cannot be read, WeightsError for a model whose numbers are not finite.
+    Args:
+        a (str | Path | Model): As for ``load_model``, or a model.
+        b (str | Path | Model): Another, measured against ``a``.
+        video (str | Path): A video.
+        clips (int): Number of evenly spaced clips.
+        top_k (int): Number of labels of each model.
+        **options: engine, device, precision, batch_size, as for ``extract``.
+
+    Returns:
+        Comparison: How far the layers that both have are apart, and the labels of both.
+
+    Raises:
+        VideoError: The video cannot be read.
+        WeightsError: The numbers of a model are not finite, or its weights are missing or wrong.
+
+    Example:
+        >>> for layer in p3dfeat.compare("a.safetensors", "b.safetensors", "clip.mp4").layers:
+        ...     print(layer.layer, layer.relative_l2)
     """
     first_model, second_model = (model_for(ModelOptions(model=model)) for model in (a, b))
     return _compared(first_model, second_model, str(video), settings)

@@ -88,32 +88,58 @@ ExtractEvent = MakingReady | ToDo | Touched | Warned | VideoDone | pipeline.Star
 
 
 def run_extract(inputs: InputNames, output: str | Path, settings: ExtractSettings) -> ExtractSummary:
-    """Describe videos and store the result in the feature file ``output``; what it already holds is skipped.
+    """Describe videos and store the result in a feature file. What the file already holds is skipped.
 
-    inputs: files, folders, globs, "@list.txt", "-" or a CSV of segments, as for ``p3dfeat extract``.
-    model: a name, a path or a repository, as for ``load_model``, or a model; None for the default one.
-    layers: of the network, such as "pool5", "prob", "res5c".
-    clips: number of evenly spaced clips per video (default 20), or clip_stride: frames from one clip to the next.
-    engine: "torch", "openvino", or "auto": the fastest that is installed and gives the numbers of plain torch.
-    device: "auto", "cpu", "cuda:1", "mps", or several GPUs: "cuda:0,cuda:1", "cuda:all".
-    batch_size: clips per batch; None for what suits the device, on a GPU found by trying.
-    precision: "fp32", which "auto" is, or one that is faster and less exact: "bf16", "fp16", or, on CPUs, "int8",
-    which is calibrated once per model on these videos, and refused where its worst cosine to fp32 is below 0.99.
-    frame_interval, fps, tail: see Sampling; frame_interval defaults to the model's own.
-    workers: number of videos decoded at once, each in a process of its own; None: one per core, at most four.
-    decode_device: "cpu", "cuda", or "auto": a CUDA GPU where that gives the same pixels sooner.
-    timeout: seconds of decoding that a video may take; None: as many as it takes, as long as its decoder gets on.
-    decoder_memory: GB that a video may take in its decoder process, on Linux.
-    max_videos: largest number of videos to store.
-    on_error: what a video that cannot be read, or is damaged, means: "skip" it; "partial": of a damaged one store what
-    is left, marked by its attributes damage and clips_left_out; "stop" the run.
-    strict: a video in which something does not add up has failed, instead of being stored with remarks.
-    any_extension: of folders, try every file that is not hidden; those that are no videos are left out and counted.
-    frames: read folders of numbered pictures as videos, too, of this number of frames per second.
-    segment_origin: what the seconds of a CSV's segments are counted from: "first-frame", or the file's own "clock".
-    on_event: called with each ExtractEvent.
     A video that cannot be read is listed in the summary and in ``<output>.failed.jsonl``; the others are stored.
-    Raises UsageError, WeightsError, FeatureFileError or OutputError where nothing can be done at all.
+
+    Args:
+        inputs (str | Path | Sequence): Files, folders, globs, "@list.txt", "-" for paths on stdin, a CSV of segments,
+            or http(s) addresses.
+        output (str | Path): The feature file to make or add to.
+        model (str | Path | Model | None): A name, a path or a repository, as for ``load_model``, or a model. None is
+            the default model.
+        layers (str | Sequence[str]): Layers to store, such as "pool5", "prob", "res5c". Default: pool5.
+        clips (int | None): Number of evenly spaced clips per video. Default: 20.
+        clip_stride (int | None): Instead of ``clips``: frames from the start of one clip to the start of the next.
+        frame_interval (int | None): Take every K-th frame. Default: the model's own.
+        fps (float | None): Resample to this rate, in frames per second, by timestamps.
+        tail (str): With ``clip_stride``: "pad" the frames after the last whole clip to a clip, "drop" them, or "align"
+            a last clip with the end.
+        engine (str): "torch", "openvino", or "auto": the fastest that is installed and gives the numbers of plain
+            torch.
+        device (str): "auto", "cpu", "cuda:1", "mps", or several GPUs: "cuda:0,cuda:1", "cuda:all".
+        precision (str): "fp32", which "auto" is, or "tf32", "bf16", "fp16", or, on CPUs, "int8". int8 is calibrated
+            once per model on these videos, and refused where its worst cosine to fp32 is below 0.99.
+        batch_size (int | None): Clips per batch. None: what suits the device, on a GPU found by trying.
+        workers (int | None): Number of videos decoded at once, each in a process of its own. None: one per core, at
+            most four.
+        decode_device (str): "cpu", "cuda", or "auto": a CUDA GPU where that gives the same pixels sooner.
+        timeout (float | None): Longest decoding time per video, in seconds.
+        decoder_memory (float): Memory limit of a decoder process per video, in GB, on Linux.
+        max_videos (int | None): Largest number of videos to store in this run.
+        overwrite (bool): Replace what the file holds, when the run ends.
+        on_error (str): A video that cannot be read or is damaged: "skip" it, store what is left of it ("partial",
+            marked by the attributes damage and clips_left_out), or "stop" the run.
+        strict (bool): A video in which something does not add up has failed, instead of being stored with remarks.
+        any_extension (bool): Try every file of a folder that is not hidden.
+        frames (float | None): Read folders of numbered pictures as videos of this number of frames per second.
+        segment_origin (str): What the seconds of a CSV's segments are counted from: "first-frame", or the file's
+            "clock".
+        stdin (TextIO | None): Where "-" is read from.
+        on_event (Callable): Called with each ExtractEvent.
+
+    Returns:
+        ExtractSummary: Counts, and the failures.
+
+    Raises:
+        UsageError: An option has a value that it does not take.
+        WeightsError: The weights are missing, unreachable or wrong.
+        FeatureFileError: The output is not p3dfeat's, or was made with other settings.
+        OutputError: The output cannot be written, or another run is writing it.
+
+    Example:
+        >>> summary = p3dfeat.extract("videos/", "feats.h5", clips=10)
+        >>> summary.stored, summary.failed
     """
     check_output(output)
     check_decoding(settings.workers, settings.decode_device, settings.timeout, settings.decoder_memory)

@@ -54,9 +54,21 @@ class ExtractPlan:
 
 
 def run_plan(inputs: InputNames, output: str | Path | None, settings: ExtractSettings) -> ExtractPlan:
-    """What ``extract`` would do with the same options, from the videos' packets alone. Raises what it would raise.
+    """Tell what ``extract`` would do with the same options, from the videos' packets alone.
 
-    output: the feature file, whose videos would be skipped; None for none.
+    Args:
+        inputs (str | Path | Sequence): As for ``extract``.
+        output (str | Path | None): The feature file, whose videos would be skipped. None: no file.
+        **options: As for ``extract``.
+
+    Returns:
+        ExtractPlan: The videos with their numbers of clips, and the size of what would be stored.
+
+    Raises:
+        P3DFeatError: What ``extract`` would raise.
+
+    Example:
+        >>> p3dfeat.plan("videos/", None, model="p3d-camera").clips
     """
     if output:
         check_output(output)

@@ -22,6 +22,7 @@ from p3dfeat.store import (
     Problem,
     check_file,
     compared,
+    is_unchanged,
     other_part,
     source_if_same,
     unfinished,
@@ -92,13 +93,29 @@ class VerifySummary:
 
 
 def run_verify(file: str | Path, settings: VerifySettings) -> VerifySummary:
-    """Look through a feature file, hold it to the videos it should be of, and compute some of them again.
+    """Check that a feature file is whole, complete and right. Damage, however bad, is a finding.
 
-    against: files, folders, globs, lists or CSVs, as for ``extract``: each of their videos should be stored.
-    recompute: number of videos, or "all", that are computed again; None is 3 with ``against``, and none without.
-    model: in place of the one that the file names, where that name means nothing here.
-    any_extension, frames: as for ``extract``, of the folders in ``against``.
-    Damage, however bad, is a finding. Raises FeatureFileError for a file that is not there or may not be read.
+    Args:
+        file (str | Path): A feature file.
+        against (str | Path | Sequence | None): Inputs, as for ``extract``: each of their videos should be stored.
+        recompute (int | "all" | None): Number of videos that are computed again and compared. None: 3 with ``against``,
+            else none.
+        model (str | Path | None): In place of the one that the file names, where that name means nothing here.
+        workers (int | None): Number of videos decoded at once.
+        any_extension (bool): As for ``extract``, of the folders in ``against``.
+        frames (float | None): As for ``extract``, of the folders in ``against``.
+        stdin (TextIO | None): Where "-" in ``against`` is read from.
+        on_event (Callable): Called with each VerifyEvent.
+
+    Returns:
+        VerifySummary: Counts, findings and remarks; ``is_sound`` if there are no findings.
+
+    Raises:
+        UsageError: An option has a value that it does not take.
+        FeatureFileError: The file is not there or may not be read.
+
+    Example:
+        >>> p3dfeat.verify("feats.h5", against="videos/").is_sound
     """
     path, sample = Path(file), settings.recompute
     if sample is not None and sample != "all" and sample < 0:
@@ -240,7 +257,7 @@ class _Verification:
             source, frames_fps = str(about.get("source")), about.get("frames_fps")
             start, end = (about.get(f"segment_{end}_seconds") for end in ("start", "end"))
             is_there = os.path.isfile if frames_fps is None else os.path.isdir
-            if id not in self._unsound and is_there(source) and fits(source, about):
+            if id not in self._unsound and is_there(source) and is_unchanged(source, about):
                 found.append(as_stored(Video(id, source, source, start, end, frames_fps=frames_fps), about))
         return found
 
@@ -328,11 +345,3 @@ def ids_of_no_videos(videos: Sequence[Video], workers: int | None) -> set[str]:
     with Decoders(workers) as decoders:
         items = decoders.read(videos, InputSpec(resize=(1, 1)), Sampling(clips=1), only_plan=True)
         return {video.id for video, item in items if isinstance(item, NotAVideoError)}
-
-
-def fits(path: str, about: Mapping[str, Any]) -> bool:
-    """Whether a file is still the one that was described; one that was damaged must not have been modified since."""
-    try:
-        return compared(path, about).kind in ("same", "touched")
-    except OSError:
-        return False

@@ -52,14 +52,28 @@ class Model:
 
 
 def load_model(name_or_path: str | Path | None = None, *, on_fetch: OnFetch | None = None) -> Model:
-    """A model by its name (``p3dfeat.load_model("p3d-camera")``), by a path, or by its repository on the hub.
+    """Load a model by its name, by a path, or by its repository on the hub. Weights are fetched on first use.
 
-    name_or_path: a name of ``p3dfeat weights list``; a weights file or card; a folder of config.json and
-    model.safetensors; ``user/repo[@revision]`` on the Hugging Face hub; None for the default model. Weights are
-    fetched on first use; on_fetch is told how far that is. Files may be safetensors, .caffemodel, .caffemodel.h5,
-    MXNet's .params (also zipped) or the community port's .pth.tar, with a card of the same name beside them or none.
-    Raises UsageError for an unknown name, WeightsError where weights are missing, unreachable, damaged or another
-    net's.
+    Files may be safetensors, .caffemodel, .caffemodel.h5, MXNet's .params (also zipped) or the community port's
+    .pth.tar,
+    with a card of the same name beside them or none.
+
+    Args:
+        name_or_path (str | Path | None): A name of ``p3dfeat weights list``; a weights file or a card; a folder of
+            config.json and model.safetensors; or ``user/repo[@revision]`` on the Hugging Face hub. None: the default
+            model.
+        on_fetch (Callable | None): Called with Fetching events while weights are fetched.
+
+    Returns:
+        Model: The network in evaluation mode on the CPU, and its card.
+
+    Raises:
+        UsageError: The name is unknown.
+        WeightsError: The weights are missing, unreachable, damaged or another network's.
+
+    Example:
+        >>> model = p3dfeat.load_model("p3d-camera")
+        >>> model.net(x, layers=("pool5",))  # x: (N, C, T, H, W) float32, preprocessed
     """
     begin_computing()  # before a download is
     return load_located(locate(str(name_or_path or default_model()), on_fetch=on_fetch))

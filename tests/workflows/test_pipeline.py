@@ -152,13 +152,13 @@ def test_a_video_that_breaks_after_batches_with_its_clips_were_started(monkeypat
 
 
 def test_what_happens_before_any_clip_is_told_at_once(monkeypatch):
-    videos = made(monkeypatch, {"v1": (0, VideoError("damaged")), "v2": (400, None, 0.01)})
+    videos = made(monkeypatch, {"v1": (0, VideoError("damaged")), "v2": (400, None, 0.2)})
     started = time.monotonic()
     events = pipeline.describe(videos, engine=Recorder(batch_size=400), spec=SPEC, sampling=SAMPLING)
     kinds = [type(next(events)).__name__ for _ in range(3)]
     events.close()
     assert kinds == ["Started", "Failed", "Started"]
-    assert time.monotonic() - started < 3  # v2 takes four seconds
+    assert time.monotonic() - started < 60  # v2 takes eighty seconds
 
 
 def test_an_engine_whose_memory_runs_out_is_given_smaller_batches(monkeypatch):
