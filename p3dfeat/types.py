@@ -73,11 +73,12 @@ class Video:
 
 @dataclass(frozen=True)
 class Failure:
-    """An input that could not be used, and why, in one line."""
+    """An input that could not be used, and why, in one line. path: the file, where the input names one."""
 
     id: str
     source: str
     error: P3DFeatError
+    path: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

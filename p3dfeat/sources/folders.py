@@ -119,7 +119,10 @@ def _num_fixed(parts: Sequence[str]) -> int:
     return len(parts)
 
 
-def failure(text: str, reason: str) -> Failure:
-    """An input, or what lies below one, that cannot be used. No path is as long as what is cut of it."""
+def failure(text: str, reason: str, path: str = "") -> Failure:
+    """An input, or what lies below one, that cannot be used. No path is as long as what is cut of it.
+
+    path: the file, where it is known.
+    """
     shown = shortened(scrubbed(printable(text)), over=LONGEST_PATH)
-    return Failure(shown, shown, VideoError(reason))
+    return Failure(shown, shown, VideoError(reason), path)

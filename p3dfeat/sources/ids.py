@@ -70,10 +70,10 @@ def name_videos(
     for item, id in zip(found, ids, strict=True):
         if id in clashing and (id in seen or counts[id] == 1):
             reason = "is given twice" if id in seen else "is a folder of other videos' ids"
-            failures.append(Failure(id, item.source, VideoError(f"id {id!r} {reason}; choose another")))
+            failures.append(Failure(id, item.source, VideoError(f"id {id!r} {reason}; choose another"), item.path))
         elif not is_id(id):
             reason = f"its path makes no id of up to {DEEPEST_ID} names; give it one in a CSV"
-            failures.append(Failure(id, item.source, VideoError(reason)))
+            failures.append(Failure(id, item.source, VideoError(reason), item.path))
         else:
             videos.append(_video(item, id, segment_origin))
         if id in clashing:

@@ -82,7 +82,7 @@ def listed(paths: Iterable[str], *, base: Path, frames_fps: float | None = None)
         if found is None:
             is_folder = _beside(path, base, os.path.isdir) is not None
             reason = "a folder; lists name files" if is_folder else _no_such_file(path)
-            yield failure(path, reason)
+            yield failure(path, reason, str(base / path))
         else:
             yield found
 

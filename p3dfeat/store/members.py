@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import h5py
 import numpy as np
@@ -27,7 +27,8 @@ MOST_NAMES: Final = 32  # of one group: names of groups in groups, each with two
 
 OWN_FILTERS: Final = frozenset({*range(1, 7), 32000})  # of HDF5 itself, and the one that h5py brings (LZF)
 
-Look = Callable[[h5py.Group | h5py.Dataset], None]
+Item: TypeAlias = "h5py.Group | h5py.Dataset | h5py.Datatype"
+Look = Callable[[Item], None]
 Tell = Callable[[str, str], None]  # takes where something is, and what it is
 
 
@@ -70,16 +71,20 @@ def own_groups(
 ) -> Iterator[str]:
     """Ids of all videos that are in the file itself, folder by folder; below a video nothing is looked for.
 
-    look: called with each folder, and with each array that lies in one.
+    look: called with each folder, and with all else that lies in one.
     """
     root = frozenset({address_of(file)})
     return _Walk(is_video, tell, look, MetadataCache(file)).below(file, "", root)
 
 
-def refers(item: h5py.Group | h5py.Dataset) -> bool:
-    """Whether an array's numbers, or an attribute of it or of a folder, are references to objects of the file."""
-    types = [item.attrs.get_id(name).dtype for name in item.attrs]
-    return any(map(_is_of_references, [*types, *([item.dtype] if isinstance(item, h5py.Dataset) else [])]))
+def refers(item: Item) -> bool:
+    """Whether an array's numbers, or an attribute of it or of a folder, may be references to objects of the file."""
+    try:
+        types = [item.attrs.get_id(name).dtype for name in item.attrs]
+        own = [] if isinstance(item, h5py.Group) else [item.dtype]
+    except TypeError:  # of a kind that NumPy lacks
+        return True
+    return any(map(_is_of_references, [*types, *own]))
 
 
 def _is_of_references(dtype: Any) -> bool:
@@ -121,7 +126,7 @@ class _Walk:
                     yield id
                 elif self.names[address] <= MOST_NAMES:
                     yield from self.below(child, id, above | {address})
-            elif isinstance(child, h5py.Dataset):
+            else:
                 self.look(child)
 
 

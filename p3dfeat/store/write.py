@@ -22,7 +22,7 @@ from p3dfeat.store.commit.commit import Waiting
 from p3dfeat.store.commit.journal import JournalWriter, next_journal
 from p3dfeat.store.identity import difference, other_part
 from p3dfeat.store.layout import Settings, differences, open_hdf5, read_attributes, reading
-from p3dfeat.store.members import ITSELF, LINK, address_of, has, is_hard, refers
+from p3dfeat.store.members import ITSELF, LINK, Item, address_of, has, is_hard, refers
 from p3dfeat.store.pending_rows import Rows, attributes_of
 from p3dfeat.store.read import is_own_video
 from p3dfeat.store.resuming import folders_of, goes_on, is_bare, refuse, replaces, stored_ids, take_up
@@ -66,6 +66,7 @@ class FeatureWriter:
         self._breaks_off = False
         self._is_settled = False
         self._refers = False  # whether the output holds references of the user's
+        self.went_on = False  # whether this run goes on with one that was to overwrite, and was interrupted
         self._lock = Lock(output).__enter__() if lock is None else lock
         self._releases = lock is None
         self.output = self._lock.target
@@ -95,7 +96,8 @@ class FeatureWriter:
         self._keeps = not overwrite and self._is_there and not self._is_bare()  # a bare output may be replaced
         self._in_place = not overwrite and (not self._keeps or self._may_add_in_place())
         self._num_committed = len(ids)
-        if overwrite and not goes_on(self._folder, self._attributes):
+        self.went_on = overwrite and goes_on(self._folder, self._attributes) and bool(journals(self._folder))
+        if overwrite and not self.went_on:
             self._begin_anew()
         take_up(self._folder, self._attributes, self._stored)
         self._journals = set(journals(self._folder))  # that this run took up, or made
@@ -103,7 +105,7 @@ class FeatureWriter:
             for mark in (OVERWRITES, OVERWRITTEN):
                 self._folder.unlink(mark)
 
-    def _look(self, item: h5py.Group | h5py.Dataset) -> None:
+    def _look(self, item: Item) -> None:
         self._refers = self._refers or refers(item)
 
     def _may_add_in_place(self) -> bool:

@@ -202,7 +202,7 @@ def _stored(writer: FeatureWriter, ledger: Ledger, *, overwrite: bool) -> Iterat
                 yield
         finally:
             if writer.is_settled:
-                ledger.drop_earlier() if overwrite else ledger.drop_stored()
+                ledger.drop_earlier() if overwrite and not writer.went_on else ledger.drop_stored()
 
 
 class _Run:
@@ -233,11 +233,12 @@ class _Run:
             try:
                 stored = writer.is_stored(video, on_touched=self._on_event)
             except VideoError as error:
-                self.failed(Failure(video.id, video.source, error))
+                self.failed(Failure(video.id, video.source, error, video.path))
                 if self.stopped:
                     return
                 continue
             if stored:
+                self.ledger.forget(video.id, video.source, video.path)
                 self._done(VideoDone(video.id, video.source, "skipped"))
             else:
                 yield video
@@ -259,6 +260,7 @@ class _Run:
             self._stored_clips += clips
             self._partial += info.damage is not None
             self._with_remarks += info.damage is None and bool(info.remarks)
+            self.ledger.forget(video.id, video.source, video.path)
             self._done(
                 VideoDone(
                     *(video.id, video.source, "stored", clips),
@@ -278,13 +280,11 @@ class _Run:
 
     def failed(self, failure: Failure) -> None:
         self._failures.append(failure)
-        self.ledger.record(failure.id, failure.source, str(failure.error))
+        self.ledger.record(failure.id, failure.source, str(failure.error), failure.path)
         self._done(VideoDone(failure.id, failure.source, "failed", error=str(failure.error)))
 
     def _done(self, event: VideoDone) -> None:
         self._counts[event.status] += 1
-        if event.status in ("stored", "skipped"):
-            self.ledger.forget(event.id, event.source)
         self._on_event(event)
 
     def summary(self) -> ExtractSummary:

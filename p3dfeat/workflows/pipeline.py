@@ -193,7 +193,7 @@ def _event(video: Video, item: _Happening) -> Event:
     if isinstance(item, VideoEnd):
         return Finished(video, item.info)
     assert isinstance(item, VideoError)
-    return Failed(video, Failure(video.id, video.source, item))
+    return Failed(video, Failure(video.id, video.source, item, video.path))
 
 
 def is_no_video(video: Video, error: P3DFeatError) -> bool:

@@ -185,6 +185,10 @@ REFERENCES = {
         lambda file, ref: file.create_dataset("splits", data=np.array([ref], h5py.ref_dtype)),
         lambda file: file["splits"][0],
     ),
+    "attribute of a type": (
+        lambda file, ref: (file.__setitem__("t", np.dtype("f4")), file["t"].attrs.update(best=ref)),
+        lambda file: file["t"].attrs["best"],
+    ),
     "compound": (
         lambda file, ref: file.attrs.create("best", compound(ref)),
         lambda file: file.attrs["best"]["place"],

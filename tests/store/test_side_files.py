@@ -386,6 +386,15 @@ def test_one_relative_path_in_two_folders_is_two_files(output, tmp_path, monkeyp
     assert len(Ledger(output)) == 0
 
 
+def test_two_lines_of_one_video_become_one_with_all_that_a_user_has_added(output):
+    path = output.with_name("feats.h5.failed.jsonl")
+    lines = [{"id": "a", "source": "/a.mp4", "error": error} for error in ("damaged", "empty")]
+    path.write_text("".join(json.dumps(line) + "\n" for line in (lines[0] | {"note": "ask Bob"}, lines[1])))
+    with Ledger(output):
+        pass
+    assert list(map(json.loads, path.read_text().splitlines())) == [lines[1] | {"note": "ask Bob"}]
+
+
 def test_a_last_line_that_is_no_failure_is_kept(output):
     path = output.with_name("feats.h5.failed.jsonl")
     with Ledger(output) as ledger:

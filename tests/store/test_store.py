@@ -539,7 +539,7 @@ def test_the_ledger_lists_failures_until_they_are_mended(output):
     again.drop_stored()
     again.save()
     lines = [json.loads(line) for line in again.path.read_text().splitlines()]
-    assert lines == [{"id": "b", "source": "b.mp4", "error": "empty", "folder": os.getcwd()}]
+    assert lines == [{"id": "b", "source": "b.mp4", "error": "empty", "path": os.path.abspath("b.mp4")}]
     last = Ledger(output)
     last.forget("b", "b.mp4")
     last.drop_stored()

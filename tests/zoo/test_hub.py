@@ -128,8 +128,9 @@ def test_a_pushed_model_is_read_back_by_its_repository(hub, command, folder, tmp
 def test_what_someone_else_has_published_is_not_replaced(hub, command):
     """A name may be mistyped; a README.md is written by hand."""
     mine = {"README.md": b"# ten years of work", "config.json": b'{"model_type": "resnet"}', "model.safetensors": b"w"}
-    other = {"config.json": b'{"model_type": "p3d", "p3dfeat": {"name": "finetuned"}}', "model.safetensors": b"w"}
-    for files in (mine, {"model.safetensors": b"w"}, other):
+    card = {"name": "finetuned"}, {"name": "p3d-camera", "net": {"stages": [3, 4, 6, 3]}}
+    others = [{"config.json": json.dumps({"p3dfeat": each}).encode(), "model.safetensors": b"w"} for each in card]
+    for files in (mine, {"model.safetensors": b"w"}, *others):
         hub.add("me/camera", files)
         ended = command("weights", "push", "p3d-camera", "me/camera", HF_TOKEN=TOKEN)
         assert (ended.code, "me/camera: holds another model; name another repository" in ended.stderr) == (2, True)

@@ -66,22 +66,26 @@ class Ledger:
                 raise ValueError
             for line in filter(None, lines):
                 entry = _entry(line)
-                self._earlier[_key(entry)] = entry
+                self._take_in(entry)
         except ValueError:
             raise FeatureFileError(f"{self.path}: not a list of failures; move it out of the way") from None
         try:
             entry = _entry(last)
-            self._earlier[_key(entry)] = entry
+            self._take_in(entry)
             self._size, self._ended = self._size + len(last), False  # as some editors leave it
         except ValueError:
             if last and (is_object(last) or not b'{"id": "'.startswith(last[:8])):
                 raise FeatureFileError(f"{self.path}: not a list of failures; move it out of the way") from None
 
+    def _take_in(self, entry: Entry) -> None:
+        """A line of an earlier run. What a user has added to another line of the same video stays in it."""
+        self._earlier[_key(entry)] = self._earlier.get(_key(entry), {}) | entry
+
     def __len__(self) -> int:
         return len(self._earlier) + len(self._entries)
 
     def entries(self) -> list[Entry]:
-        """{"id", "source", "error"} of each video, and "folder" of a relative source, those of earlier runs first."""
+        """{"id", "source", "error"} of each video, and "path" where that is another, those of earlier runs first."""
         return [*self._earlier.values(), *self._entries]
 
     def drop_earlier(self) -> None:
@@ -93,12 +97,13 @@ class Ledger:
         for key in self._stored_after_all:
             self._earlier.pop(key, None)
 
-    def record(self, id: str, source: str, error: str) -> None:
-        """Add a failure, on disk at once. Raises OutputError.
+    def record(self, id: str, source: str, error: str, path: str = "") -> None:
+        """Add a failure, on disk at once. path: the file, if there is one; ``source`` is what the user called it.
 
+        Raises OutputError.
         What a user has added to an earlier line of the same video stays in it.
         """
-        entry = {"id": id, "source": source, "error": error} | _folder_of(source)
+        entry = {"id": id, "source": source, "error": error} | _place(source, path)
         before = self._earlier.pop(self._earlier_key(entry), {})
         entry = before | entry
         self._entries.append(entry)
@@ -134,17 +139,17 @@ class Ledger:
             os.close(fd)
         self._size, self._ended = self._size + len(line), True
 
-    def forget(self, id: str, source: str) -> None:
+    def forget(self, id: str, source: str, path: str = "") -> None:
         """A video that failed in an earlier run was stored after all; its line stays until ``drop_stored``.
 
         The line of another file of the same id stays for good.
         """
-        key = self._earlier_key({"id": id, "source": source} | _folder_of(source))
+        key = self._earlier_key({"id": id, "source": source} | _place(source, path))
         if key in self._earlier:
             self._stored_after_all.add(key)
 
     def _earlier_key(self, entry: Entry) -> Key:
-        """The key of an earlier line of this video. Lines of former versions do not tell the folder."""
+        """The key of an earlier line of this video. Lines of former versions do not tell the path."""
         key = _key(entry)
         return key if key in self._earlier else (entry["id"], entry["source"])
 
@@ -229,14 +234,18 @@ def _entry(line: bytes) -> Entry:
 
 
 def _key(entry: Entry) -> Key:
-    return entry["id"], os.path.join(str(entry.get("folder", "")), entry["source"])
+    return entry["id"], str(entry.get("path", entry["source"]))
 
 
-def _folder_of(source: str) -> Entry:
-    """{"folder": where a relative path begins}; nothing for other sources."""
-    is_relative = not os.path.isabs(source) and not ADDRESS.match(source)
+def _place(source: str, path: str) -> Entry:
+    """{"path": the file, from the root on}, where ``source`` does not say it; nothing for addresses, which may hold
+    secrets in their queries.
+    """
+    if ADDRESS.match(source) or ADDRESS.match(path):
+        return {}
     with suppress(FileNotFoundError):  # the folder that the user is in has gone
-        return {"folder": os.getcwd()} if is_relative else {}
+        place = os.path.abspath(path or source)
+        return {} if place == source else {"path": place}
     return {}
 
 

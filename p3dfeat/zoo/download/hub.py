@@ -115,10 +115,6 @@ class MissingFileError(WeightsError):
     """The repository is there; the file is not."""
 
 
-class MissingRepositoryError(WeightsError):
-    """There is no such repository, or none that this user may see."""
-
-
 def holds(repository: str, file: str) -> bool:
     """Whether a repository has the file now; False where there is no repository. Raises WeightsError."""
     with _one_line(repository, file, None):
@@ -129,10 +125,9 @@ def holds(repository: str, file: str) -> bool:
 
 def config_of(repository: str) -> dict[str, Any] | None:
     """The content of the repository's config.json as it is now; None where there is none. Raises WeightsError."""
-    try:
-        return read_config(fetch(repository, CONFIG, None)[0])
-    except (MissingFileError, MissingRepositoryError):
+    if not holds(repository, CONFIG):
         return None
+    return read_config(fetch(repository, CONFIG, None, anew=True)[0])  # not out of a cache, should the hub be busy
 
 
 @contextmanager
@@ -153,8 +148,7 @@ def _one_line(repository: str, file: str | None, revision: str | None) -> Iterat
             f"{where}: gated; ask for access on its page, then run hf auth login or set HF_TOKEN"
         ) from None
     except errors.RepositoryNotFoundError:
-        reason = "no such repository, or a private one; for that, hf auth login"
-        raise MissingRepositoryError(f"{where}: {reason}") from None
+        raise WeightsError(f"{where}: no such repository, or a private one; for that, hf auth login") from None
     except errors.RevisionNotFoundError:
         raise WeightsError(f"{where}: no such revision") from None
     except errors.LocalEntryNotFoundError as error:

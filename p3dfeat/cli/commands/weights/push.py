@@ -1,5 +1,6 @@
 """p3dfeat weights push"""
 
+import json
 from typing import Annotated
 
 import typer
@@ -33,6 +34,7 @@ def push(
     """
     from p3dfeat import zoo
     from p3dfeat.cli.progress import fetch_bar, on_terminal
+    from p3dfeat.zoo.cards import card_content
     from p3dfeat.zoo.download import hub
 
     if hub.parse_repository(repository) is None:
@@ -42,7 +44,7 @@ def push(
     located.check()
     converted = zoo.convert(located.weights, card=located.card)
     if not overwrite:
-        _check_free(repository, converted.card.name)
+        _check_free(repository, card_content(converted.card))
     files = zoo.hub_files(converted, repository=repository)
     if not overwrite and hub.holds(repository, README):
         del files[README]
@@ -50,12 +52,13 @@ def push(
     out.data(hub.upload(files, repository, private=private, message=message, show_progress=on_terminal()))
 
 
-def _check_free(repository: str, name: str) -> None:
-    """Refuse to publish over anything but an earlier version of the model ``name``."""
+def _check_free(repository: str, ours: dict[str, object]) -> None:
+    """Refuse to publish over anything but an earlier version of our model, whose card's content is given."""
     from p3dfeat.zoo.download import hub
 
+    ours = json.loads(json.dumps(ours))  # which makes lists of tuples
     config = hub.config_of(repository)
     card = config.get("p3dfeat") if config is not None else None
-    is_same = isinstance(card, dict) and card.get("name") == name
+    is_same = isinstance(card, dict) and all(card.get(key) == ours[key] for key in ("name", "net"))
     if not is_same and (config is not None or hub.holds(repository, hub.WEIGHTS)):
         raise UsageError(f"{repository}: holds another model; name another repository, or --overwrite it")
