@@ -334,7 +334,7 @@ def test_nothing_readable_is_exit_4(p3dfeat, tmp_path, output, name):
     [
         (["--model", "nope"], 2, "model 'nope': unknown; known are p3d-camera"),
         (["--model", "gone.safetensors"], 5, "gone.safetensors: no such file"),
-        (["--layers", "fc7"], 2, "layer 'fc7': not in this net; it has pool1"),
+        (["--layers", "fc7"], 2, "layer 'fc7': not in this network; it has pool1"),
         (["--layers", ","], 2, "layers: none given"),
         (["--device", "tpu"], 2, "device 'tpu': unknown"),
         (["--precision", "fp8"], 2, "'--precision': 'fp8' is not one of 'auto', 'fp32'"),

@@ -122,7 +122,7 @@ def test_a_tensor_of_the_wrong_shape_is_refused(shape):
 
 
 def test_an_unknown_layer_is_refused_with_the_known_ones():
-    with pytest.raises(UsageError, match=r"'fc7': not in this net; it has pool1, res2a"):
+    with pytest.raises(UsageError, match=r"'fc7': not in this network; it has pool1, res2a"):
         P3D(SMALL)(torch.randn(1, 3, 16, 32, 32), layers=("fc7",))
 
 

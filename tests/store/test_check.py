@@ -169,7 +169,7 @@ DAMAGES = {
     "a sampling that is none": (nested("sampling", clips=0), "", "attribute sampling: sampling: clips is 0"),
     "a net that is none": (nested("architecture", stages=[1, 2]), "", "attribute architecture: stages"),
     "a picture that is none": (nested("preprocessing", channels="xyz"), "", "attribute preprocessing: input channels"),
-    "a layer the net has not": (attribute("layers", '["pool6"]'), "", "layer 'pool6': not in this net"),
+    "a layer the net has not": (attribute("layers", '["pool6"]'), "", "layer 'pool6': not in this network"),
     "a soft link": (lambda file: replace(file, "a", h5py.SoftLink("/archery/b")), "a", "a link to elsewhere"),
     "an external link": (
         lambda file: replace(file, "a", h5py.ExternalLink("/etc/passwd", "/")),

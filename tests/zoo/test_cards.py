@@ -198,7 +198,7 @@ def test_a_mistake_in_a_card_is_named(tiny, line, instead, message):
     [
         (lambda w: w.pop("fc.bias"), "tensor fc.bias is missing"),
         (lambda w: w.update({"extra": torch.zeros(1)}), "tensor extra belongs to no layer"),
-        (lambda w: w.update({"fc.bias": torch.zeros(5)}), r"tensor fc.bias is \(5,\), the net wants \(3,\)"),
+        (lambda w: w.update({"fc.bias": torch.zeros(5)}), r"tensor fc.bias is \(5,\), the network wants \(3,\)"),
     ],
 )
 def test_every_tensor_is_accounted_for(tiny, change, message):

@@ -170,7 +170,7 @@ def test_a_net_whose_preprocessing_nobody_published_wants_a_card(tmp_path):
         ),
         (
             lambda w: w.update({"layer1.0.bn2.bias": torch.zeros(3)}),
-            r"bn_spatial.bias is \(3,\), the net wants \(4,\)",
+            r"bn_spatial.bias is \(3,\), the network wants \(4,\)",
         ),
         (lambda w: w.update({"x": 3}), "entry 'x' is a int, not a tensor"),
         (lambda w: w.pop("fc.weight"), "tensor fc.weight is missing"),
