@@ -36,6 +36,8 @@ MOST_UNPACKED: Final = 1032  # times larger than in the file, by deflate, see RF
 NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS})  # as flock says it
 
 # What may differ between runs that add to one file: it does not change the numbers beyond rounding.
+SUPERBLOCK_START: Final = b"\x89HDF\r\n\x1a\n\0"  # version 0: HDF5 File Format Specification 3.0, II.A
+ROOT_OFFSET: Final = 64  # where it has the address of the root group's object header
 INCIDENTAL: Final = frozenset({"p3dfeat_version", "device", "weights_origin", "int8_cosine"})
 NESTED: Final = ("preprocessing", "sampling", "layers", "architecture")
 ORDER: Final = (  # of root attributes, in which they are shown; HDF5 keeps none
@@ -169,10 +171,25 @@ def locked(path: str | Path, mode: str = "r") -> h5py.File:
         return h5py.File(path, mode, locking=False)
 
 
+def _is_outdated(file: h5py.File, path: Path) -> bool:
+    """Whether HDF5 shows a file as it was when another part of this process opened it, before it was added to.
+
+    Only files of our shape are added to in place; their superblock says where the root group is.
+    """
+    with open(path, "rb") as now:
+        start = now.read(ROOT_OFFSET + 8)
+    ours = start[: len(SUPERBLOCK_START)] == SUPERBLOCK_START and len(start) == ROOT_OFFSET + 8
+    return ours and int.from_bytes(start[ROOT_OFFSET:], "little") != h5py.h5o.get_info(file.id).addr
+
+
 def open_hdf5(path: Path, mode: str = "r") -> h5py.File:
-    """h5py.File with one-line errors. Raises FeatureFileError."""
+    """h5py.File with one-line errors, as the file is now. Raises FeatureFileError."""
     try:
-        return locked(path, mode)
+        file = locked(path, mode)
+        if mode == "r" and _is_outdated(file, path):
+            file.close()
+            return h5py.File(open(path, "rb"), mode)  # which HDF5 does not join to what is open already
+        return file
     except FileNotFoundError:
         raise FeatureFileError(f"{path}: no such file") from None
     except PermissionError:

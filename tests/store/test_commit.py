@@ -10,13 +10,17 @@ import h5py
 import numpy as np
 import pytest
 
-from p3dfeat.errors import OutputError
+from p3dfeat.errors import OutputError, VideoError
 from p3dfeat.store import FeatureWriter, open_features, write
 from p3dfeat.store.commit import commit
+from p3dfeat.store.commit.commit import Waiting
 from p3dfeat.store.commit.hdf5_groups import Lists, OtherShapeError
+from p3dfeat.store.commit.journal import JournalReader
 from p3dfeat.store.commit.memory_file import Image, undisturbed
+from p3dfeat.system.disk import Folder
 from p3dfeat.types import Features
-from tests.store.runs import content, run
+from tests.store.runs import content, in_a_process, run
+from tests.store.test_journal import killed_run
 from tests.store.test_store import INFO, SETTINGS, features, video
 
 FLIPPED = slice(40, 96)  # of the superblock
@@ -311,6 +315,39 @@ def test_a_file_open_for_reading_is_added_to_and_one_open_for_writing_is_not(out
         run(output, {"c": 4})
     assert run(output, {"c": 4}) == []
     assert content(output) == {"a": 0, "b": 2, "c": 4}
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_reader_left_open_in_this_process_hides_nothing_that_is_stored(output, elsewhere):
+    """HDF5 would show the file as it was then to whoever opens it again: a notebook's cell may have done so."""
+    run(output, {"x": 0})
+
+    def add(**seeds):
+        wanted = {id.replace("__", "/"): seed for id, seed in seeds.items()}
+        in_a_process(lambda report: run(output, wanted)) if elsewhere else run(output, wanted)
+
+    with h5py.File(output) as reader:
+        add(a=2, folder__b=4)
+        assert run(output, {"a": 6}) == []
+        with FeatureWriter(output, SETTINGS) as writer, pytest.raises(VideoError, match="is a folder of videos"):
+            writer.is_stored(video("folder"))
+        assert list(open_features(output)) == ["a", "folder/b", "x"]
+        assert list(reader) == ["x"]
+        assert run(output, {"c": 8}) == ["c"]
+    assert content(output) == {"x": 0, "a": 2, "folder/b": 4, "c": 8}
+
+
+@pytest.mark.parametrize("id", ["a", "folder", "a/inside"])
+def test_a_place_that_is_taken_on_the_disk_is_not_taken_again(output, id, monkeypatch):
+    """Whatever HDF5 shows of the file."""
+    run(output, {"a": 0, "folder/b": 2})
+    before = output.read_bytes()
+    killed_run(output.with_name("other.h5"), id)
+    with Folder.opened(output.with_name("other.h5.parts")) as folder, JournalReader(folder, "00000000.journal") as left:
+        offsets = [record.offset for record in left if "video" in record.header]
+        with pytest.raises(OutputError, match=r"feats.h5: .* is in it already; is it open in this process"):
+            commit.add_in_place(output, folder, [Waiting(id, "00000000.journal", offset) for offset in offsets])
+    assert output.read_bytes() == before
 
 
 def test_permissions_of_a_file_that_is_replaced_stay(output):

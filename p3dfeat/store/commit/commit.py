@@ -21,7 +21,7 @@ import h5py
 import numpy as np
 
 from p3dfeat.errors import OutputError
-from p3dfeat.store.commit.hdf5_groups import FLIP_OFFSET, Lists, OtherShapeError
+from p3dfeat.store.commit.hdf5_groups import FLIP_OFFSET, Lists, OtherShapeError, TakenError
 from p3dfeat.store.commit.journal import SYNCED_BYTES, JournalReader, Record
 from p3dfeat.store.commit.memory_file import Image, undisturbed
 from p3dfeat.store.layout import LIBVER, locked, reading
@@ -205,7 +205,11 @@ def add_in_place(path: Path, folder: Folder, waiting: Sequence[Waiting]) -> None
     with _opened(path) as fd:
         _share(fd, path)
         _check_only_name(fd)
-        _add_in_place(fd, folder, waiting)
+        try:
+            _add_in_place(fd, folder, waiting)
+        except TakenError as taken:
+            remedy = "is it open in this process? close it, then run again"
+            raise OutputError(f"{path}: {str(taken)!r} is in it already; {remedy}") from None
         if not os.path.samestat(os.fstat(fd), os.stat(path)):
             raise OutputError(f"{path}: replaced by another program while this run wrote to it; run it again")
 

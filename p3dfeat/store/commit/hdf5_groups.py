@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from p3dfeat.store.layout import VIDEO_MARK
+
 UNDEFINED: Final = 0xFFFF_FFFF_FFFF_FFFF
 SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 SUPERBLOCK: Final = struct.Struct("<8sBBBxBBBxHHIQQQQ")  # all but the root group's symbol table entry
@@ -35,6 +37,10 @@ NOT_CACHED, GROUP_CACHED, SOFT_LINK = 0, 1, 2
 TREE: Final = struct.Struct("<4sBBHQQ")  # signature, type, level, entries, left, right; then keys between children
 
 Tree = dict[bytes, "int | Tree"]  # what is new below a folder: a video's object header, or a folder
+
+
+class TakenError(Exception):
+    """A name that is to be given to a video, or to a folder of videos, is taken. The text is its id."""
 
 
 class OtherShapeError(Exception):
@@ -108,14 +114,19 @@ class Lists:
         self._groups: dict[int, _Group] = {}  # read before, by object header
 
     def check(self, ids: Sequence[str]) -> None:
-        """Raises OtherShapeError where the file's lists cannot be made anew with these videos."""
-        self._check(self.superblock.root, tree_of(dict.fromkeys(ids, 0)))
+        """Raises OtherShapeError where the file's lists cannot be made anew with these videos, TakenError."""
+        self._check(self.superblock.root, tree_of(dict.fromkeys(ids, 0)), b"")
 
-    def _check(self, header: int, new: Tree) -> None:
-        members = self._group(header).members
+    def _check(self, header: int, new: Tree, way: bytes) -> None:
+        group = self._group(header)
+        if way and any(_name_of(message) == VIDEO_MARK.encode() for message in group.messages):
+            raise TakenError(way.decode())
         for name, child in new.items():
-            if isinstance(child, dict) and name in members:
-                self._check(_header_of(members[name]), child)
+            if name in group.members:
+                place = way + b"/" + name if way else name
+                if not isinstance(child, dict):
+                    raise TakenError(place.decode())
+                self._check(_header_of(group.members[name]), child, place)
 
     def added(self, videos: Mapping[str, int], end: int) -> tuple[bytes, bytes]:
         """What to write at ``end``, and then at FLIP_OFFSET, so that the file holds the videos {id: object header}.
@@ -250,6 +261,15 @@ class Lists:
         if len(data) < count:
             raise OtherShapeError("cut off")
         return data
+
+
+def _name_of(message: _Message) -> bytes:
+    """What an attribute is called; nothing for other messages. HDF5 File Format Specification 3.0, IV.A.2.m."""
+    if message.type != ATTRIBUTE:
+        return b""
+    version, _, count = struct.unpack_from("<BBH", message.data)
+    start = 9 if version == 3 else 8
+    return message.data[start : start + count].rstrip(b"\0")
 
 
 def _header_of(target: bytes) -> int:
