@@ -76,6 +76,7 @@ class Container:
         if found.packets.broken[-1] and not self.is_recording:
             findings.failed(VideoError("damaged or cut off: its last packet is incomplete"))
         if self.check is not None:
+            file.seek(0)
             self.check(file, replace(found, size_bytes=os.fstat(file.fileno()).st_size), findings)
         untimed = int(((found.packets.presented == NO_TIME) & (found.packets.decoded == NO_TIME)).sum())
         if untimed and self.shown == "stored" and not self.is_recording:
