@@ -214,7 +214,8 @@ class _Search:
 
     def _file(self, folder: Folder, entry: "os.DirEntry[str]") -> Iterator[Found | Failure]:
         named = is_named_video(entry.name)
-        if not named and self._output is not None and os.path.abspath(entry.path).startswith(self._output):
+        place = os.path.abspath(entry.path)
+        if not named and self._output is not None and f"{place}.".startswith(f"{self._output}."):
             return
         if not os.path.isfile(entry.path):
             if named:

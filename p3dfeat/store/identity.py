@@ -74,9 +74,9 @@ def is_unchanged(path: str, stored: Mapping[str, Any]) -> bool:
 def difference(video: Video, stored: Mapping[str, Any], on_touched: Callable[[Touched], None]) -> str | None:
     """What is unlike in a video and in what is ``stored`` of one, its attributes; None where they are the same.
 
-    Size and time tell, without opening the file; where one of them differs, its ends do. on_touched: told of a file
-    that has another time and is the same. One that was damaged is not the same then: more of it may have come. Raises
-    VideoError for a file that is not readable.
+    Of a file that is called as it was, size and time tell, without opening it; else its ends do. on_touched: told of a
+    file that has another time and is the same. One that was damaged is not the same then: more of it may have come.
+    Raises VideoError for a file that is not readable.
     """
     source = stored[VIDEO_MARK]
     elsewhere = None if source == video.source else f"id {video.id!r} is stored for another file, {source}"
@@ -84,7 +84,7 @@ def difference(video: Video, stored: Mapping[str, Any], on_touched: Callable[[To
         return elsewhere
     time = stored.get("modified")
     try:
-        found = compared(video.path, stored, thorough=False)
+        found = compared(video.path, stored, thorough=elsewhere is not None)
     except OSError as error:
         raise VideoError(f"not readable ({error.strerror})") from None
     if found.kind == "touched":

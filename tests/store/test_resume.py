@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -81,6 +82,20 @@ def test_the_same_size_and_time_are_enough_and_the_file_is_not_opened(output, cl
 
     monkeypatch.setattr(resume, "fingerprint", opened)
     assert asked(output, clip) == (True, [])
+
+
+def test_another_file_of_the_same_size_and_second_is_not_taken_for_it(output, clip, tmp_path):
+    """Raw videos of one length have one size, and cameras, copies and scripts write in one second."""
+    (tmp_path / "other").mkdir()
+    other = Video("clip", str(tmp_path / "other" / "clip.mp4"), "other/clip.mp4")
+    for content, same in ((b"?" * os.path.getsize(clip.path), False), (Path(clip.path).read_bytes(), True)):
+        Path(other.path).write_bytes(content)
+        os.utime(other.path, (DAY, DAY))
+        if same:
+            assert asked(output, other) == (True, [])
+        else:
+            with pytest.raises(VideoError, match=r"another file, clip.mp4 \(other content of the same size\)"):
+                asked(output, other)
 
 
 def test_a_video_that_was_only_touched_is_taken_as_stored_and_told(output, clip):
