@@ -18,8 +18,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: setup  ## write sample videos, extract and classify them, show the result
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m examples.demo
 
-test: setup  ## the tests, with coverage
-	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90
+test: setup  ## the tests, with coverage, in JOBS=2 processes
+	$(BIN)/python -m pytest --numprocesses=$(or $(JOBS),2) --dist=worksteal --cov --cov-report=term --cov-fail-under=90
 
 lint: setup  ## ruff: style and format
 	$(BIN)/ruff check .

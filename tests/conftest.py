@@ -44,3 +44,13 @@ def folder(tmp_path_factory) -> Path:
     write_video(folder / "archery" / "clip7.mp4", panning_frames(24, pixels_a_frame=3, seed=1))
     (folder / "notes.txt").write_text("not a video")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _way_to_temporary_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests that are another user for a while come to their files; with several processes there are more folders."""
+    base = tmp_path_factory.getbasetemp().resolve()
+    top = Path(tempfile.gettempdir()).resolve()
+    for folder in (base, *base.parents):
+        if folder != top and folder.is_relative_to(top) and os.access(folder, os.W_OK):
+            folder.chmod(0o755)
