@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, get_args
 
 from p3dfeat.errors import UsageError
 
@@ -13,9 +13,8 @@ DECODER_MEMORY: Final = 4.0  # GB that a video may take in its decoder process; 
 
 CHANNELS: Final = {"rgb": 3, "bgr": 3, "luma": 1, "flow": 2}
 # A clip that repeats the last frame; none; a clip of whole frames that ends with the last, overlapping the one before.
-TAILS: Final = ("pad", "drop", "align")
-# What a video that cannot be read means to a run: the others go on; so they do, with what is left of it; the end.
-ON_ERROR: Final = ("skip", "partial", "stop")
+Tail = Literal["pad", "drop", "align"]
+TAILS: Final = get_args(Tail)
 MOST: Final = 1_000_000  # clips, frames of a clip or between clips
 MOST_PIXELS: Final = 16_384  # of a height or width
 LARGEST: Final = 1e30  # of a mean, deviation or scale

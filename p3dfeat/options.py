@@ -26,7 +26,7 @@ from typing import (
     overload,
 )
 
-from p3dfeat.config import DECODER_MEMORY, DEFAULT_MODEL, MODEL_SETTING
+from p3dfeat.config import DECODER_MEMORY, DEFAULT_MODEL, MODEL_SETTING, Tail
 from p3dfeat.errors import P3DFeatWarning, UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ R = TypeVar("R")
 EngineName = Literal["auto", "torch", "openvino"]
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16", "int8"]
 DecodeDevice = Literal["auto", "cpu", "cuda"]
-Tail = Literal["pad", "drop", "align"]
 OnError = Literal["skip", "partial", "stop"]
 SegmentOrigin = Literal["first-frame", "clock"]
 

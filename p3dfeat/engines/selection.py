@@ -1,7 +1,7 @@
 """Which engine runs a net: the one asked for, or the fastest that is here and gives the numbers of plain torch."""
 
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import numpy as np
 import torch
@@ -19,10 +19,11 @@ from p3dfeat.engines.openvino.quantization import Calibration, quantized
 from p3dfeat.engines.torch_engine import TorchEngine
 from p3dfeat.errors import UsageError
 from p3dfeat.nets import P3D
+from p3dfeat.options import EngineName
 from p3dfeat.system.forks import begin_computing
 from p3dfeat.types import Batch, UInt8Array
 
-ENGINES: Final = ("auto", "torch", "openvino")
+ENGINES: Final = get_args(EngineName)
 TOLERANCE: Final = 1e-4  # relative L2 to plain torch in fp32; rounding alone gives 1e-6, a wrong network 1e-1
 SMALL: Final = 5_000_000  # weights; OpenVINO takes 0.2 s to load and build, in which such a network runs on 20 clips
 

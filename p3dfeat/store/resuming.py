@@ -104,18 +104,23 @@ def take_up(folder: Folder, attributes: Mapping[str, Any], stored: Stored) -> No
     """Add to ``stored`` what an interrupted run left in journals, but for what the output holds already."""
     where = stored.where
     folders = folders_of(where)
+    twice: dict[str, tuple[Mapping[str, Any], Path]] = {}  # what the journals hold in the end of the output's videos
     for name in journals(folder):
         refuse(_unlike(folder, name, attributes), folder.path)
         with JournalReader(folder, name) as journal:
             for record in journal:
                 id, dropped = record.header.get("video"), record.header.get("dropped")
                 if id is not None and _is_in_output(id, where):
-                    _check_same(id, record.header["attributes"], stored.about(id), folder.path / name)
+                    twice[id] = record.header["attributes"], folder.path / name
                 elif id is not None:
                     _check_fits(id, where, folders, folder.path / name)
                     where[id] = name, record.offset
-                elif dropped is not None and not _is_in_output(dropped, where):
+                elif dropped is not None and _is_in_output(dropped, where):
+                    twice.pop(dropped, None)
+                elif dropped is not None:
                     where.pop(dropped, None)
+    for id, (waiting, journal_path) in twice.items():
+        _check_same(id, waiting, stored.about(id), journal_path)
 
 
 def _check_same(id: str, waiting: Mapping[str, Any], held: Mapping[str, Any], journal: Path) -> None:

@@ -216,6 +216,27 @@ def test_what_a_killed_overwriting_run_left_takes_no_stored_videos_place(output,
     check(output, left)
 
 
+def test_a_video_that_changed_in_a_run_that_was_killed_as_it_tidied_up_is_no_obstacle(output, tmp_path):
+    """Its journal holds the video as it was, too; the output holds it as it is."""
+    file = tmp_path / "a.mp4"
+    writer = FeatureWriter(output, SETTINGS, overwrite=True)
+    for content in (b"before", b"after"):
+        file.write_bytes(content)
+        if "a" in writer.stored:
+            assert not writer.is_stored(Video("a", str(file), "a.mp4"))
+        writer.add(video("a"), features(seed=0))
+        writer.finish(video("a"), replace(INFO, fingerprint=fingerprint(str(file)), size_bytes=len(content)))
+    writer._lock._file.close()
+    kept = tmp_path / "kept"
+    shutil.copytree(writer.parts, kept)
+    write(output, overwrite=True)
+    shutil.move(kept, writer.parts)
+    (writer.parts / "overwrite").rename(writer.parts / "overwritten")
+    with FeatureWriter(output, SETTINGS, overwrite=True) as writer:
+        assert writer.stored == {"a"}
+    assert list(open_features(output)) == ["a"]
+
+
 def test_a_disk_full_before_the_settings_leaves_no_journal_without_them(output, monkeypatch):
     def full(self, data):
         raise OSError(28, "No space left on device")

@@ -187,7 +187,7 @@ class Ledger:
         """Raise OutputError for a list that something else has made or changed; one that was removed is made anew."""
         found = self._found(folder)
         if found is None:
-            self._state, self._size = None, 0
+            self._state, self._size, self._ended = None, 0, True
         elif found != self._state:
             done = "made" if self._state is None else "changed"
             raise OutputError(f"{self.path}: {done} by something else while this run computed; move it away")
@@ -222,7 +222,7 @@ class Ledger:
                 folder.link_new(fresh, self.path.name, folder)
         finally:
             folder.unlink(fresh)
-        self._state, self._size = self._found(folder), len(data)
+        self._state, self._size, self._ended = self._found(folder), len(data), True
 
 
 def _entry(line: bytes) -> Entry:

@@ -4,16 +4,17 @@ import mmap
 import os
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import numpy as np
 
 from p3dfeat.config import DECODER_MEMORY, InputSpec, Sampling
 from p3dfeat.errors import UsageError
+from p3dfeat.options import DecodeDevice
 from p3dfeat.types import Video
 from p3dfeat.video.workers.limits import CLOCK_BYTES
 
-DECODERS: Final = ("auto", "cpu", "cuda")
+DECODERS: Final = get_args(DecodeDevice)
 DRIVERS: Final = ("/dev/nvidiactl", "/dev/dxg")  # of NVIDIA's GPUs, on Linux and inside Windows
 CLIPS_AHEAD: Final = 48  # decoded but not yet taken, a process: as many as it gets where an earlier video is long
 BYTES_AHEAD: Final = 128 << 20  # of these, where clips are large
