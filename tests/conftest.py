@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before anything of huggingface_hub is imported, which reads them once: no test sees or fills the user's caches.
@@ -12,6 +13,12 @@ os.environ["P3DFEAT_MODEL"] = "p3d-camera"  # the default one would have to be f
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"  # where the tests' own servers are
 for name in ("P3DFEAT_MIRROR", "HF_ENDPOINT", "HF_TOKEN", "HF_HUB_CACHE", "HF_HUB_OFFLINE"):
     os.environ.pop(name, None)
+
+# Tests in several processes: each keeps to one core. Otherwise each would start threads for all of them.
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+if WORKER.startswith("gw") and hasattr(os, "sched_setaffinity"):
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[int(WORKER.removeprefix("gw")) % len(cores)]})
 
 import pytest  # noqa: E402
 
@@ -44,6 +51,14 @@ def folder(tmp_path_factory) -> Path:
     write_video(folder / "archery" / "clip7.mp4", panning_frames(24, pixels_a_frame=3, seed=1))
     (folder / "notes.txt").write_text("not a video")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _ordinary_priority() -> Iterator[None]:
+    """SVT-AV1 gives the thread that encodes with it real-time priority, if root runs it; others would starve."""
+    yield
+    if hasattr(os, "sched_setscheduler") and os.sched_getscheduler(0) != os.SCHED_OTHER:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 @pytest.fixture(scope="session", autouse=True)

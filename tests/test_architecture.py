@@ -1,7 +1,10 @@
 """The package stays one that a stranger finds the way in; who may import whom is in pyproject.toml (make imports)."""
 
+import ast
 from collections import Counter
 from pathlib import Path
+
+import pytest
 
 from docs import picture
 
@@ -21,6 +24,18 @@ def test_no_module_is_long_and_no_folder_is_crowded():
 def test_the_picture_shows_the_package_as_it_is():
     """Make architecture draws it."""
     assert picture.PICTURE.read_text(encoding="utf-8") == picture.svg()
+
+
+@pytest.mark.parametrize("stub", sorted((ROOT / "p3dfeat").glob("*/**/*.pyi")), ids=lambda path: path.parent.name)
+def test_no_module_imports_the_lazy_package_that_it_is_in(stub):
+    """Its names are loaded when they are first used, so import-linter does not see where they come from."""
+    package = ".".join(stub.parent.relative_to(ROOT).parts)
+    for name, path in picture.modules().items():
+        if name.startswith(package + "."):
+            imports = [
+                node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.ImportFrom)
+            ]
+            assert package not in [node.module for node in imports], f"{name} imports {package}"
 
 
 def test_every_path_in_the_documents_is_there():

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import p3dfeat
+from p3dfeat.engines import ENGINE_CLASSES
 
 PATIENCE_SECONDS = 120  # for what takes two; a child that hangs does so for ever
 
@@ -112,7 +113,7 @@ def test_children_forked_before_use_or_spawned_compute(tmp_path, folder, method,
     assert of_child(tmp_path, method, before, then, folder / "left.mp4") == 1
 
 
-@pytest.mark.parametrize("engine", ["torch", "openvino"])
+@pytest.mark.parametrize("engine", ENGINE_CLASSES)
 def test_each_of_three_threads_gives_what_it_gives_alone(tmp_path, folder, engine):
     videos = [folder / "left.mp4", folder / "right.mp4", folder / "archery" / "clip7.mp4"]
     lines = output_of(THREADED, tmp_path, engine, tmp_path, *videos).splitlines()

@@ -1,9 +1,14 @@
-"""Where p3dfeat does not run, it says where it does."""
+"""What differs between systems; where p3dfeat does not run, it says where it does."""
 
+import errno
+import fcntl
+import os
 import subprocess
 import sys
 
 import pytest
+
+from p3dfeat.system.disk import bring_to_disk
 
 LINE = "p3dfeat runs on Linux and macOS; on Windows use it inside WSL2"
 # What Windows lacks: modules, and a signal.
@@ -43,3 +48,21 @@ except p3dfeat.UsageError as error:
     print(error)
 """)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"{LINE}\n", "")
+
+
+def test_what_is_brought_to_the_disk_leaves_the_drives_own_memory_on_macos(tmp_path, monkeypatch):
+    """There, fsync does not: F_FULLFSYNC does, where the file system knows it."""
+    asked = []
+    monkeypatch.setattr(fcntl, "F_FULLFSYNC", 51, raising=False)
+    monkeypatch.setattr(fcntl, "fcntl", lambda fd, what: asked.append(what))
+    monkeypatch.setattr(os, "fdatasync", lambda fd: asked.append("fdatasync"), raising=False)
+    with open(tmp_path / "file", "wb") as file:
+        bring_to_disk(file.fileno())
+        assert asked == [51]
+
+        def refusing(fd, what):
+            raise OSError(errno.ENOTSUP, "Operation not supported")
+
+        monkeypatch.setattr(fcntl, "fcntl", refusing)
+        bring_to_disk(file.fileno())
+    assert asked == [51, "fdatasync"]

@@ -59,7 +59,7 @@ CODINGS = {
     "mpeg4 in AVI": Coding("mpeg4", ".avi", options={"qmin": "2", "qmax": "5", "g": "30", "bf": "2"}),
     "mpeg2 in a program stream": Coding("mpeg2video", ".mpg", options={"qmin": "2", "qmax": "5", "g": "18", "bf": "2"}),
     "mpeg1 in a program stream": Coding("mpeg1video", ".vob", options={"qmin": "2", "qmax": "5", "g": "12", "bf": "0"}),
-    "mjpeg": Coding("mjpeg", ".avi", "yuvj420p", {"qmin": "2", "qmax": "4"}),
+    "mjpeg": Coding("mjpeg", ".avi", "yuvj420p", {"qmin": "2", "qmax": "4", "huffman": "default", "threads": "1"}),
 }
 
 

@@ -24,6 +24,7 @@ from p3dfeat.system.forks import begin_computing
 from p3dfeat.types import Batch, UInt8Array
 
 ENGINES: Final = get_args(EngineName)
+ENGINE_CLASSES: Final[dict[str, type[Engine]]] = {"torch": TorchEngine, "openvino": OpenVINOEngine}
 TOLERANCE: Final = 1e-4  # relative L2 to plain torch in fp32; rounding alone gives 1e-6, a wrong network 1e-1
 SMALL: Final = 5_000_000  # weights; OpenVINO takes 0.2 s to load and build, in which such a network runs on 20 clips
 
@@ -75,6 +76,8 @@ def make_engine(
                 "engine 'openvino': computes in fp32 or int8 on the CPU; use --engine torch for other ways"
             )
         return OpenVINOEngine(net, spec, layers=layers, batch_size=batch_size)
+    if engine not in ("auto", "torch"):
+        raise UsageError(f"engine {engine!r}: known by name, but nothing makes it")
     small = short_run and net.architecture.num_weights < SMALL
     if engine == "auto" and on_cpu_in_full and not small and openvino_installed():
         fused = _trusted(net, spec, layers, batch_size)
@@ -96,8 +99,8 @@ def _check_known(engine: str) -> None:
 def check_runs_int8(engine: str, device: str) -> None:
     """Raise UsageError for an engine or a device that does not compute in int8; "auto" becomes one that does."""
     _check_known(engine)
-    if engine == "torch":
-        raise UsageError("precision 'int8': the torch engine has none; use --engine openvino")
+    if engine not in ("auto", "openvino"):
+        raise UsageError(f"precision 'int8': the {engine} engine has none; use --engine openvino")
     if device != "auto" and any(found.type != "cpu" for found in pick_devices(device)):
         raise UsageError(f"precision 'int8': runs on a CPU only, not on {device}; use --device cpu")
 

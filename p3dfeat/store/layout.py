@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,9 +35,9 @@ MOST_UNPACKED: Final = 1032  # times larger than in the file, by deflate, see RF
 
 NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS})  # as flock says it
 
-# What may differ between runs that add to one file: it does not change the numbers beyond rounding.
 SUPERBLOCK_START: Final = b"\x89HDF\r\n\x1a\n\0"  # version 0: HDF5 File Format Specification 3.0, II.A
 ROOT_OFFSET: Final = 64  # where it has the address of the root group's object header
+# What may differ between runs that add to one file: it does not change the numbers beyond rounding.
 INCIDENTAL: Final = frozenset({"p3dfeat_version", "device", "weights_origin", "int8_cosine"})
 NESTED: Final = ("preprocessing", "sampling", "layers", "architecture")
 ORDER: Final = (  # of root attributes, in which they are shown; HDF5 keeps none
@@ -118,11 +118,12 @@ def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
     """What would make numbers of this run and of the file unlike, a short line each."""
     lines = []
     stored, wanted = _comparable(stored), _comparable(wanted)
+    defaults = {field.name: field.default for field in fields(Settings) if field.default is not MISSING}
     for name in wanted.keys() - INCIDENTAL:
-        before, now = stored.get(name), wanted[name]
+        before, now = stored.get(name, defaults.get(name)), wanted[name]
         if isinstance(before, dict) and isinstance(now, dict):
-            fields = [field for field in before.keys() | now.keys() if before.get(field) != now.get(field)]
-            lines += [f"{name}.{field} is {before.get(field)} there, {now.get(field)} now" for field in fields]
+            unlike = [field for field in before.keys() | now.keys() if before.get(field) != now.get(field)]
+            lines += [f"{name}.{field} is {before.get(field)} there, {now.get(field)} now" for field in unlike]
         elif before != now:
             lines.append(f"{name} is {before} there, {now} now")
     return sorted(lines)
@@ -134,6 +135,9 @@ def _comparable(attributes: Mapping[str, Any]) -> dict[str, Any]:
         name: _nested(name, value) if name in NESTED and isinstance(value, str) else value
         for name, value in attributes.items()
     }
+    for name, kind in (("sampling", Sampling), ("preprocessing", InputSpec)):
+        if isinstance(found.get(name), dict):  # what a file does not say was made as by default
+            found[name] = {field.name: field.default for field in fields(kind)} | found[name]
     found["layers"] = sorted(found["layers"])
     if found["sampling"].get("clips") is not None:
         found["sampling"] = {name: value for name, value in found["sampling"].items() if name != "tail"}

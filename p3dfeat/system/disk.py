@@ -1,6 +1,7 @@
 """Writing that says in one line what the file system refuses, and that outlives a power cut where it must."""
 
 import errno
+import fcntl
 import os
 import stat
 import weakref
@@ -54,7 +55,14 @@ def write_at(fd: int, data: Bytes, offset: int) -> None:
 
 
 def bring_to_disk(fd: int) -> None:
-    """Return when what was written to a file would outlive a power cut. Raises OSError."""
+    """Return when what was written to a file would outlive a power cut. Raises OSError.
+
+    macOS: fsync leaves it in the drive's own memory; F_FULLFSYNC does not, see fsync(2) there.
+    """
+    if hasattr(fcntl, "F_FULLFSYNC"):
+        with suppress(OSError):  # some file systems do not know it
+            fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+            return
     getattr(os, "fdatasync", os.fsync)(fd)
 
 
@@ -178,7 +186,7 @@ class Folder:
         """``rename`` for a file that is written and closed; it outlives a power cut."""
         fd = self.open(name)
         try:
-            os.fsync(fd)
+            bring_to_disk(fd)
         finally:
             os.close(fd)
         self.rename(name, new, folder)
@@ -188,7 +196,7 @@ class Folder:
         """``replace`` that takes no place that is taken. Raises FileExistsError."""
         fd = self.open(name)
         try:
-            os.fsync(fd)
+            bring_to_disk(fd)
         finally:
             os.close(fd)
         try:

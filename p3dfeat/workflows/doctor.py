@@ -12,6 +12,7 @@ import torch
 from p3dfeat._version import __version__
 from p3dfeat.closeness import relative_l2
 from p3dfeat.config import EMBEDDED_MODEL, default_model
+from p3dfeat.engines import ENGINE_CLASSES
 from p3dfeat.engines.normalize import normalize
 from p3dfeat.engines.selection import synthetic_clip
 from p3dfeat.errors import WeightsError
@@ -71,7 +72,7 @@ def doctor() -> Diagnosis:
         packages={name: _installed(name) for name in PACKAGES},
         ffmpeg=ffmpeg_version(),
         devices=_devices(),
-        engines={"torch": _installed("torch"), "openvino": _installed("openvino")},
+        engines={name: _installed(name) for name in ENGINE_CLASSES},
         cpu_threads=torch.get_num_threads(),
         decoders=available_decoders(),
         models=list(card_names()),

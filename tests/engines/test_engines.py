@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from p3dfeat.config import InputSpec, Sampling
-from p3dfeat.engines import OpenVINOEngine, TorchEngine, make_engine
+from p3dfeat.engines import ENGINE_CLASSES, ENGINES, OpenVINOEngine, make_engine
 from p3dfeat.engines import selection as choice
 from p3dfeat.engines.fuse_batch_norm import folded
 from p3dfeat.engines.normalize import normalize
@@ -40,14 +40,14 @@ def batch_for(spec: InputSpec, clips: int = 3) -> Batch:
 
 @pytest.mark.parametrize("family", ["authors", "gluoncv", "recycled"])
 @pytest.mark.parametrize("kinds", ["A", "B", "C"])
-@pytest.mark.parametrize("engine", [TorchEngine, OpenVINOEngine])
+@pytest.mark.parametrize("engine", ENGINE_CLASSES.values())
 def test_every_layer_of_every_net_is_that_of_plain_torch(engine, family, kinds):
     net = random_net(family=family, kinds=kinds)
     assert worst_error(engine(net, SPEC, layers=net.architecture.layers), net, SPEC) < TOLERANCE
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 5, 13])
-@pytest.mark.parametrize("engine", [TorchEngine, OpenVINOEngine])
+@pytest.mark.parametrize("engine", ENGINE_CLASSES.values())
 def test_clips_of_any_length_that_the_net_takes(engine, length):
     net, spec = random_net(), InputSpec(resize=(33, 32), length=length)
     assert worst_error(engine(net, spec, layers=net.architecture.layers), net, spec) < TOLERANCE
@@ -61,7 +61,7 @@ def test_clips_of_any_length_that_the_net_takes(engine, length):
         InputSpec(channels="bgr", resize=(40, 40), crop=(32, 32), mean=(104.0, 117.0, 123.0)),
     ],
 )
-@pytest.mark.parametrize("engine", [TorchEngine, OpenVINOEngine])
+@pytest.mark.parametrize("engine", ENGINE_CLASSES.values())
 def test_pictures_are_prepared_alike(engine, spec):
     net = random_net(channels=spec.num_channels)
     assert worst_error(engine(net, spec), net, spec) < TOLERANCE
@@ -69,7 +69,7 @@ def test_pictures_are_prepared_alike(engine, spec):
     assert np.isfinite(engine(net, spec).run(dark)["pool5"]).all()
 
 
-@pytest.mark.parametrize("engine", [TorchEngine, OpenVINOEngine])
+@pytest.mark.parametrize("engine", ENGINE_CLASSES.values())
 def test_batches_of_any_size_follow_each_other(engine):
     runner, batch = engine(random_net(), SPEC, layers=("prob", "pool5")), batch_for(SPEC, 5)
     whole = runner.run(batch)
@@ -151,6 +151,16 @@ def test_what_cannot_be_had_is_refused(settings, message):
         make_engine(random_net(), SPEC, **settings)
 
 
+def test_every_engine_that_can_be_named_is_made(monkeypatch):
+    assert {"auto", *ENGINE_CLASSES} == set(ENGINES)
+    for name in ENGINE_CLASSES:
+        assert make_engine(random_net(), SPEC, engine=name, device="cpu").name == name
+    monkeypatch.setattr(choice, "ENGINES", (*ENGINES, "onnx"))  # listed, and nothing else
+    for precision in ("auto", "int8"):
+        with pytest.raises(UsageError, match="onnx"):
+            make_engine(random_net(), SPEC, engine="onnx", precision=precision)
+
+
 def test_without_openvino_it_is_told_how_to_get_it(monkeypatch):
     import sys
 
@@ -170,7 +180,7 @@ def test_engines_agree_with_plain_torch_on_real_clips(real_clips):
     trained = load_model("p3d-camera")
     for net, spec in ((trained.net, trained.card.input), (random_net(), SPEC)):
         layers = net.architecture.layers
-        engines = [engine(net, spec, layers=layers) for engine in (TorchEngine, OpenVINOEngine)]
+        engines = [engine(net, spec, layers=layers) for engine in ENGINE_CLASSES.values()]
         for path in sorted(real_clips.iterdir()):
             items = read_clips(Video(path.stem, str(path), path.name), spec, Sampling(clips=2, length=spec.length))
             batch = Batch(np.stack([item.frames for item in items if isinstance(item, Clip)]))

@@ -10,7 +10,15 @@ import pytest
 import torch
 
 from p3dfeat.config import InputSpec
-from p3dfeat.engines import Calibration, CalibrationClips, Engine, OpenVINOEngine, TorchEngine, make_engine
+from p3dfeat.engines import (
+    ENGINE_CLASSES,
+    Calibration,
+    CalibrationClips,
+    Engine,
+    OpenVINOEngine,
+    TorchEngine,
+    make_engine,
+)
 from p3dfeat.nets import P3D, Architecture
 from p3dfeat.types import Batch, UInt8Array
 from p3dfeat.zoo import load_model
@@ -66,7 +74,7 @@ def test_in_int8(tmp_path, family):
     check_rows_depend_on_their_clip_alone(engine, np.stack(clips))
 
 
-@pytest.mark.parametrize("engine", [TorchEngine, OpenVINOEngine])
+@pytest.mark.parametrize("engine", ENGINE_CLASSES.values())
 def test_with_a_large_net(engine):
     torch.manual_seed(0)
     net = P3D(Architecture(stages=(1, 1, 1, 1), classes=400, base_width=64)).eval()
@@ -74,7 +82,7 @@ def test_with_a_large_net(engine):
     check_rows_depend_on_their_clip_alone(engine(net, spec, layers=layers_of(net)), batch_for(spec, 5).frames)
 
 
-@pytest.mark.parametrize("engine", ["torch", "openvino"])
+@pytest.mark.parametrize("engine", ENGINE_CLASSES)
 def test_with_the_embedded_model(engine):
     model = load_model("p3d-camera")
     net, spec = model.net, model.card.input
@@ -92,7 +100,7 @@ def test_nor_on_how_memory_holds_pictures_of_one_channel():
     assert np.array_equal(engine.run(batch)["pool5"], engine.run(Batch(batch.frames.copy(order="F")))["pool5"])
 
 
-@pytest.mark.parametrize("engine", ["torch", "openvino"])
+@pytest.mark.parametrize("engine", ENGINE_CLASSES)
 def test_nor_on_the_batch_size_that_was_asked_for(engine):
     net, batch = random_net(classes=CLASSES), batch_for(SPEC, 7)
     layers = layers_of(net)

@@ -3,6 +3,7 @@
 import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -199,9 +200,12 @@ def test_what_is_brought_to_the_disk_meanwhile_is_still_there(output, monkeypatc
     synced, sync = [], JournalWriter._sync
     monkeypatch.setattr(journal, "SYNCED_BYTES", 3000)
     monkeypatch.setattr(JournalWriter, "_sync", lambda self: (synced.append(1), sync(self)))
+    named, keep = [], Folder.keep_names
+    monkeypatch.setattr(Folder, "keep_names", lambda self: (named.append((self.path, len(synced))), keep(self)))
     ids = [f"v{number:02d}" for number in range(20)]
     write(output, *ids)
     assert 2 < len(synced) < 15
+    assert named[0] == (Path(f"{output}.parts"), 1)  # the journal's own name is brought there, too
     check(output, *ids)
 
 

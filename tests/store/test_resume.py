@@ -1,7 +1,8 @@
 """What is stored is taken for done only where nothing changed; what did is named."""
 
+import json
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from p3dfeat.events import Touched
 from p3dfeat.fingerprint import fingerprint, modified, size_and_time
 from p3dfeat.store import FeatureWriter, open_features
 from p3dfeat.store import identity as resume
+from p3dfeat.store.layout import ORDER, differences
 from p3dfeat.types import Video
 from tests.store.test_store import INFO, SETTINGS, features, write
 
@@ -74,6 +76,24 @@ def test_each_setting_that_changed_is_named(output, change, finished):
         FeatureFileError, match=rf"{subject}: made with other settings \({message}\); choose another output"
     ):
         FeatureWriter(output, replace(SETTINGS, **options))
+
+
+def test_every_setting_that_is_written_is_read():
+    """One that is missing from ORDER would differ from itself in the next run."""
+    quantized = replace(SETTINGS, int8_sha256="0" * 64, int8_cosine=0.99)
+    assert set(quantized.as_attributes()) == set(ORDER)
+
+
+def test_what_a_file_does_not_say_was_made_as_by_default():
+    """A file of a version that did not have the setting yet is added to."""
+    wanted = SETTINGS.as_attributes()
+    sampling, preprocessing = asdict(SETTINGS.sampling), asdict(SETTINGS.preprocessing)
+    del sampling["fps"], preprocessing["standardize"]
+    older = wanted | {"sampling": json.dumps(sampling), "preprocessing": json.dumps(preprocessing)}
+    assert differences(older, wanted) == []
+    faster = replace(SETTINGS, sampling=replace(SETTINGS.sampling, fps=12.0)).as_attributes()
+    assert differences(older, faster) == ["sampling.fps is None there, 12.0 now"]
+    assert differences(faster, older) == ["sampling.fps is 12.0 there, None now"]
 
 
 def test_the_same_size_and_time_are_enough_and_the_file_is_not_opened(output, clip, monkeypatch):

@@ -149,15 +149,15 @@ def _messages(process: "subprocess.Popen[bytes]", most: int) -> Iterator[dict[st
         data = os.read(fd, 1 << 16) if heard else b""
         *lines, rest = (rest + data).split(b"\n")
         count += len(lines)
-        if not heard or count > most or len(rest) > LINE_BYTES:
-            process.send_signal(signal.SIGALRM)
-            return
         for line in lines:
             try:
                 yield parse_object(line)
             except ValueError:  # its memory is spoilt
                 process.send_signal(signal.SIGALRM)
                 return
+        if not heard or count > most or len(rest) > LINE_BYTES:
+            process.send_signal(signal.SIGALRM)
+            return
         if not data:
             return
 

@@ -52,7 +52,7 @@ class JournalWriter:
     """Appends records to a new journal. Raises OSError; the journal then ends with the last whole record."""
 
     def __init__(self, folder: Folder, name: str):
-        self.name, self._path = name, folder.path / name
+        self.name, self._path, self._folder = name, folder.path / name, folder
         self._file = os.fdopen(folder.new(name), "wb", buffering=0)  # open for as long as the run
         self._end = self._synced = 0
 
@@ -93,6 +93,8 @@ class JournalWriter:
 
     def _sync(self) -> None:
         bring_out_of_memory(self._file.fileno(), self._synced, self._end)
+        if not self._synced:
+            self._folder.keep_names()  # else the journal itself may have no name after a power cut
         self._synced = self._end
 
     def close(self) -> None:

@@ -98,9 +98,9 @@ class Ledger:
             self._earlier.pop(key, None)
 
     def record(self, id: str, source: str, error: str, path: str = "") -> None:
-        """Add a failure, on disk at once. path: the file, if there is one; ``source`` is what the user called it.
+        """Add a failure. A kill does not lose it; a power cut may. Raises OutputError.
 
-        Raises OutputError.
+        source: what the user called the video. path: the file, if there is one.
         What a user has added to an earlier line of the same video stays in it.
         """
         entry = {"id": id, "source": source, "error": error} | _place(source, path)

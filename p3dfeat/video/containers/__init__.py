@@ -1,6 +1,8 @@
-"""What is known of each container that video may come in: one record each, in a module of its own where it has a check.
+"""What is known of each container that video may come in: one record each.
 
+A record with a long check has a module of its own; records that look for an end mark share ``ended.py``.
 To add a container, write its record in a module here and list it below. FFmpeg opens what is listed, and nothing else.
+Its file extension goes into ``p3dfeat/sources/find.py``, which says what is a video in a folder.
 """
 
 from typing import Final

@@ -1,0 +1,124 @@
+"""How options are declared: each once, as a field of a settings class.
+
+A field that is made by ``option`` is an option of the command. Its name, type, default and help are the field's.
+``with_options`` makes a Python function with the same options. A settings object is checked when it is made.
+"""
+
+import dataclasses
+import inspect
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import (
+    Any,
+    Concatenate,
+    Final,
+    Generic,
+    Literal,
+    ParamSpec,
+    TypeVar,
+    get_args,
+    get_origin,
+    overload,
+)
+
+from p3dfeat.errors import P3DFeatWarning, UsageError
+
+P = ParamSpec("P")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+S = TypeVar("S")
+R = TypeVar("R")
+
+Parse = Callable[[str], Any]
+KEY: Final = "option"  # of a field's metadata
+
+
+@dataclass(frozen=True)
+class Option:
+    """How a field is given on the command line.
+
+    names: used instead of ``--field-name``, or a short one beside it. former: the name in earlier versions, still read.
+    group: heading in the help; default: the one of the class that declares the field.
+    parse: makes the field's value from a text. text: the default, as such a text.
+    variable: environment variable that gives a default.
+    """
+
+    help: str
+    names: tuple[str, ...] = ()
+    former: str | None = None
+    metavar: str | None = None
+    minimum: int | None = None
+    parse: Parse | None = None
+    text: str = ""
+    variable: str | None = None
+    group: str | None = None
+
+
+def option(default: Any, *names: str, help: str, **about: Any) -> Any:
+    """A field that is an option; see ``Option``."""
+    return dataclasses.field(default=default, metadata={KEY: Option(help, names, **about)})
+
+
+def options_of(settings: type) -> dict[str, tuple["dataclasses.Field[Any]", Option]]:
+    """The fields of a settings class that are options, by their names."""
+    fields = dataclasses.fields(settings)
+    return {field.name: (field, field.metadata[KEY]) for field in fields if KEY in field.metadata}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What all settings have in common: a value that an option does not take is a UsageError, in one line."""
+
+    def __post_init__(self) -> None:
+        for name, (field, about) in options_of(type(self)).items():
+            value, words = getattr(self, name), name.replace("_", " ")
+            known = get_args(field.type) if get_origin(field.type) is Literal else ()
+            if known and value not in known:
+                raise UsageError(f"{words} {value!r}: unknown; known are {', '.join(known)}")
+            if about.minimum is not None and value is not None and value < about.minimum:
+                raise UsageError(f"{words} {value}: must be at least {about.minimum}")
+
+
+class with_options(Generic[P, S]):  # noqa: N801  # a decorator
+    """Make a function of a settings object one of the options themselves, given by name; types are checked as well.
+
+        extract = with_options(ExtractSettings)(run_extract)
+        extract("videos/", "feats.h5", clips=10)  # run_extract("videos/", "feats.h5", ExtractSettings(clips=10))
+
+    Former names of options are understood, with a warning.
+    """
+
+    def __init__(self, settings: Callable[P, S]):
+        self._settings = settings
+
+    @overload
+    def __call__(self, function: Callable[[A, B, C, S], R]) -> Callable[Concatenate[A, B, C, P], R]: ...
+    @overload
+    def __call__(self, function: Callable[[A, B, S], R]) -> Callable[Concatenate[A, B, P], R]: ...
+    @overload
+    def __call__(self, function: Callable[[A, S], R]) -> Callable[Concatenate[A, P], R]: ...
+    def __call__(self, function: Callable[..., R]) -> Callable[..., R]:
+        *subjects, _ = inspect.signature(function).parameters.values()
+        names = [subject.name for subject in subjects]
+        make: Any = self._settings
+
+        @wraps(function)
+        def call(*arguments: Any, **options: Any) -> R:
+            named = {name: options.pop(name) for name in names if name in options}
+            return function(*arguments, **named, settings=make(**_renamed(make, options)))
+
+        accepted = [*subjects, *inspect.signature(make).parameters.values()]
+        call.__signature__ = inspect.Signature(accepted)  # type: ignore[attr-defined]
+        call.__name__ = call.__qualname__ = function.__name__.removeprefix("run_")
+        return call
+
+
+def _renamed(settings: type, options: dict[str, Any]) -> dict[str, Any]:
+    """Options by the names that they have now."""
+    names = {about.former: name for name, (_, about) in options_of(settings).items() if about.former is not None}
+    for former in names.keys() & options.keys():
+        warnings.warn(f"option {former}: is called {names[former]} now", P3DFeatWarning, stacklevel=3)
+    return {names.get(name, name): value for name, value in options.items()}
