@@ -40,8 +40,11 @@ COMMITTED_VIDEOS: Final = 1000
 COMMITTED_SHARE: Final = 0.01  # of the videos in the output, where that is more
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """What tells a file from others; None where there is none. Raises OSError."""
+Identity = tuple[int, int]  # what tells a file from others
+
+
+def _identity(path: Path) -> Identity | None:
+    """None where there is no file. Raises OSError."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -91,6 +94,7 @@ class FeatureWriter:
         ids = stored_ids(self.output, self._attributes, overwrite=overwrite, look=self._look)
         self._stored.where.update(dict.fromkeys(ids, PLACE_IN_OUTPUT))
         self._identity = _identity(self.output)
+        self._new: Identity | None = None  # of a file of this run's that is to take the output's place
         if overwrite and self._is_there:
             os.close(os.open(self.output, os.O_RDWR))  # what may not be written to is not replaced either
         self._keeps = not overwrite and self._is_there and not self._is_bare()  # a bare output may be replaced
@@ -271,7 +275,10 @@ class FeatureWriter:
 
     def _commit(self, waiting: Sequence[Waiting], ids: Set[str]) -> None:
         self._lock.check_folder()
-        if _identity(self.output) != self._identity:
+        found = _identity(self.output)
+        if found is not None and found == self._new:  # an interrupt came between its taking the place and the end
+            self._identity = found
+        if found != self._identity:
             what = "gone" if self._is_there and not self.output.exists() else "another file by now"
             raise OutputError(f"{self.output}: {what}; the features of this run wait in {self.parts}; run it again")
         if self._is_there and not self._overwrites and not self._keeps:  # it was bare when the run began
@@ -279,12 +286,17 @@ class FeatureWriter:
         if self._keeps:
             waiting = self._not_held(waiting)
         if waiting and self._keeps:
-            commit.add(self.output, self._folder, waiting, ids, in_place=not self._refers)
+            commit.add(self.output, self._folder, waiting, ids, in_place=not self._refers, on_new=self._note_new)
         elif waiting:
-            commit.make(self.output, self._folder, self._attributes, waiting, ids, replaces=self._is_there)
+            attributes, replaces = self._attributes, self._is_there
+            commit.make(self.output, self._folder, attributes, waiting, ids, replaces=replaces, on_new=self._note_new)
         elif self._is_there:
             commit.settle(self.output)
         self._identity = _identity(self.output)
+
+    def _note_new(self, status: os.stat_result) -> None:
+        """A file of this run's is about to take the output's place."""
+        self._new = status.st_dev, status.st_ino
 
     def _not_held(self, waiting: Sequence[Waiting]) -> list[Waiting]:
         """Less what the output holds already: a commit may have been cut off behind its last write.

@@ -291,7 +291,7 @@ def test_who_begins_while_another_ends_holds_the_output_or_is_refused(tmp_path, 
 
 @pytest.mark.parametrize(("start", "number"), [("nothing", 1), ("a dead run", 2)])
 def test_a_run_that_is_killed_at_any_line_is_no_obstacle_or_names_one(tmp_path, enolck, start, number):
-    """It is one only where it had no time to say whose the claim is. Every third line is tried, from ``number`` on."""
+    """It is one only where it had no time to say whose the claim is. Every fifth line is tried, from ``number`` on."""
     code = -signal.SIGKILL
     while code:
         output, held = prepared(tmp_path, start, number), []
@@ -309,7 +309,7 @@ def test_a_run_that_is_killed_at_any_line_is_no_obstacle_or_names_one(tmp_path, 
             owner(output).unlink()
             attempt(output, held)
         held[0].__exit__()
-        number += 3
+        number += 5
     assert number > 30
 
 

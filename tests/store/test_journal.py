@@ -13,6 +13,7 @@ from p3dfeat.fingerprint import fingerprint
 from p3dfeat.store import FeatureWriter, open_features
 from p3dfeat.store.commit import journal
 from p3dfeat.store.commit.journal import JournalReader, JournalWriter
+from p3dfeat.store.side_files.parts import PASSING
 from p3dfeat.system.disk import Folder
 from p3dfeat.types import Video
 from tests.store.test_store import INFO, SETTINGS, features, video, write
@@ -263,3 +264,35 @@ def test_journals_are_named_in_order(tmp_path):
     for number in range(12):
         assert journal.next_journal(folder) == f"{number:08d}.journal"
         JournalWriter(folder, journal.next_journal(folder)).close()
+
+
+@pytest.mark.parametrize("shape", ["none", "ours", "another", "replaced"])
+def test_an_interrupt_just_after_a_new_file_took_the_outputs_place_is_no_stranger(output, monkeypatch, shape):
+    """The end of the run finds its own file there, and what it holds."""
+    if shape != "none":
+        write(output, "before")
+    if shape == "another":  # is added to by way of a copy
+        os.link(output, output.with_name("backup.h5"))
+    usual, interrupted = Folder.unlink, []
+
+    def unlink(self, name):
+        usual(self, name)
+        if PASSING.fullmatch(name) and not interrupted:
+            interrupted.append(name)
+            raise KeyboardInterrupt
+
+    def interrupted_run():
+        with FeatureWriter(output, SETTINGS, overwrite=shape == "replaced") as writer:
+            writer.add(video("a"), features(3))
+            writer.finish(video("a"), INFO)
+            monkeypatch.setattr(Folder, "unlink", unlink)
+            writer.commit()
+
+    if shape == "ours":  # is added to in place
+        interrupted_run()
+        assert not interrupted
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            interrupted_run()
+    with open_features(output) as found:
+        assert list(found) == (["a"] if shape in ("none", "replaced") else ["a", "before"])

@@ -11,7 +11,7 @@ import os
 import shutil
 import stat
 import struct
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,8 @@ from p3dfeat.system.disk import Folder, bring_out_of_memory, bring_to_disk, writ
 
 BATCH_VIDEOS: Final = 500  # made by HDF5 between two times that memory is emptied
 COPIED_BYTES: Final = 4 << 20  # from a journal at once
+
+OnNew = Callable[[os.stat_result], None]
 
 
 @dataclass(frozen=True)
@@ -123,12 +125,14 @@ def make(
     ids: Set[str],
     *,
     replaces: bool,
+    on_new: OnNew,
 ) -> None:
     """A whole new file that takes the output's place. ids: of all videos that it is then to hold.
 
-    replaces: whether there may be a file in that place. Raises OSError or OutputError, and leaves the output as it was.
+    replaces: whether there may be a file in that place. on_new: given the new file before it takes that place.
+    Raises OSError or OutputError, and leaves the output as it was.
     """
-    with _made_beside(output, folder, ids, replaces=replaces) as fd:
+    with _made_beside(output, folder, ids, replaces=replaces, on_new=on_new) as fd:
         with undisturbed(), io.BytesIO() as memory:
             with h5py.File(memory, "w", libver=LIBVER) as file:
                 file.attrs.update(attributes)
@@ -136,10 +140,12 @@ def make(
         _add_in_place(fd, folder, waiting)
 
 
-def add(output: Path, folder: Folder, waiting: Sequence[Waiting], ids: Set[str], *, in_place: bool = True) -> None:
+def add(
+    output: Path, folder: Folder, waiting: Sequence[Waiting], ids: Set[str], *, on_new: OnNew, in_place: bool = True
+) -> None:
     """To a file that holds videos already. ids: of all videos that it is then to hold.
 
-    in_place: where the file's shape allows it; else a copy takes its place.
+    in_place: where the file's shape allows it; else a copy takes its place. on_new: given that copy before it does.
     Raises OSError or OutputError, and leaves the output as it was.
     """
     try:
@@ -149,19 +155,20 @@ def add(output: Path, folder: Folder, waiting: Sequence[Waiting], ids: Set[str],
     except OtherShapeError:
         with _opened(output) as old:
             _share(old, output)
-            with _made_beside(output, folder, ids, replaces=True) as fd:
+            with _made_beside(output, folder, ids, replaces=True, on_new=on_new) as fd:
                 with os.fdopen(os.dup(old), "rb") as source, os.fdopen(os.dup(fd), "wb") as copy:
                     shutil.copyfileobj(source, copy, COPIED_BYTES)
                 _add_by_hdf5(fd, folder, waiting)
 
 
 @contextmanager
-def _made_beside(output: Path, folder: Folder, ids: Set[str], *, replaces: bool) -> Iterator[int]:
+def _made_beside(output: Path, folder: Folder, ids: Set[str], *, replaces: bool, on_new: OnNew) -> Iterator[int]:
     """A new file, which takes the output's place when it is made and holds what it should."""
     before = _state(output)
     name = passing_name(JOINING)
     fd = folder.new(name)
     try:
+        on_new(os.fstat(fd))
         yield fd
         with suppress(FileNotFoundError):
             os.fchmod(fd, stat.S_IMODE(os.stat(output).st_mode))
