@@ -18,8 +18,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: setup  ## write sample videos, extract and classify them, show the result
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m examples.demo
 
-test: setup  ## the tests, in JOBS=2 processes; COVERAGE=1 measures coverage, which takes half as long again
-	$(BIN)/python -m pytest --numprocesses=$(or $(JOBS),2) --dist=worksteal \
+test: setup  ## the tests, in JOBS=3 processes; COVERAGE=1 measures coverage, which takes half as long again
+	$(BIN)/python -m pytest --numprocesses=$(or $(JOBS),3) --dist=worksteal \
 		$(if $(COVERAGE),--cov --cov-report=term --cov-fail-under=90)
 
 lint: setup  ## ruff: style and format

@@ -20,6 +20,7 @@ from p3dfeat.cli.commands.info import info
 from p3dfeat.cli.commands.verify import verify
 from p3dfeat.cli.commands.weights import weights
 from p3dfeat.cli.interrupts import interrupts
+from p3dfeat.cli.options import register
 from p3dfeat.cli.output import close_quietly, out
 from p3dfeat.cli.streams import PipeClosedError
 from p3dfeat.errors import P3DFeatError, P3DFeatWarning, UsageError
@@ -28,13 +29,13 @@ INTERRUPTED = 130  # what Typer makes of a KeyboardInterrupt
 
 app = typer.Typer(
     name="p3dfeat",
-    help="Turn videos into Pseudo-3D ResNet (P3D) descriptors.",
+    help="Extract Pseudo-3D ResNet (P3D) features from videos.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (extract, classify, info, verify, doctor, bench):
-    app.command()(command)
+    register(app, command)
 app.add_typer(weights, name="weights")
 
 
@@ -47,10 +48,11 @@ def _print_version(value: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option("--version", "-V", metavar="", callback=_print_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
-    """Turn videos into Pseudo-3D ResNet (P3D) descriptors."""
+    """Extract Pseudo-3D ResNet (P3D) features from videos."""
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -67,6 +69,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     out.quiet = out.debug = out.wants_json = False
+    out.log = None
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         return _run(arguments)
@@ -106,7 +109,8 @@ def _run(arguments: list[str] | None) -> int:
         if hasattr(error, "format_message"):  # Typer's own: a wrong option or argument
             message = error.format_message().rstrip(".").replace("Value error, ", "")
             if message:  # without one, it has shown the help
-                out.error(f"{message}; see p3dfeat --help")
+                context = getattr(error, "ctx", None)
+                out.error(f"{message}; see {context.command_path if context else 'p3dfeat'} --help")
             return 2
         traceback.print_exc()
         out.error(f"a bug in p3dfeat: {type(error).__name__}: {error}; please report it with the lines above")

@@ -1,19 +1,23 @@
-"""Commands that take a settings object: its options become the command's, and what all commands share is added."""
+"""Makes a command from a settings class: its options become the command's; options of all commands are added."""
 
 import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, Final, TypeVar
 
 import typer
+from rich.markup import escape
+from typer.core import TyperArgument, TyperCommand
 
-from p3dfeat.cli.output import out
-from p3dfeat.options import Option, options_of
+from p3dfeat.cli import completion
+from p3dfeat.cli.output import Log, out
+from p3dfeat.options import Option, options_of, values_of
 
 S = TypeVar("S")
 Command = Callable[..., None]
 
 INPUTS_HELP: Final = "Videos, folders, globs, @list.txt, a CSV of segments, http(s) addresses, or - for {stdin}."
 FORMER: Final = "__former"  # end of the name of a parameter that has the name an option had before
+COMPLETE: Final = {"model": completion.models, "layers": completion.layers}
 
 
 def _set_json(value: bool) -> bool:
@@ -26,32 +30,72 @@ def _set_quiet(value: bool) -> bool:
     return value
 
 
+def _set_log(value: str) -> str:
+    out.log = Log(value) if value else None
+    return value
+
+
 def _set_debug(value: bool) -> bool:
     out.debug = value
     return value
 
 
+def flag(*names: str, help: str, group: str = "Output", **about: Any) -> Any:
+    """An option without a value."""
+    return typer.Option(*names, metavar="", rich_help_panel=group, help=help, **about)
+
+
+class PlainCommand(TyperCommand):
+    """A command whose help leaves out Python's types, such as ``<list[str]>`` and ``<bool>``."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        params: list[Any] = super().get_params(ctx)
+        for param in params:
+            if isinstance(param, TyperArgument):
+                param.display_type_rich = lambda ctx: ""  # type: ignore[method-assign]
+            elif param.name == "help":
+                param.metavar, param.rich_help_panel = "", "Output"
+        return params
+
+
+def register(app: typer.Typer, function: Command, name: str | None = None, *, hidden: bool = False) -> None:
+    """Add a command to an app. Its docstring is the help; what follows "Examples:" is shown at the end."""
+    text, _, examples = inspect.cleandoc(function.__doc__ or "").partition("Examples:")
+    paragraphs = [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
+    lines = ["Examples:", *(f"[bold]{escape(line.strip())}[/]" for line in examples.splitlines() if line.strip())]
+    epilog = "\n".join(lines) if examples else None
+    add = app.command(name, cls=PlainCommand, help="\n\n".join(paragraphs), epilog=epilog, hidden=hidden)
+    add(function)
+
+
 # Of every command; out knows their values.
 SHARED: Final = {
-    "json": typer.Option("--json", callback=_set_json, help="One JSON object per line on stdout."),
-    "quiet": typer.Option("--quiet", "-q", callback=_set_quiet, help="Nothing on stderr but errors."),
-    "debug": typer.Option("--debug", callback=_set_debug, help="Show tracebacks."),
+    "json": flag("--json", callback=_set_json, help="Print one JSON object per line on stdout."),
+    "quiet": flag("--quiet", "-q", callback=_set_quiet, help="Print only errors on stderr."),
+    "log": typer.Option(
+        "--log",
+        metavar="FILE",
+        rich_help_panel="Output",
+        callback=_set_log,
+        help="Also append messages and progress, with the time, to FILE.",
+    ),
+    "debug": flag("--debug", callback=_set_debug, help="Show Python tracebacks of errors."),
 }
 
 
 def command(settings: type | None = None, *, json: bool = True, quiet: bool = True) -> Callable[[Command], Command]:
-    """A function as a command. Its parameter ``settings``, if it has one, is made of options of that class.
+    """A function as a command. Its parameter ``settings``, if it has one, is made from options of that class.
 
-    json, quiet: whether it takes --json and --quiet; all take --debug.
+    json, quiet: whether it takes --json, and --quiet and --log; all take --debug.
     """
-    shared = [name for name, has in (("json", json), ("quiet", quiet), ("debug", True)) if has]
+    shared = [name for name, has in (("json", json), ("quiet", quiet), ("log", quiet), ("debug", True)) if has]
 
     def wrap(function: Command) -> Command:
         own = [param for param in inspect.signature(function).parameters.values() if param.name != "settings"]
         options = {} if settings is None else options_of(settings)
-        made = [_parameter(field.name, field.type, field.default, about) for field, about in options.values()]
+        made = [_parameter(field.name, field, about) for field, about in options.values()]
         former = [
-            _parameter(name + FORMER, field.type, field.default, about)
+            _parameter(name + FORMER, field, about)
             for name, (field, about) in options.items()
             if about.former is not None
         ]
@@ -94,11 +138,16 @@ def _flag(name: str, about: Option | None = None) -> str:
     return long[0] if long else "--" + name.replace("_", "-")
 
 
-def _parameter(name: str, kind: Any, default: Any, about: Option) -> inspect.Parameter:
+def _parameter(name: str, field: Any, about: Option) -> inspect.Parameter:
     """An option as a parameter that Typer reads; one of a former name is hidden, and None where it is not given."""
-    text = about.parse is not None
-    kind, default = (str, about.text) if text else (kind, default)
-    named: dict[str, Any] = {"metavar": about.metavar, "help": about.help, "min": about.minimum}
+    kind, default = (str, about.text) if about.parse is not None else (field.type, field.default)
+    values = values_of(field)
+    named: dict[str, Any] = {
+        "metavar": "" if kind is bool else about.metavar,
+        "help": f"{about.help} Values: {', '.join(values)}." if values else about.help,
+        "rich_help_panel": about.group,
+        "autocompletion": COMPLETE.get(field.name),
+    }
     flags = [_flag(name, about), *(flag for flag in about.names if not flag.startswith("--"))]
     if name.endswith(FORMER):
         assert about.former is not None
@@ -114,4 +163,5 @@ def _parameter(name: str, kind: Any, default: Any, about: Option) -> inspect.Par
 
 
 def _switch(name: str, option: Any) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, option])
+    kind, default = (str, "") if name == "log" else (bool, False)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])

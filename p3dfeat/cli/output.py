@@ -1,8 +1,12 @@
 """The one sink of the command line: data to stdout, everything else to stderr."""
 
 import os
+import re
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from p3dfeat.cli.streams import PipeClosedError, encodable
 from p3dfeat.errors import OutputError
@@ -12,19 +16,54 @@ from p3dfeat.text.lines import one_line as one_line
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+CLEAR_LINE: Final = "\r\x1b[2K"
+LOG_START: Final = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")
+LOG_START_BYTES: Final = 20
+
+
+def now() -> str:
+    """Local time, to the second."""
+    return time.strftime("%Y-%m-%d %H:%M:%S")
+
+
+class Log:
+    """A file that gets a line with the time for all that is said. Raises OutputError, also for what is no log."""
+
+    def __init__(self, path: str):
+        self._path = path
+        with self._refusing():
+            self._file = open(path, "a+b", buffering=0)  # noqa: SIM115  # open as long as the command runs
+            self._file.seek(0)
+            if (start := self._file.read(LOG_START_BYTES)) and not LOG_START.match(start):
+                raise OutputError(f"{path}: not a log of p3dfeat; choose another name for --log")
+
+    def add(self, text: str) -> None:
+        with self._refusing():
+            self._file.write(f"{now()} {text}\n".encode(errors="backslashreplace"))
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(f"{self._path}: cannot be written ({error.strerror})") from None
+
 
 class Output:
     """Where a command's words go. ``quiet`` silences stderr but for errors; ``debug`` lets tracebacks through.
 
-    wants_json: whether results are JSON lines.
+    wants_json: whether results are JSON lines. log: what is said goes there, too, with the time.
     """
 
     quiet = False
     debug = False
     wants_json = False
+    log: "Log | None" = None
+    _has_status = False
 
     def data(self, text: str) -> None:
         """A line of the result."""
+        self.clear_status()
         self._write(self._stdout(), text)
 
     @staticmethod
@@ -39,6 +78,7 @@ class Output:
 
     def show(self, *renderables: "RenderableType") -> None:
         """Tables and other rich objects of the result."""
+        self.clear_status()
         console = self.console(self._stdout())
         try:
             for renderable in renderables:
@@ -48,12 +88,41 @@ class Output:
 
     def say(self, text: str) -> None:
         """A remark, on stderr."""
+        self._note(one_line(text))
         if not self.quiet and sys.stderr is not None:
+            self.clear_status()
             self._write(sys.stderr, one_line(text))
 
     def error(self, text: str) -> None:
+        self._note(f"error: {one_line(text)}")
         if sys.stderr is not None:
+            self.clear_status()
             self._write(sys.stderr, f"p3dfeat: {one_line(text)}")
+
+    def tell_progress(self, text: str, *, on_stderr: bool) -> None:
+        """How far the run is, with the time; in the log, and on stderr where that is no terminal."""
+        self._note(text)
+        if on_stderr and not self.quiet and sys.stderr is not None:
+            self._write(sys.stderr, f"{now()} {text}")
+
+    def _note(self, text: str) -> None:
+        if self.log is not None:
+            self.log.add(text)
+
+    def status(self, text: str) -> None:
+        """What is going on, on a terminal, until something else is said."""
+        if not self.quiet and sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+            self.clear_status()
+            sys.stderr.write(encodable(one_line(text), sys.stderr.encoding or "utf-8"))
+            sys.stderr.flush()
+            self._has_status = True
+
+    def clear_status(self) -> None:
+        if self._has_status and sys.stderr is not None:
+            self._has_status = False
+            with suppress(OSError):
+                sys.stderr.write(CLEAR_LINE)
+                sys.stderr.flush()
 
     @staticmethod
     def console(stream: TextIO) -> "Console":

@@ -1,12 +1,15 @@
-"""One bar at a time, on stderr, only on a terminal: for weights on their way here, then for the whole run."""
+"""One bar at a time, on stderr, only on a terminal: first for downloads of weights, then for the whole run."""
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from p3dfeat.cli.output import out
+from p3dfeat.cli.tally import Tally, duration
+from p3dfeat.errors import P3DFeatError
 from p3dfeat.events import Calibrated, Calibrating, Fetching
 
 if TYPE_CHECKING:
@@ -15,12 +18,18 @@ if TYPE_CHECKING:
     from p3dfeat.workflows.extract import ExtractEvent
     from p3dfeat.zoo import Model
 
+LINE_SECONDS: Final = 60.0  # between two lines that say how far a run is
+
 
 @contextmanager
 def progress_bar() -> "Iterator[Callable[[ExtractEvent], None]]":
-    """A handler of extraction events that keeps a bar up to date on a terminal, and tells of downloads and of int8."""
+    """A handler of extraction events that shows how far the run is, and tells of downloads and of int8.
+
+    On a terminal it draws a bar; elsewhere, and in a log, it says a line a minute.
+    """
     with fetch_bar() as fetch:
-        bar: _RunBar | None = None
+        tally, bar = Tally(), None
+        lines = _Lines(tally)
 
         def show(event: "ExtractEvent") -> None:
             nonlocal bar
@@ -29,15 +38,18 @@ def progress_bar() -> "Iterator[Callable[[ExtractEvent], None]]":
             elif isinstance(event, Calibrating | Calibrated):
                 fetch.close()
                 say_calibration(event)
-            elif on_terminal():
-                if bar is None:
+            else:
+                tally(event)
+                if bar is None and on_terminal():
                     fetch.close()
-                    bar = _RunBar(_run_progress())
-                bar(event)
+                    bar = _RunBar(_run_progress(), tally)
+                if bar is not None:
+                    bar.draw()
 
         try:
             yield show
         finally:
+            lines.close()
             if bar is not None:
                 bar.close()
 
@@ -82,6 +94,7 @@ def on_terminal() -> bool:
 def _started(*columns: "ProgressColumn") -> "Progress":
     from rich.progress import Progress
 
+    out.clear_status()
     # What goes to stdout must get there, whoever reads it.
     redirect = sys.stdout is not None and sys.stdout.isatty()
     progress = Progress(*columns, console=out.console(sys.stderr), transient=True, redirect_stdout=redirect)
@@ -90,14 +103,14 @@ def _started(*columns: "ProgressColumn") -> "Progress":
 
 
 def _run_progress() -> "Progress":
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn
 
     return _started(
         TextColumn("{task.fields[videos]}"),
         BarColumn(bar_width=None),
         TextColumn("{task.fields[clips]}"),
         TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}"),
         TextColumn("[red]{task.fields[failures]}"),
     )
 
@@ -138,51 +151,46 @@ class _FetchBar:
 
 
 class _RunBar:
-    """Clips done of all clips; those of videos not yet opened are taken to be as many as in the ones that were."""
+    """Draws a tally as a bar."""
 
-    def __init__(self, progress: "Progress"):
-        self._progress = progress
-        self._task = self._progress.add_task("", total=None, videos="opening", clips="", rate="", failures="")
-        self._latest = 0, 0  # clips planned and described of the video begun last
-        self._num_videos = self._done = self._failed = self._opened = self._planned = self._clips = 0
+    def __init__(self, progress: "Progress", tally: Tally):
+        self._progress, self._tally = progress, tally
+        self._task = self._progress.add_task("", total=None, videos="opening", clips="", rate="", left="", failures="")
 
-    def __call__(self, event: "ExtractEvent") -> None:
-        from p3dfeat.workflows.extract import ToDo, VideoDone
-        from p3dfeat.workflows.pipeline import Described, Started
-
-        if isinstance(event, ToDo):  # what failed or was skipped before is not part of the bar
-            self._num_videos, self._done = event.num_videos, 0
-        elif isinstance(event, Started):
-            if event.again:
-                planned, described = self._latest
-                self._planned -= planned
-                self._clips -= described
-            self._opened += not event.again
-            self._planned += event.num_clips
-            self._latest = event.num_clips, 0
-        elif isinstance(event, Described):
-            self._clips += len(event.features)
-            self._latest = self._latest[0], self._latest[1] + len(event.features)
-        elif isinstance(event, VideoDone) and event.status != "skipped":
-            self._done += 1
-            self._failed += event.status == "failed"
-        if self._num_videos:
-            self._draw()
-
-    def _draw(self) -> None:
-        unopened = self._num_videos - max(self._opened, self._done)
-        expected = self._planned + unopened * self._planned / max(1, self._opened)
-        speed = self._progress.tasks[0].speed
-        total = max(round(expected), self._clips)
+    def draw(self) -> None:
+        tally = self._tally
+        if not tally.num_videos:
+            return
+        left = tally.seconds_left
         self._progress.update(
             self._task,
-            completed=self._clips,
-            total=total or None,
-            clips=f"{self._clips}/{total} clips",
-            videos=f"{self._done}/{self._num_videos} videos",
-            rate=f"{speed:.1f}/s" if speed else "",
-            failures=f"{self._failed} failed" if self._failed else "",
+            completed=tally.clips,
+            total=tally.total or None,
+            clips=tally.clips_text(),
+            videos=tally.videos_text(),
+            rate=f"{tally.clips_per_second:.1f}/s" if tally.clips else "",
+            left="" if left is None else f"{duration(left)} left",
+            failures=f"{tally.failed} failed" if tally.failed else "",
         )
 
     def close(self) -> None:
         self._progress.stop()
+
+
+class _Lines:
+    """Says once a minute how far a run is: in the log, and on a stderr that is no terminal."""
+
+    def __init__(self, tally: Tally):
+        self._tally, self._ended = tally, threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._ended.wait(LINE_SECONDS):
+            if self._tally.num_videos:
+                with suppress(P3DFeatError):  # whoever read stderr has gone; the run itself will find out
+                    out.tell_progress(self._tally.line(), on_stderr=not on_terminal())
+
+    def close(self) -> None:
+        self._ended.set()
+        self._thread.join()

@@ -8,7 +8,7 @@ from p3dfeat.options.commands import (
     OnError,
     VerifySettings,
 )
-from p3dfeat.options.declaring import Option, Options, option, options_of, with_options
+from p3dfeat.options.declaring import Option, Options, option, options_of, values_of, with_options
 from p3dfeat.options.shared import (
     MODEL_HELP,
     DecodeDevice,
@@ -49,5 +49,6 @@ __all__ = [
     "WorkerOptions",
     "option",
     "options_of",
+    "values_of",
     "with_options",
 ]

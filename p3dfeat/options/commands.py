@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, ClassVar, Literal, TextIO
 
 from p3dfeat.config import Tail
 from p3dfeat.options.declaring import option
@@ -27,26 +27,36 @@ def _ignore(event: Any) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractSettings(DecodingOptions, EngineOptions, InputOptions, SamplingOptions, ModelOptions):
-    """What ``extract`` computes of videos, and how."""
+class ExtractSettings(DecodingOptions, EngineOptions, ModelOptions, SamplingOptions, InputOptions):
+    """Settings of ``extract``."""
+
+    GROUP: ClassVar[str] = "Robustness"
 
     layers: str | Sequence[str] = option(
         ("pool5",),
         metavar="NAME,...",
         parse=layer_names,
         text="pool5",
-        help="Layers to store: pool5, prob, logits, res5c ...",
+        group="Output",
+        help="Layers to store, such as pool5,prob,logits,res5c.",
     )
-    tail: Tail = option("pad", help="With --clip-stride: what is made of the frames after the last whole clip.")
+    tail: Tail = option(
+        "pad",
+        metavar="MODE",
+        group="Sampling",
+        help="With --clip-stride, the frames after the last whole clip: pad repeats the last frame, drop ignores "
+        "them, align moves the last clip back.",
+    )
     max_videos: int | None = option(
-        None, former="limit", minimum=1, metavar="N", help="Largest number of videos to store in this run."
+        None, former="limit", minimum=1, metavar="N", group="Input", help="Maximum number of videos stored in this run."
     )
-    overwrite: bool = option(False, help="Replace what FILE.h5 holds, when the run ends.")
     on_error: OnError = option(
         "skip",
-        help="A video that fails: skip it, store what is left of a damaged one (partial), or stop the run.",
+        metavar="ACTION",
+        help="If a video cannot be read: skip it, store the readable part (partial), or stop the run.",
     )
-    strict: bool = option(False, help="Count a video with remarks as failed.")
+    strict: bool = option(False, help="Count videos with remarks as failed.")
+    overwrite: bool = option(False, group="Output", help="Recompute everything; replace the file when the run ends.")
     stdin: TextIO | None = None
     on_event: Callable[[Any], None] = _ignore
 
@@ -56,11 +66,13 @@ class ExtractSettings(DecodingOptions, EngineOptions, InputOptions, SamplingOpti
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifySettings(DecodingOptions, EngineOptions, InputOptions, SamplingOptions, ModelOptions):
-    """What ``classify`` tells of videos, and how."""
+class ClassifySettings(DecodingOptions, EngineOptions, ModelOptions, SamplingOptions, InputOptions):
+    """Settings of ``classify``."""
+
+    GROUP: ClassVar[str] = "Output"
 
     top_k: int = option(5, "--top-k", "-k", minimum=1, metavar="K", help="Number of labels per video.")
-    timeline: bool = option(False, help="Show how the top label changes over the video's time.")
+    timeline: bool = option(False, help="Also show how the top label changes over time.")
     on_failure: Callable[[Any], None] | None = None
     on_left_out: Callable[[Any], None] = _ignore
     on_calibration: Callable[[Any], None] = _ignore
@@ -68,7 +80,9 @@ class ClassifySettings(DecodingOptions, EngineOptions, InputOptions, SamplingOpt
 
 @dataclass(frozen=True, kw_only=True)
 class VerifySettings(WorkerOptions, FolderOptions):
-    """How a feature file is checked."""
+    """Settings of ``verify``."""
+
+    GROUP: ClassVar[str] = "Check"
 
     against: Inputs | None = None
     recompute: int | Literal["all"] | None = option(
@@ -76,15 +90,15 @@ class VerifySettings(WorkerOptions, FolderOptions):
         former="sample",
         metavar="N|all",
         parse=recompute_size,
-        help="Number of videos to compute again and compare; default: 3 with --against, else 0.",
+        help="Number of videos to recompute and compare. Default: 3 with --against, otherwise 0.",
     )
     model: str | Path | None = option(
         None,
         "--model",
         "-m",
-        metavar="NAME|PATH|REPO",
+        metavar="MODEL",
         parse=lambda text: text or None,
-        help="In place of the model named in the file.",
+        help="Model to recompute with. Default: the one named in the file.",
     )
     stdin: TextIO | None = None
     on_event: Callable[[Any], None] = _ignore
@@ -92,17 +106,21 @@ class VerifySettings(WorkerOptions, FolderOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class BenchSettings(EngineOptions, ModelOptions):
-    """What ``bench`` measures."""
+    """Settings of ``bench``."""
+
+    GROUP: ClassVar[str] = "Measurement"
 
     clips: int = option(4, "--clips", "-n", minimum=1, metavar="N", help="Number of evenly spaced clips per video.")
-    rounds: int = option(5, minimum=1, metavar="N", help="Number of rounds; medians are shown.")
-    max_videos: int = option(8, former="limit", minimum=1, metavar="N", help="Largest number of videos measured.")
+    rounds: int = option(5, minimum=1, metavar="N", help="Number of rounds. The median is shown.")
+    max_videos: int = option(8, former="limit", minimum=1, metavar="N", help="Maximum number of videos measured.")
     on_calibration: Callable[[Any], None] = _ignore
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompareSettings(EngineOptions):
-    """How two models are compared."""
+    """Settings of ``weights compare``."""
+
+    GROUP: ClassVar[str] = "Comparison"
 
     clips: int = option(8, "--clips", "-n", minimum=1, metavar="N", help="Number of evenly spaced clips.")
     top_k: int = 5

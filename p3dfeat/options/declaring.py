@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import (
     Any,
+    ClassVar,
     Concatenate,
     Final,
     Generic,
@@ -41,7 +42,7 @@ class Option:
     """How a field is given on the command line.
 
     names: used instead of ``--field-name``, or a short one beside it. former: the name in earlier versions, still read.
-    group: heading in the help; default: the one of the class that declares the field.
+    group: heading in the help; default: ``GROUP`` of the class that declares the field.
     parse: makes the field's value from a text. text: the default, as such a text.
     variable: environment variable that gives a default.
     """
@@ -64,18 +65,37 @@ def option(default: Any, *names: str, help: str, **about: Any) -> Any:
 
 def options_of(settings: type) -> dict[str, tuple["dataclasses.Field[Any]", Option]]:
     """The fields of a settings class that are options, by their names."""
-    fields = dataclasses.fields(settings)
-    return {field.name: (field, field.metadata[KEY]) for field in fields if KEY in field.metadata}
+    return {
+        field.name: (field, _with_group(settings, field))
+        for field in dataclasses.fields(settings)
+        if KEY in field.metadata
+    }
+
+
+def _with_group(settings: type, field: "dataclasses.Field[Any]") -> Option:
+    about: Option = field.metadata[KEY]
+    declared_in = next(base for base in settings.__mro__ if field.name in vars(base).get("__annotations__", {}))
+    return about if about.group else dataclasses.replace(about, group=getattr(declared_in, "GROUP", None))
+
+
+def values_of(field: "dataclasses.Field[Any]") -> tuple[str, ...]:
+    """All values that an option takes, if they can be listed."""
+    return get_args(field.type) if get_origin(field.type) is Literal else ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What all settings have in common: a value that an option does not take is a UsageError, in one line."""
+    """What all settings have in common: a value that an option does not take is a UsageError, in one line.
+
+    GROUP: heading of the class's options in the help.
+    """
+
+    GROUP: ClassVar[str] = "Options"
 
     def __post_init__(self) -> None:
         for name, (field, about) in options_of(type(self)).items():
             value, words = getattr(self, name), name.replace("_", " ")
-            known = get_args(field.type) if get_origin(field.type) is Literal else ()
+            known = values_of(field)
             if known and value not in known:
                 raise UsageError(f"{words} {value!r}: unknown; known are {', '.join(known)}")
             if about.minimum is not None and value is not None and value < about.minimum:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from p3dfeat.config import DECODER_MEMORY, DEFAULT_MODEL, MODEL_SETTING
 from p3dfeat.options.declaring import Options, option
@@ -19,18 +19,75 @@ SegmentOrigin = Literal["first-frame", "clock"]
 
 Inputs = str | Path | Sequence[str | Path]
 
-MODEL_HELP: Final = "Model: a name from `p3dfeat weights list`, a file, a folder, or user/repo on the Hugging Face hub."
+MODEL_HELP: Final = "A name from `p3dfeat weights list`, a file, a folder, or user/repo on the Hugging Face Hub."
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderOptions(Options):
+    """Which files of a folder are videos."""
+
+    GROUP: ClassVar[str] = "Input"
+
+    any_extension: bool = option(
+        False, help="Try every file in a folder, whatever its extension. Files that hold no video are counted."
+    )
+    frames: float | None = option(
+        None, metavar="FPS", help="Read folders of numbered pictures as videos with FPS frames per second."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputOptions(FolderOptions):
+    """How inputs are read."""
+
+    GROUP: ClassVar[str] = "Input"
+
+    segment_origin: SegmentOrigin = option(
+        "first-frame",
+        metavar="ORIGIN",
+        help="Zero of the times in a CSV of segments: the first frame, or the file's own clock.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingOptions(Options):
+    """Which clips are taken from a video."""
+
+    GROUP: ClassVar[str] = "Sampling"
+
+    clips: int | None = option(
+        None, "--clips", "-n", minimum=1, metavar="N", help="Number of evenly spaced clips per video. Default: 20."
+    )
+    clip_stride: int | None = option(
+        None,
+        former="stride",
+        minimum=1,
+        metavar="FRAMES",
+        help="Dense sampling instead of --clips: a clip starts every FRAMES frames.",
+    )
+    frame_interval: int | None = option(
+        None,
+        former="step",
+        minimum=1,
+        metavar="K",
+        help="Use every K-th frame of the video. Default: as the model was trained.",
+    )
+    fps: float | None = option(
+        None, metavar="RATE", help="Resample to RATE frames per second first. Default: all frames."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions(Options):
     """Which model."""
 
+    GROUP: ClassVar[str] = "Model"
+
     model: "str | Path | Model | None" = option(
         None,
         "--model",
         "-m",
-        metavar="NAME|PATH|REPO",
+        metavar="MODEL",
         parse=str,
         text=DEFAULT_MODEL,
         variable=MODEL_SETTING,
@@ -39,57 +96,26 @@ class ModelOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplingOptions(Options):
-    """Which clips are taken from a video."""
-
-    clips: int | None = option(
-        None, "--clips", "-n", minimum=1, metavar="N", help="Number of evenly spaced clips per video."
-    )
-    clip_stride: int | None = option(
-        None, former="stride", minimum=1, metavar="S", help="Instead: one clip every S frames, from start to end."
-    )
-    frame_interval: int | None = option(
-        None, former="step", minimum=1, metavar="K", help="Take every K-th frame; default: the model's own."
-    )
-    fps: float | None = option(None, metavar="RATE", help="Resample to this frame rate first, by timestamps.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FolderOptions(Options):
-    """What is a video in a folder."""
-
-    any_extension: bool = option(False, help="Find the videos of folders by their content, not by their extension.")
-    frames: float | None = option(
-        None, metavar="FPS", help="Read folders of numbered pictures as videos of FPS frames per second."
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class InputOptions(FolderOptions):
-    """How inputs are read: what is a video, and what a segment's seconds mean."""
-
-    segment_origin: SegmentOrigin = option(
-        "first-frame", help="What the seconds of a CSV's segments are counted from: the first frame, or the clock."
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
 class EngineOptions(Options):
     """What runs the network, and where."""
 
-    engine: EngineName = option("auto", help="What runs the network; auto is the fastest one installed.")
+    GROUP: ClassVar[str] = "Speed"
+
+    engine: EngineName = option(
+        "auto", metavar="NAME", help="Software that runs the network. auto: the fastest that is installed."
+    )
     device: str = option(
         "auto",
-        metavar="auto|cpu|cuda[:N]|mps",
-        help="Where the network runs; cuda:0,cuda:1 or cuda:all for several GPUs.",
+        metavar="DEVICE",
+        help="auto, cpu, cuda, cuda:N, mps; or several GPUs: cuda:0,cuda:1 or cuda:all.",
     )
-    precision: Precision = option("auto", help="Precision of the network's arithmetic; auto is fp32.")
+    precision: Precision = option("auto", metavar="TYPE", help="Number format of the convolutions. auto: fp32.")
     batch_size: int | None = option(
         None,
-        metavar="auto|N",
+        metavar="N",
         parse=batch_size,
         text="auto",
-        help="Number of clips per batch; auto tries sizes on a GPU, once.",
+        help="Number of clips per batch. auto: on a GPU, the fastest size is measured once.",
     )
 
 
@@ -97,8 +123,13 @@ class EngineOptions(Options):
 class WorkerOptions(Options):
     """How many videos are decoded at once."""
 
+    GROUP: ClassVar[str] = "Speed"
+
     workers: int | None = option(
-        None, minimum=1, metavar="N", help="Number of videos decoded at once; default: one per core, at most four."
+        None,
+        minimum=1,
+        metavar="N",
+        help="Number of decoder processes. Default: one per CPU core, at most 4.",
     )
 
 
@@ -106,12 +137,18 @@ class WorkerOptions(Options):
 class DecodingOptions(WorkerOptions):
     """How videos are decoded."""
 
+    GROUP: ClassVar[str] = "Robustness"
+
     decode_device: DecodeDevice = option(
-        "auto", former="decoder", help="Where videos are decoded; auto tries a CUDA GPU against the CPU."
+        "auto",
+        former="decoder",
+        metavar="DEVICE",
+        group="Speed",
+        help="Device that decodes videos. auto: a CUDA GPU if a test shows that it is faster and exact.",
     )
     timeout: float | None = option(
-        None, metavar="SECONDS", help="Longest decoding time per video, in seconds; default: no limit."
+        None, metavar="SECONDS", help="Maximum decoding time per video, download included. Default: no limit."
     )
     decoder_memory: float = option(
-        DECODER_MEMORY, metavar="GB", help="Memory limit of a decoder process per video; on Linux only."
+        DECODER_MEMORY, metavar="GB", help="Maximum memory that a video may take in its decoder process (Linux only)."
     )

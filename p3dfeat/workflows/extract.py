@@ -1,8 +1,9 @@
 """The main job: videos in, a feature file out."""
 
 import dataclasses
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,9 +23,15 @@ from p3dfeat.workflows.job import MakingReady, RunJob, check_output, decoders_fo
 
 @dataclass(frozen=True)
 class ToDo:
-    """The run is laid out: so many videos to compute, the others are stored already."""
+    """The run is laid out; the other videos are stored already.
+
+    num_videos: videos to compute. size_bytes: sizes of their files by id, where all are whole files.
+    clips_per_video: where it is the same for all.
+    """
 
     num_videos: int
+    size_bytes: Mapping[str, int] = field(default_factory=dict)
+    clips_per_video: int | None = None
 
 
 @dataclass(frozen=True)
@@ -172,7 +179,7 @@ def _extract(
         missing = [] if run.stopped else list(run.not_stored(videos, writer))
         if run.stopped:
             missing.clear()
-        on_event(ToDo(min(len(missing), job.limit)))
+        on_event(ToDo(min(len(missing), job.limit), sizes_of(missing), job.sampling.clips))
         events = pipeline.describe(
             missing,
             engine=job.engine,
@@ -188,6 +195,16 @@ def _extract(
         if run.stopped:
             writer.break_off()
     return run.summary()
+
+
+def sizes_of(videos: Sequence[Video]) -> dict[str, int]:
+    """Sizes of the videos' files in bytes, by id; nothing where some are segments, folders or web addresses."""
+    sizes = {}
+    for video in videos:
+        if video.is_segment or not os.path.isfile(video.path):
+            return {}
+        sizes[video.id] = os.path.getsize(video.path)
+    return sizes
 
 
 @contextmanager

@@ -1,13 +1,14 @@
-"""The bar counts what the run counts."""
+"""How far a run is, and how it is shown."""
 
-import io
+import re
 
 import numpy as np
 import pytest
-from rich.console import Console
-from rich.progress import Progress
 
-from p3dfeat.cli.progress import _RunBar
+from p3dfeat.cli import progress
+from p3dfeat.cli.output import Log, out
+from p3dfeat.cli.tally import Tally, duration
+from p3dfeat.errors import OutputError
 from p3dfeat.types import Features, Video
 from p3dfeat.workflows.extract import ToDo, VideoDone
 from p3dfeat.workflows.pipeline import Described, Started
@@ -21,42 +22,129 @@ def described(number: int, clips: int) -> Described:
     return Described(video(number), Features({"pool5": np.zeros((clips, 1), np.float32)}, np.zeros((clips, 2))))
 
 
+def stored(number: int, clips: int) -> VideoDone:
+    return VideoDone(f"v{number}", f"{number}.mp4", "stored", clips)
+
+
 @pytest.fixture
-def bar():
-    with Progress(console=Console(file=io.StringIO())) as progress:
-        yield _RunBar(progress)
+def clock():
+    return [0.0]
 
 
-def shown(bar: _RunBar) -> tuple[str, str, str]:
-    fields = bar._progress.tasks[0].fields
-    return fields["videos"], fields["clips"], fields["failures"]
+@pytest.fixture
+def tally(clock):
+    return Tally(lambda: clock[0])
 
 
-def test_videos_not_yet_opened_are_taken_to_be_like_the_ones_that_were(bar):
-    bar(ToDo(4))
-    bar(Started(video(0), 10))
-    bar(described(0, 4))
-    assert shown(bar) == ("0/4 videos", "4/40 clips", "")
-    bar(Started(video(1), 30))
-    bar(described(0, 6))
-    bar(VideoDone("v0", "0.mp4", "stored", 10))
-    assert shown(bar) == ("1/4 videos", "10/80 clips", "")
+def shown(tally: Tally) -> tuple[str, str, int]:
+    return tally.videos_text(), tally.clips_text(), tally.failed
 
 
-def test_inputs_that_failed_or_were_stored_before_the_run_are_no_part_of_it(bar):
-    bar(VideoDone("x", "x.mp4", "failed", error="no such file"))
-    bar(VideoDone("y", "y.mp4", "skipped"))
-    bar(ToDo(2))
-    assert shown(bar) == ("0/2 videos", "0/0 clips", "1 failed")
-    bar(Started(video(0), 10))
-    assert shown(bar) == ("0/2 videos", "0/20 clips", "1 failed")
+def test_videos_not_yet_opened_are_taken_to_be_like_the_ones_that_were(tally):
+    tally(ToDo(4))
+    tally(Started(video(0), 10))
+    tally(described(0, 4))
+    assert shown(tally) == ("0/4 videos", "4/~40 clips", 0)
+    tally(Started(video(1), 30))
+    tally(described(0, 6))
+    tally(stored(0, 10))
+    assert shown(tally) == ("1/4 videos", "10/~80 clips", 0)
 
 
-def test_videos_that_fail_to_open_are_expected_no_more(bar):
-    bar(ToDo(3))
-    bar(Started(video(0), 10))
-    bar(described(0, 10))
-    bar(VideoDone("v0", "0.mp4", "stored", 10))
+def test_one_long_video_at_the_beginning_does_not_stand_for_the_others(tally):
+    """A file of 59 MB in 2,212 clips, then 33 of 0.5 MB: 2,880 clips, not 75,208."""
+    sizes = {"v0": 59_000_000} | {f"v{number}": 540_000 for number in range(1, 34)}
+    tally(ToDo(34, sizes))
+    tally(Started(video(0), 2212))
+    assert tally.is_estimate
+    assert tally.total == pytest.approx(2880, rel=0.01)
+
+
+def test_with_evenly_spaced_clips_the_total_is_known_from_the_start(tally):
+    tally(ToDo(7, clips_per_video=20))
+    assert shown(tally) == ("0/7 videos", "0/140 clips", 0)
+    tally(Started(video(0), 20))
+    tally(described(0, 20))
+    assert shown(tally) == ("0/7 videos", "20/140 clips", 0)
+
+
+def test_inputs_that_failed_or_were_stored_before_the_run_are_no_part_of_it(tally):
+    tally(VideoDone("x", "x.mp4", "failed", error="no such file"))
+    tally(VideoDone("y", "y.mp4", "skipped"))
+    tally(ToDo(2))
+    assert shown(tally) == ("0/2 videos", "0/~0 clips", 1)
+    tally(Started(video(0), 10))
+    assert shown(tally)[1] == "0/~20 clips"
+
+
+def test_videos_that_fail_to_open_are_expected_no_more(tally):
+    tally(ToDo(3, {"v0": 100, "v1": 100, "v2": 100}))
+    tally(Started(video(0), 10))
+    tally(described(0, 10))
+    tally(stored(0, 10))
+    assert tally.total == 30
     for number in (1, 2):
-        bar(VideoDone(f"v{number}", f"{number}.mp4", "failed", error="damaged"))
-    assert shown(bar) == ("3/3 videos", "10/10 clips", "2 failed")
+        tally(VideoDone(f"v{number}", f"{number}.mp4", "failed", error="no video stream"))
+    assert shown(tally) == ("3/3 videos", "10/10 clips", 2)
+
+
+def test_a_video_that_is_begun_again_counts_once(tally):
+    tally(ToDo(1))
+    tally(Started(video(0), 10))
+    tally(described(0, 6))
+    tally(Started(video(0), 8, again=True))
+    assert shown(tally) == ("0/1 videos", "0/8 clips", 0)
+
+
+def test_rate_and_time_left_are_of_the_whole_run(tally, clock):
+    tally(ToDo(10, clips_per_video=20))
+    assert (tally.clips_per_second, tally.seconds_left) == (0.0, None)
+    for number in range(2):
+        tally(Started(video(number), 20))
+        clock[0] += 5
+        tally(described(number, 20))
+        tally(stored(number, 20))
+    assert tally.clips_per_second == 4.0
+    assert tally.seconds_left == 40.0
+    assert tally.line() == "2/10 videos, 40/200 clips, 4.0 clips/s, about 40 s left"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(3.4, "3 s"), (89, "89 s"), (100, "2 min"), (11_100, "3 h 05 min")])
+def test_durations_are_for_people(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_without_a_terminal_there_is_a_line_with_the_time_now_and_then(monkeypatch, capfd, tmp_path):
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.02)
+    monkeypatch.setattr(out, "log", Log(str(tmp_path / "run.log")))
+    with progress.progress_bar() as show:
+        show(ToDo(2, clips_per_video=20))
+        show(Started(video(0), 20))
+        show(described(0, 20))
+        show(stored(0, 20))
+        said = ""
+        while said.count("\n") < 2:
+            said += capfd.readouterr().err
+    for lines in (said, (tmp_path / "run.log").read_text()):
+        pattern = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d 1/2 videos, 20/40 clips, [\d.]+ clips/s, about .* left"
+        assert re.fullmatch(pattern, lines.splitlines()[-1])
+
+
+def test_a_log_takes_what_is_said_after_what_it_holds_and_is_no_other_file(p3dfeat, folder, tmp_path):
+    log = tmp_path / "run.log"
+    output = tmp_path / "feats.h5"
+    arguments = ("extract", folder / "left.mp4", "-o", output, "--clips", 1)
+    assert p3dfeat(*arguments, "--log", log, "-q").stderr == ""
+    assert p3dfeat(*arguments, "--log", log).stderr == f"{output}: nothing to do: 1 already stored\n"
+    first, second = log.read_text().splitlines()
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d .*feats.h5: 1 stored, 0 skipped, 0 failed; 1 clips in", first)
+    assert second.endswith("nothing to do: 1 already stored")
+    before = output.read_bytes()
+    ended = p3dfeat(*arguments, "--log", output)
+    assert (ended.code, ended.stderr) == (
+        2,
+        f"p3dfeat: {output}: not a log of p3dfeat; choose another name for --log\n",
+    )
+    assert output.read_bytes() == before
+    with pytest.raises(OutputError, match="cannot be written"):
+        Log(str(tmp_path / "missing" / "run.log"))

@@ -14,13 +14,18 @@ if TYPE_CHECKING:
 
 Inputs = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[INPUT]...", help="Videos to measure decoding with; without, the network alone."),
+    typer.Argument(metavar="INPUT", help="Videos to decode. Without any, only the model is measured."),
 ]
 
 
 @command(BenchSettings)
 def bench(settings: BenchSettings, inputs: Inputs = None) -> None:
-    """Measure how fast this machine decodes, runs the network, and does both, and what holds it back."""
+    """Measure the speed of decoding, of the model, and of both together; show the bottleneck.
+
+    Examples:
+        p3dfeat bench videos/ --model p3d-camera
+    """
+    out.status(f"loading model {settings.model} ...")
     from p3dfeat.cli.progress import loaded_model, say_calibration
     from p3dfeat.workflows.bench import run_bench
 

@@ -20,17 +20,19 @@ from p3dfeat.options import ClassifySettings
 if TYPE_CHECKING:
     from p3dfeat.types import Classification, Failure, LeftOut, Video
 
-Inputs = Annotated[
-    list[str], typer.Argument(metavar="INPUT...", help=INPUTS_HELP.format(stdin="a video itself on stdin"))
-]
+Inputs = Annotated[list[str], typer.Argument(metavar="INPUT", help=INPUTS_HELP.format(stdin="a video itself on stdin"))]
 
 
 @command(ClassifySettings)
 def classify(inputs: Inputs, settings: ClassifySettings) -> None:
-    """Name what videos show: the model's best labels for each.
+    """Print the top labels of each video.
 
-    ffmpeg ... -f matroska - | p3dfeat classify - reads the video itself from stdin.
+    Examples:
+        p3dfeat classify clip.mp4
+        p3dfeat classify videos/ --top-k 1 --json > labels.jsonl
+        ffmpeg -i clip.mp4 -t 5 -f matroska - | p3dfeat classify -
     """
+    out.status(f"loading model {settings.model} ...")
     from p3dfeat.video.workers.pool import Decoders
 
     # The first process starts while this one imports torch.

@@ -7,7 +7,7 @@ from p3dfeat.errors import WeightsError
 
 @command(quiet=False)
 def doctor() -> None:
-    """Check this installation: versions, devices, codecs, weights, and a run of the embedded model."""
+    """Check this installation: versions, devices, codecs, weights, and a test run of the embedded model."""
     from p3dfeat.workflows.doctor import doctor as diagnose
 
     found = diagnose()

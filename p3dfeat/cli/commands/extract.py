@@ -7,7 +7,7 @@ import typer
 
 from p3dfeat.cli.interrupts import interrupts
 from p3dfeat.cli.left_out import say_left_out
-from p3dfeat.cli.options import INPUTS_HELP, command
+from p3dfeat.cli.options import INPUTS_HELP, command, flag
 from p3dfeat.cli.output import one_line, out
 from p3dfeat.errors import NothingReadError, UsageError
 from p3dfeat.options import ExtractSettings
@@ -18,19 +18,31 @@ if TYPE_CHECKING:
     from p3dfeat.workflows.extract import ExtractEvent, ExtractSummary
     from p3dfeat.workflows.plan import ExtractPlan
 
-Inputs = Annotated[list[str], typer.Argument(metavar="INPUT...", help=INPUTS_HELP.format(stdin="paths on stdin"))]
-OutputFile = Annotated[str, typer.Option("--output", "-o", metavar="FILE.h5", help="Feature file to make or add to.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")]
+Inputs = Annotated[list[str], typer.Argument(metavar="INPUT", help=INPUTS_HELP.format(stdin="paths on stdin"))]
+OutputFile = Annotated[
+    str,
+    typer.Option(
+        "--output", "-o", metavar="FILE.h5", rich_help_panel="Output", help="Feature file to create or to add to."
+    ),
+]
+DryRun = Annotated[bool, flag("--dry-run", help="List the videos, clips and file size of a run, without running it.")]
 
 
 @command(ExtractSettings)
 def extract(inputs: Inputs, settings: ExtractSettings, output: OutputFile = "", dry_run: DryRun = False) -> None:
-    """Describe videos and store their features in an HDF5 file.
+    """Extract P3D features from videos into an HDF5 file.
 
-    Run again, it does only what is missing. Videos that fail are listed in FILE.h5.failed.jsonl.
+    Rerun the same command to resume: stored videos are skipped. Videos that cannot be read are listed in
+    FILE.h5.failed.jsonl.
+
+    Examples:
+        p3dfeat extract videos/ -o feats.h5
+        p3dfeat extract videos/ -o feats.h5 --clips 10 --layers pool5,prob
+        p3dfeat extract videos/ -o dense.h5 --clip-stride 8 --fps 16
     """
     if not output and not dry_run:
         raise UsageError("output: none given; name the feature file with -o feats.h5")
+    out.status(f"loading model {settings.model} ...")
     from p3dfeat.cli.progress import loaded_model, progress_bar
     from p3dfeat.workflows.extract import run_extract
     from p3dfeat.workflows.job import check_output
@@ -79,10 +91,13 @@ def _print_summary(summary: "ExtractSummary") -> None:
     kinds = {"in part": summary.partial, "with remarks": summary.with_remarks}
     partial = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
     partial = f" ({partial})" if partial else ""
-    text = (
-        f"{summary.output}: {summary.stored} stored{partial}, {summary.skipped} skipped, {summary.failed} failed; "
-        f"{summary.clips} clips in {summary.elapsed_seconds:.1f} s ({summary.clips_per_second:.1f} clips/s)"
-    )
+    if summary.skipped and not summary.stored + summary.failed:
+        text = f"{summary.output}: nothing to do: {summary.skipped} already stored"
+    else:
+        text = (
+            f"{summary.output}: {summary.stored} stored{partial}, {summary.skipped} skipped, {summary.failed} failed; "
+            f"{summary.clips} clips in {summary.elapsed_seconds:.1f} s ({summary.clips_per_second:.1f} clips/s)"
+        )
     if summary.stopped:
         text += "; stopped by the first failure"
     if summary.failed:

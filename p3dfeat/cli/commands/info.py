@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from p3dfeat.cli.options import command
+from p3dfeat.cli.options import command, flag
 from p3dfeat.cli.output import one_line, out
 
 if TYPE_CHECKING:
@@ -14,13 +14,18 @@ if TYPE_CHECKING:
 
 SHOWN = 20  # videos listed unless all are asked for
 
-File = Annotated[Path, typer.Argument(metavar="FILE.h5", help="A feature file.")]
-All = Annotated[bool, typer.Option("--all", "-a", help=f"List every video, not only the first {SHOWN}.")]
+File = Annotated[Path, typer.Argument(metavar="FILE.h5", help="Feature file.")]
+All = Annotated[bool, flag("--all", "-a", help=f"List all videos, not only the first {SHOWN}.")]
 
 
 @command(quiet=False)
 def info(file: File, all_videos: All = False) -> None:
-    """Say what a feature file holds and how it was made."""
+    """Show what a feature file holds and how it was made.
+
+    Examples:
+        p3dfeat info feats.h5
+        p3dfeat info feats.h5 --json | jq -r .id
+    """
     from p3dfeat.store import open_features
 
     with open_features(file) as features:

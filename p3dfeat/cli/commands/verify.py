@@ -21,19 +21,27 @@ if TYPE_CHECKING:
 
 SHOWN_EVERY = 100  # videos looked through, between two changes of what a terminal shows
 
-File = Annotated[Path, typer.Argument(metavar="FILE.h5", help="A feature file.")]
+File = Annotated[Path, typer.Argument(metavar="FILE.h5", help="Feature file.")]
 Against = Annotated[
     list[str] | None,
-    typer.Option(metavar="INPUT", help="Videos that should be in it, as for extract; may be given again."),
+    typer.Option(
+        metavar="INPUT",
+        rich_help_panel="Check",
+        help="Videos that the file should hold, named as for extract. May be repeated.",
+    ),
 ]
 
 
 @command(VerifySettings)
 def verify(file: File, settings: VerifySettings, against: Against = None) -> None:
-    """Check that a feature file is whole, complete and right; exit 3 if anything is wrong.
+    """Check a feature file. The exit code is 3 if anything is wrong.
 
-    Every byte is read. With --against, videos that are missing, failed or have changed are found, and some are
-    computed again. What is found goes to stdout, a line each.
+    Reads the whole file and prints one line per problem on stdout. With --against, it also reports videos that are
+    missing, failed or changed, and recomputes a few.
+
+    Examples:
+        p3dfeat verify feats.h5
+        p3dfeat verify feats.h5 --against videos/ --recompute all
     """
     from p3dfeat.workflows.verify import run_verify
 

@@ -6,15 +6,15 @@ from p3dfeat.cli.commands.weights.catalogue import list_models, show
 from p3dfeat.cli.commands.weights.compare import compare
 from p3dfeat.cli.commands.weights.files import check, convert, download, inflate
 from p3dfeat.cli.commands.weights.push import push
-from p3dfeat.cli.options import formerly
+from p3dfeat.cli.options import formerly, register
 
-HELP = "Models: list, fetch, check, convert, inflate, compare and publish their weights."
+HELP = "List, download, check, convert, inflate, compare and publish model weights."
 
 weights = typer.Typer(help=HELP, no_args_is_help=True)
-weights.command(name="list")(list_models)
+register(weights, list_models, "list")
 for each in (show, download, check, convert, inflate, compare, push):
-    weights.command()(each)
-weights.command(name="verify", hidden=True)(formerly("weights verify", "weights check", check))
-weights.command(name="recycle", hidden=True)(formerly("weights recycle", "weights inflate", inflate))
+    register(weights, each)
+register(weights, formerly("weights verify", "weights check", check), "verify", hidden=True)
+register(weights, formerly("weights recycle", "weights inflate", inflate), "recycle", hidden=True)
 
 __all__ = ["weights"]

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from p3dfeat.config import InputSpec
     from p3dfeat.zoo import Card, Located
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A model of `p3dfeat weights list`, or a card's path.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Model name from `p3dfeat weights list`, or path of a card.")]
 
 
 @command(quiet=False)
 def list_models() -> None:
-    """List the models p3dfeat knows, where their weights come from, and whether they are here."""
+    """List the known models, the sources of their weights, and whether they are downloaded."""
     from p3dfeat.zoo import card_names, published_card, weights_here
 
     rows = [_summary(card, weights_here(card)) for card in map(published_card, card_names())]
@@ -40,7 +40,7 @@ def list_models() -> None:
         here = "yes" if row["path"] else "by hand" if not row["fetchable"] else "no"
         table.add_row(row["name"] + mark, str(row["classes"]), size, row["source"], here, best)
     out.show(table)
-    out.say("* is taken where no model is named" if default in card_names() else f"without a name, {default} is taken")
+    out.say("* default" if default in card_names() else f"default: {default}")
 
 
 def _summary(card: "Card", located: "Located | None") -> dict[str, Any]:

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from p3dfeat.workflows.compare import Comparison
 
 ModelA = Annotated[str, typer.Argument(metavar="A", help=MODEL_HELP)]
-ModelB = Annotated[str, typer.Argument(metavar="B", help="Another, measured against A.")]
-Video = Annotated[str, typer.Argument(metavar="VIDEO", help="A video to look at.")]
+ModelB = Annotated[str, typer.Argument(metavar="B", help="Model to compare with A.")]
+Video = Annotated[str, typer.Argument(metavar="VIDEO", help="Video to run both models on.")]
 
 
 @command(CompareSettings)
 def compare(a: ModelA, b: ModelB, video: Video, settings: CompareSettings) -> None:
-    """Show how two models differ on a video, layer by layer and label by label; such as two readings of one file."""
+    """Show how two models differ on a video, layer by layer and label by label."""
     from p3dfeat.cli.progress import loaded_model
     from p3dfeat.workflows.compare import run_compare
 

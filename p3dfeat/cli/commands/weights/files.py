@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from p3dfeat.cli.options import command
+from p3dfeat.cli.completion import models
+from p3dfeat.cli.options import command, flag
 from p3dfeat.cli.output import out
 from p3dfeat.errors import UsageError, WeightsError
 
@@ -14,32 +15,66 @@ if TYPE_CHECKING:
 
 BOTH = ("gluoncv", "authors")  # the readings of a file whose arithmetic is in doubt
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A model of `p3dfeat weights list`, or a card's path.")]
-Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: all whose weights are here.")]
-From = Annotated[str | None, typer.Option("--from", metavar="FILE|URL", help="Take this file, fetched by hand.")]
-Force = Annotated[bool, typer.Option("--force", help="Fetch them even if they are here.")]
-File = Annotated[Path, typer.Argument(metavar="FILE", help="A weights file of any known kind.")]
+NAME_HELP = "Model name from `p3dfeat weights list`, or path of a card."
+Name = Annotated[str, typer.Argument(metavar="NAME", help=NAME_HELP, autocompletion=models)]
+Names = Annotated[
+    list[str] | None, typer.Argument(metavar="NAME", help="Default: all downloaded models.", autocompletion=models)
+]
+From = Annotated[
+    str | None,
+    typer.Option("--from", metavar="FILE|URL", rich_help_panel="Source", help="Use this file instead of downloading."),
+]
+Force = Annotated[bool, flag("--force", group="Source", help="Download again, even if the file is there.")]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="Weights file in any supported format.")]
 OutputFile = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="OUT.safetensors", help="Default: beside FILE.")
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="OUT.safetensors", rich_help_panel="Output", help="Default: a name beside FILE."
+    ),
 ]
-CardOption = Annotated[str | None, typer.Option("--card", metavar="NAME|PATH", help="What the weights are.")]
+CardOption = Annotated[
+    str | None,
+    typer.Option("--card", metavar="NAME|PATH", rich_help_panel="Model", help="Card that describes the weights."),
+]
 Family = Annotated[
-    str | None, typer.Option(metavar="authors|gluoncv|both", help="Arithmetic; default: the format's own.")
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        rich_help_panel="Model",
+        help="Arithmetic of the network: authors, gluoncv, or both for two files. Default: that of the format.",
+    ),
 ]
-Kinds = Annotated[str | None, typer.Option(metavar="ABC", help="Block types; default: the card's, or ABC.")]
-InflatedKinds = Annotated[str, typer.Option(metavar="ABC", help="Block types, cycled over the blocks.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file that is there.")]
+Kinds = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KINDS", rich_help_panel="Model", help="Kinds of P3D blocks, repeated in turn. Default: the card's."
+    ),
+]
+InflatedKinds = Annotated[
+    str, typer.Option(metavar="KINDS", rich_help_panel="Model", help="Kinds of P3D blocks, repeated in turn.")
+]
+Overwrite = Annotated[bool, flag("--overwrite", help="Replace an existing file.")]
 ResNet = Annotated[
-    str, typer.Argument(metavar="RESNET", help="user/repo[@revision] on the hub, a folder, or a weights file.")
+    str,
+    typer.Argument(metavar="RESNET", help="user/repo[@revision] on the Hugging Face Hub, a folder, or a weights file."),
 ]
-InflatedFile = Annotated[Path | None, typer.Option("--output", "-o", metavar="OUT.safetensors", help="Default: here.")]
+InflatedFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="OUT.safetensors", rich_help_panel="Output", help="Default: a name in this folder."
+    ),
+]
 
 
 @command(json=False)
 def download(name: Name, place: From = None, force: Force = False) -> None:
-    """Fetch a model's weights, check them, and keep them. A download that was cut off is resumed.
+    """Download and check the weights of a model, and print their path.
 
-    Prints where they are. extract and classify do this by themselves on first use.
+    extract and classify do this automatically on first use. Interrupted downloads are resumed.
+
+    Examples:
+        p3dfeat weights download p3d63-kinetics400
+        p3dfeat weights download p3d199-kinetics400 --from ~/Downloads/p3d_resnet_kinetics.caffemodel
     """
     from p3dfeat.cli.progress import fetch_bar
     from p3dfeat.zoo import fetch, find_card, weights_here
@@ -53,7 +88,7 @@ def download(name: Name, place: From = None, force: Force = False) -> None:
 
 @command(quiet=False)
 def check(names: Names = None) -> None:
-    """Recompute the checksums of weights that are here, and run each model on a synthetic clip."""
+    """Check downloaded weights: recompute checksums, and run each model on a synthetic clip."""
     from p3dfeat.workflows.doctor import check_weights
     from p3dfeat.zoo import card_names, published_card, weights_here
 
@@ -82,10 +117,12 @@ def convert(
     kinds: Kinds = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Make a safetensors file, with its card inside, of a .caffemodel, .caffemodel.h5, .params or .pth.tar file.
+    """Convert a .caffemodel, .caffemodel.h5, .params or .pth.tar file to safetensors, with its card inside.
 
-    What it is comes from --card, a card of the same name beside it, or is read off the tensors. --family both writes
-    two files.
+    The architecture is read from the tensors. --card, or a card of the same name beside the file, adds the rest.
+
+    Examples:
+        p3dfeat weights convert net.caffemodel -o net.safetensors
     """
     from p3dfeat import zoo
 
@@ -128,10 +165,13 @@ def inflate(
     kinds: InflatedKinds = "ABC",
     overwrite: Overwrite = False,
 ) -> None:
-    """Inflate a 2-D ResNet-50, -101 or -152, such as timm/resnet50.tv_in1k, to a P3D to begin training with.
+    """Inflate a 2-D ResNet-50, -101 or -152 into a P3D model, as a start for training.
 
-    I3D calls this inflating, the P3D paper recycling. On a clip of one repeated frame the P3D gives exactly the 2-D
-    network's pool5 and logits.
+    The I3D paper calls this inflating, the P3D paper recycling. On a clip of one repeated frame, pool5 and logits are
+    exactly those of the 2-D network.
+
+    Examples:
+        p3dfeat weights inflate timm/resnet50.tv_in1k
     """
     from p3dfeat import zoo
     from p3dfeat.cli.progress import fetch_bar

@@ -5,18 +5,19 @@ from typing import Annotated
 
 import typer
 
-from p3dfeat.cli.options import command
+from p3dfeat.cli.options import command, flag
 from p3dfeat.cli.output import out
 from p3dfeat.errors import UsageError
 from p3dfeat.options import MODEL_HELP
 
 README = "README.md"
+GROUP = "Repository"
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
-Repository = Annotated[str, typer.Argument(metavar="USER/REPO", help="On the Hugging Face hub.")]
-Private = Annotated[bool, typer.Option("--private", help="Make a new repository private.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace another model, and its README.md.")]
-Message = Annotated[str, typer.Option("--message", metavar="TEXT", help="Of the commit.")]
+Repository = Annotated[str, typer.Argument(metavar="USER/REPO", help="Repository on the Hugging Face Hub.")]
+Private = Annotated[bool, flag("--private", group=GROUP, help="Make a new repository private.")]
+Overwrite = Annotated[bool, flag("--overwrite", group=GROUP, help="Replace another model and its README.md.")]
+Message = Annotated[str, typer.Option("--message", metavar="TEXT", rich_help_panel=GROUP, help="Commit message.")]
 
 
 @command(json=False)
@@ -27,10 +28,10 @@ def push(
     overwrite: Overwrite = False,
     message: Message = "Weights and card, written by p3dfeat",
 ) -> None:
-    """Publish a model on the Hugging Face hub: config.json with its card, model.safetensors, and a README.md.
+    """Publish a model on the Hugging Face Hub: model.safetensors, config.json with its card, and README.md.
 
-    A README.md that is there is kept. `--model user/repo` reads the model back. hf auth login or HF_TOKEN says who you
-    are. Prints the commit's address.
+    An existing README.md is kept. Log in with `hf auth login`, or set HF_TOKEN. Prints the address of the commit.
+    Afterwards, --model USER/REPO loads the model.
     """
     from p3dfeat import zoo
     from p3dfeat.cli.progress import fetch_bar, on_terminal
