@@ -22,6 +22,7 @@ from p3dfeat.options import BenchSettings as BenchSettings
 from p3dfeat.options import ClassifySettings as ClassifySettings
 from p3dfeat.options import CompareSettings as CompareSettings
 from p3dfeat.options import ExtractSettings as ExtractSettings
+from p3dfeat.options import RemoveSettings as RemoveSettings
 from p3dfeat.options import VerifySettings as VerifySettings
 from p3dfeat.store import FeatureFile as FeatureFile
 from p3dfeat.store import VideoFeatures as VideoFeatures
@@ -42,6 +43,8 @@ from p3dfeat.workflows.extract import ExtractSummary as ExtractSummary
 from p3dfeat.workflows.extract import extract as extract
 from p3dfeat.workflows.plan import ExtractPlan as ExtractPlan
 from p3dfeat.workflows.plan import plan as plan
+from p3dfeat.workflows.remove import Removed as Removed
+from p3dfeat.workflows.remove import remove as remove
 from p3dfeat.workflows.verify import Finding as Finding
 from p3dfeat.workflows.verify import VerifySummary as VerifySummary
 from p3dfeat.workflows.verify import verify as verify

@@ -1,7 +1,7 @@
 """What flows between the stages: small frozen records that check their shapes when made."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -50,6 +50,7 @@ class Video:
     segment_origin: str = "first-frame"  # where its seconds are counted from: one of SEGMENT_ORIGINS
     by_content: bool = False  # its name does not say that it is a video; if it is none, it is left out and no failure
     frames_fps: float | None = None  # of a folder of numbered pictures: frames per second
+    columns: tuple[tuple[str, str], ...] = ()  # further columns of the CSV that names it, such as ("label", "archery")
 
     def __post_init__(self) -> None:
         if not is_id(self.id):
@@ -114,6 +115,14 @@ class VideoInfo:
     damage: str | None = None  # what is wrong with a video of which parts are used all the same
     clips_left_out: int = 0  # of it, for that reason
     remarks: tuple[str, ...] = ()  # what does not add up in a video of which every wanted frame decoded
+
+
+# Which part of a file a video is, and how a folder of pictures is shown.
+PART: Final = ("segment_start_seconds", "segment_end_seconds", "segment_origin", "frames_fps")
+# Names of what is stored of a video beside its arrays.
+VIDEO_ATTRIBUTES: Final = frozenset(
+    {*(field.name for field in fields(VideoInfo)), "padded_frames", "source", "columns", *PART}
+)
 
 
 @dataclass(frozen=True)

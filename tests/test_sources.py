@@ -399,8 +399,12 @@ def test_a_bad_row_of_a_csv_fails_alone(tree, row, message):
     ("content", "message"),
     [
         ("", "no column path"),
-        ("path,start_seconds\nx,1\n", "no column end_seconds"),
-        ("path;start_seconds\nx;1\n", r"no column end_seconds; .*\(or with semicolons or tabs\)"),
+        ("name,start_seconds,end_seconds\nx,1,2\n", "no column path; the first line names the columns: path, and opt"),
+        ("path,start,end\nx,1,2\n", "column 'start': a time\\? name it start_seconds or end_seconds, in seconds"),
+        ("path;t0;t1\nx;1;2\n", "column 't0': a time"),
+        ("path,clip_start\nx,1\n", "column 'clip_start': a time\\? .*; otherwise, name it user_clip_start"),
+        ("path,width\nx,1\n", "column 'width': feature files use this name; name it user_width"),
+        ("path,label,label\nx,1,2\n", "column 'label': is there twice"),
         ("a,b\n", "no column path"),
         (f"{'x' * 200_000},start_seconds\n", "s.csv, line 1: field larger"),
         ("path,start_seconds,end_seconds\n".encode("utf-16-le").decode(), "s.csv: holds zero bytes; save it in UTF-8"),
@@ -410,6 +414,19 @@ def test_a_csv_without_its_columns_is_refused(tree, content, message):
     (tree / "s.csv").write_text(content)
     with pytest.raises(UsageError, match=message):
         find_videos(["s.csv"])
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_further_columns_of_a_csv_stay_with_its_videos(tree, delimiter):
+    text = "path,label,split\nvideos/z.mp4, archery ,1\nvideos/z.mp4,,\n".replace(",", delimiter)
+    (tree / "s.csv").write_text(text)
+    videos, failures = find_videos(["s.csv"])
+    assert not failures
+    assert [video.columns for video in videos] == [(("label", "archery"), ("split", "1"))]
+    assert (videos[0].start_seconds, videos[0].end_seconds) == (None, None)
+    (tree / "s.csv").write_text(f"path,label\nvideos/z.mp4,{'x' * 5000}\n")
+    (failure,) = find_videos(["s.csv"])[1]
+    assert str(failure.error) == "column 'label': longer than 4096 characters"
 
 
 def segments(name: str = "s.csv") -> list[tuple[object, ...]]:

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperArgument, TyperCommand
 
-from p3dfeat.cli import completion
+from p3dfeat.cli import completion, config_file
 from p3dfeat.cli.output import Log, out
 from p3dfeat.options import Option, options_of, values_of
 
@@ -46,7 +46,13 @@ def flag(*names: str, help: str, group: str = "Output", **about: Any) -> Any:
 
 
 class PlainCommand(TyperCommand):
-    """A command whose help leaves out Python's types, such as ``<list[str]>`` and ``<bool>``."""
+    """A command that reads a configuration file. Its help leaves out Python's types, such as ``<list[str]>``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if any(param.name == "config" for param in self.params):
+            ctx.default_map = config_file.defaults(ctx, args)
+        rest: list[str] = super().parse_args(ctx, args)
+        return rest
 
     def get_params(self, ctx: Any) -> list[Any]:
         params: list[Any] = super().get_params(ctx)
@@ -79,6 +85,13 @@ SHARED: Final = {
         callback=_set_log,
         help="Also append messages and progress, with the time, to FILE.",
     ),
+    "config": typer.Option(
+        "--config",
+        metavar="FILE",
+        rich_help_panel="Output",
+        help=f"Configuration file with defaults for options. Default: {config_file.NAME} in the working folder.",
+    ),
+    "show_config": flag("--show-config", help="Print the options in effect as a configuration file, and exit."),
     "debug": flag("--debug", callback=_set_debug, help="Show Python tracebacks of errors."),
 }
 
@@ -88,7 +101,9 @@ def command(settings: type | None = None, *, json: bool = True, quiet: bool = Tr
 
     json, quiet: whether it takes --json, and --quiet and --log; all take --debug.
     """
-    shared = [name for name, has in (("json", json), ("quiet", quiet), ("log", quiet), ("debug", True)) if has]
+    has = {"json": json, "quiet": quiet, "log": quiet, "debug": True}
+    has |= dict.fromkeys(("config", "show_config"), settings is not None)
+    shared = [name for name in SHARED if has[name]]
 
     def wrap(function: Command) -> Command:
         own = [param for param in inspect.signature(function).parameters.values() if param.name != "settings"]
@@ -101,8 +116,7 @@ def command(settings: type | None = None, *, json: bool = True, quiet: bool = Tr
         ]
 
         def call(**values: Any) -> None:
-            for name in shared:
-                values.pop(name)
+            common = {name: values.pop(name) for name in shared}
             given = {name: values.pop(name) for name in options}
             for name, (_, about) in options.items():
                 if about.former is not None and (value := values.pop(name + FORMER)) is not None:
@@ -110,6 +124,9 @@ def command(settings: type | None = None, *, json: bool = True, quiet: bool = Tr
                     given[name] = value
                 if about.parse is not None:
                     given[name] = about.parse(given[name])
+            if common.get("show_config"):
+                out.data(config_file.text_of(function.__name__, given))
+                raise typer.Exit
             function(**values, **({} if settings is None else {"settings": settings(**given)}))
 
         parameters = [*own, *made, *former, *(_switch(name, SHARED[name]) for name in shared)]
@@ -163,5 +180,5 @@ def _parameter(name: str, field: Any, about: Option) -> inspect.Parameter:
 
 
 def _switch(name: str, option: Any) -> inspect.Parameter:
-    kind, default = (str, "") if name == "log" else (bool, False)
+    kind, default = (str, "") if name in ("log", "config") else (bool, False)
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])

@@ -42,7 +42,7 @@ class Tally:
         elif isinstance(event, Described):
             self.clips += len(event.features)
             self._latest = self._latest[0], self._latest[1] + len(event.features)
-        elif isinstance(event, VideoDone) and event.status != "skipped":
+        elif isinstance(event, VideoDone) and event.status not in ("skipped", "accepted"):
             self.done += 1
             self.failed += event.status == "failed"
             if event.status == "failed":

@@ -5,7 +5,9 @@ from p3dfeat.options.commands import (
     ClassifySettings,
     CompareSettings,
     ExtractSettings,
+    OnChanged,
     OnError,
+    RemoveSettings,
     VerifySettings,
 )
 from p3dfeat.options.declaring import Option, Options, option, options_of, values_of, with_options
@@ -39,10 +41,12 @@ __all__ = [
     "InputOptions",
     "Inputs",
     "ModelOptions",
+    "OnChanged",
     "OnError",
     "Option",
     "Options",
     "Precision",
+    "RemoveSettings",
     "SamplingOptions",
     "SegmentOrigin",
     "VerifySettings",

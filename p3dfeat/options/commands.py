@@ -20,6 +20,7 @@ from p3dfeat.options.shared import (
 )
 
 OnError = Literal["skip", "partial", "stop"]
+OnChanged = Literal["fail", "replace"]
 
 
 def _ignore(event: Any) -> None:
@@ -54,6 +55,14 @@ class ExtractSettings(DecodingOptions, EngineOptions, ModelOptions, SamplingOpti
         "skip",
         metavar="ACTION",
         help="If a video cannot be read: skip it, store the readable part (partial), or stop the run.",
+    )
+    on_changed: OnChanged = option(
+        "fail",
+        metavar="ACTION",
+        help="If the file of a stored video has changed: report it as failed, or replace its features.",
+    )
+    accept_failed: bool = option(
+        False, help="Skip videos that failed before and have not changed. They do not make the exit code 3."
     )
     strict: bool = option(False, help="Count videos with remarks as failed.")
     overwrite: bool = option(False, group="Output", help="Recompute everything; replace the file when the run ends.")
@@ -102,6 +111,20 @@ class VerifySettings(WorkerOptions, FolderOptions):
     )
     stdin: TextIO | None = None
     on_event: Callable[[Any], None] = _ignore
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoveSettings(InputOptions):
+    """Settings of ``remove``."""
+
+    GROUP: ClassVar[str] = "Output"
+
+    not_in: Inputs | None = None
+    dry_run: bool = option(False, help="List the videos without removing them.")
+    with_added: bool = option(
+        False, help="Also remove arrays and attributes that other software added to these videos."
+    )
+    stdin: TextIO | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,6 +45,7 @@ class Found:
     given_id: str | None = None
     by_content: bool = False  # see Video
     frames_fps: float | None = None  # of a folder of numbered pictures
+    columns: tuple[tuple[str, str], ...] = ()  # see Video
 
     @property
     def remote(self) -> bool:
@@ -83,7 +84,8 @@ def name_videos(
 
 def _video(item: Found, id: str, segment_origin: str) -> Video:
     times = item.start_seconds, item.end_seconds, segment_origin
-    return Video(id, item.path, item.source, *times, by_content=item.by_content, frames_fps=item.frames_fps)
+    by_content, columns = item.by_content, item.columns
+    return Video(id, item.path, item.source, *times, by_content=by_content, frames_fps=item.frames_fps, columns=columns)
 
 
 def _kept(found: Sequence[Found], known: Known, segment_origin: str) -> dict[int, str]:

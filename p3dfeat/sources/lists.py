@@ -8,9 +8,10 @@ import codecs
 import csv
 import io
 import os
+import re
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -21,9 +22,12 @@ from p3dfeat.sources.addresses import found_at, is_address, shown
 from p3dfeat.sources.folders import failure
 from p3dfeat.sources.ids import Found, printable
 from p3dfeat.text.lines import shortened
-from p3dfeat.types import Failure, is_id
+from p3dfeat.types import VIDEO_ATTRIBUTES, Failure, is_id
 
 COLUMNS: Final = ("path", "start_seconds", "end_seconds")
+OWN: Final = (*COLUMNS, "id")
+LOOKS_LIKE_TIME: Final = re.compile(r"(.*_)?(start|begin|end|stop|from|to)(\W|_|$)|t[01]$", re.I)
+MOST_COLUMN_CHARACTERS: Final = 4096  # of a further column's name or value
 MOST_LIST_BYTES: Final = 512 << 20  # five million long paths; a device such as /dev/zero has no end
 PIECE_BYTES: Final = 1 << 20
 DELIMITERS: Final = ",;\t"  # Excel writes semicolons where a comma stands before decimals, and tabs with UTF-16
@@ -88,19 +92,22 @@ def listed(paths: Iterable[str], *, base: Path, frames_fps: float | None = None)
 
 
 def segments_of(content: bytes, file: Path, *, frames_fps: float | None = None) -> Iterator[Found | Failure]:
-    """Rows of ``path,start_seconds,end_seconds[,id]``; empty times mean the beginning and the end.
+    """Rows of ``path[,start_seconds][,end_seconds][,id]``; empty times mean the beginning and the end.
 
-    Raises UsageError where the header does not name these columns.
+    Further columns are kept with the video. Raises UsageError where the header names no path, or what it names makes
+    no attribute.
     """
     rows, delimiter = _rows(_utf8(content), file)
+    further = _further(rows.fieldnames or (), file)
     for row in _without_errors(rows, file):
         try:
-            cells = {name: row.get(name) or "" for name in (*COLUMNS, "id")}
+            cells = {name: row.get(name) or "" for name in OWN}
             stripped = {name: cell.strip() for name, cell in cells.items()}
             if delimiter == ";":  # the comma is then a decimal one
                 times = {name: stripped[name].replace(",", ".") for name in COLUMNS[1:]}
                 stripped |= times
-            yield _segment(stripped, file.parent, as_is=cells["path"], frames_fps=frames_fps)
+            found = _segment(stripped, file.parent, as_is=cells["path"], frames_fps=frames_fps)
+            yield replace(found, columns=tuple((name, _value(name, row.get(name))) for name in further))
         except VideoError as error:
             place = f"{file}, line {rows.line_num}"
             yield Failure(place, place, error)
@@ -110,7 +117,6 @@ def _rows(content: bytes, file: Path) -> tuple["csv.DictReader[str]", str]:
     """The rows under the header, and what separates the columns. Raises UsageError for another header."""
     if b"\0" in content:
         raise UsageError(f"{file}: holds zero bytes; save it in UTF-8, or in UTF-16 with a byte order mark")
-    missing = ""
     for delimiter in DELIMITERS:
         encoding, errors = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
         lines = io.TextIOWrapper(io.BytesIO(content), encoding, errors, newline="")
@@ -119,16 +125,36 @@ def _rows(content: bytes, file: Path) -> tuple["csv.DictReader[str]", str]:
             columns = [name.strip() for name in rows.fieldnames or []]
         except csv.Error as error:
             raise UsageError(f"{file}, line 1: {error}") from None
-        absent = [name for name in COLUMNS if name not in columns]
-        if not absent:
+        if COLUMNS[0] in columns:
             rows.fieldnames = columns
             return rows, delimiter
-        if not missing or COLUMNS[0] in columns:  # the most likely one
-            missing = absent[0]
-    header = ",".join(COLUMNS)
     raise UsageError(
-        f"{file}: no column {missing}; the first line must be {header} or {header},id (or with semicolons or tabs)"
+        f"{file}: no column path; the first line names the columns: path, and optionally start_seconds, end_seconds, "
+        "id and others, separated by commas, semicolons or tabs"
     )
+
+
+def _further(columns: Sequence[str], file: Path) -> list[str]:
+    """Columns that are the user's own. Raises UsageError."""
+    further = [name for name in columns if name and name not in OWN]
+    for name in further:
+        if LOOKS_LIKE_TIME.match(name):
+            raise UsageError(
+                f"{file}: column {shortened(name)!r}: a time? name it start_seconds or end_seconds, in seconds; "
+                f"otherwise, name it user_{shortened(name)}"
+            )
+        if name in VIDEO_ATTRIBUTES:
+            raise UsageError(f"{file}: column {name!r}: feature files use this name; name it user_{name}")
+        if columns.count(name) > 1 or len(name) > MOST_COLUMN_CHARACTERS or printable(name) != name:
+            raise UsageError(f"{file}: column {shortened(name)!r}: is there twice, too long, or not text")
+    return further
+
+
+def _value(name: str, text: str | None) -> str:
+    """A cell of a further column."""
+    if len(text or "") > MOST_COLUMN_CHARACTERS:
+        raise VideoError(f"column {shortened(name)!r}: longer than {MOST_COLUMN_CHARACTERS} characters")
+    return printable((text or "").strip())
 
 
 def _without_errors(rows: "csv.DictReader[str]", file: Path) -> Iterator[dict[str, str | None]]:

@@ -4,6 +4,7 @@ from p3dfeat.store.check.process import Foreign, Looked, Problem, Root, check_fi
 from p3dfeat.store.identity import compared, is_unchanged, other_part, source_if_same
 from p3dfeat.store.layout import NESTED, Settings, check_is_hdf5, differences
 from p3dfeat.store.read import FeatureFile, VideoFeatures, open_features
+from p3dfeat.store.remove import remove_videos
 from p3dfeat.store.resuming import stored_videos
 from p3dfeat.store.side_files.ledger import Ledger
 from p3dfeat.store.side_files.lock import Lock, unfinished
@@ -28,6 +29,7 @@ __all__ = [
     "is_unchanged",
     "open_features",
     "other_part",
+    "remove_videos",
     "source_if_same",
     "stored_videos",
     "unfinished",

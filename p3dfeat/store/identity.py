@@ -7,8 +7,8 @@ from typing import Any, Final, Literal
 from p3dfeat.errors import VideoError
 from p3dfeat.events import Touched
 from p3dfeat.fingerprint import fingerprint, size_and_time
-from p3dfeat.store.layout import PART, VIDEO_MARK
-from p3dfeat.types import Video
+from p3dfeat.store.layout import VIDEO_MARK
+from p3dfeat.types import PART, Video
 
 IDENTITY: Final = (VIDEO_MARK, "fingerprint", "size_bytes", "modified", "damage", *PART)  # attributes that tell
 

@@ -19,16 +19,14 @@ import h5py
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import FeatureFileError
 from p3dfeat.text.jsons import parse_json, parse_object
-from p3dfeat.types import VideoInfo
+from p3dfeat.types import VIDEO_ATTRIBUTES
 
 FORMAT: Final = "p3dfeat-features"
 FORMAT_VERSION: Final = 1
 LIBVER: Final = ("earliest", "v110")  # the shape of file that every HDF5 reads, and hdf5_groups.py can add to
 VIDEO_MARK: Final = "source"  # the attribute that makes a group a video
 POOLED: Final = "pool5"  # the layer whose mean is kept as "pooled"
-# Which part of a file a video is, and how a folder of pictures is shown.
-PART: Final = ("segment_start_seconds", "segment_end_seconds", "segment_origin", "frames_fps")
-VIDEO_ATTRIBUTES: Final = frozenset({field.name for field in fields(VideoInfo)} | {"padded_frames", VIDEO_MARK, *PART})
+COLUMNS: Final = "columns"  # the attribute that lists those that come from a user's CSV
 
 PIECE_BYTES: Final = 8 << 20  # of an array that are looked at together
 MOST_UNPACKED: Final = 1032  # times larger than in the file, by deflate, see RFC 1951
@@ -142,6 +140,23 @@ def _comparable(attributes: Mapping[str, Any]) -> dict[str, Any]:
     if found["sampling"].get("clips") is not None:
         found["sampling"] = {name: value for name, value in found["sampling"].items() if name != "tail"}
     return found
+
+
+def column_names(attributes: Mapping[str, Any]) -> list[str]:
+    """Names of a video's attributes that come from columns of a user's CSV; none where that makes no sense."""
+    try:
+        found = parse_json(attributes.get(COLUMNS, "[]"))
+    except (TypeError, ValueError):
+        return []
+    names = found if isinstance(found, list) else []
+    return [name for name in names if isinstance(name, str) and name not in VIDEO_ATTRIBUTES]
+
+
+def foreign_names(group: h5py.Group, layers: Sequence[str]) -> list[str]:
+    """Arrays and attributes of a video's group that are the user's."""
+    columns = column_names(group.attrs)
+    attributes = [name for name in group.attrs if name not in VIDEO_ATTRIBUTES and name not in columns]
+    return [name for name in group if name not in array_names(layers)] + attributes
 
 
 def array_names(layers: Sequence[str]) -> Set[str]:

@@ -1,13 +1,14 @@
 """One video on its way to the journal."""
 
+import json
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from p3dfeat.store.layout import PART, POOLED, VIDEO_MARK
-from p3dfeat.types import Features, Video, VideoInfo
+from p3dfeat.store.layout import COLUMNS, POOLED, VIDEO_MARK
+from p3dfeat.types import PART, Features, Video, VideoInfo
 
 
 class Rows:
@@ -60,4 +61,7 @@ def attributes_of(video: Video, info: VideoInfo, rows: Rows) -> dict[str, Any]:
         del about["remarks"]
     origin = video.segment_origin if video.is_segment else None
     part = dict(zip(PART, (video.start_seconds, video.end_seconds, origin, video.frames_fps), strict=True))
-    return about | {name: value for name, value in part.items() if value is not None}
+    about |= {name: value for name, value in part.items() if value is not None}
+    if video.columns:
+        about |= dict(video.columns) | {COLUMNS: json.dumps([name for name, _ in video.columns])}
+    return about

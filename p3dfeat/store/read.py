@@ -13,17 +13,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p3dfeat.errors import FeatureFileError
-from p3dfeat.store.layout import VIDEO_ATTRIBUTES, VIDEO_MARK, array_names, open_hdf5, read_attributes, reading
+from p3dfeat.store.layout import (
+    COLUMNS,
+    VIDEO_MARK,
+    array_names,
+    column_names,
+    open_hdf5,
+    read_attributes,
+    reading,
+)
 from p3dfeat.store.members import Look, PassedOver, link_on_the_way, own_array, own_groups
 from p3dfeat.store.metadata_cache import MetadataCache
 from p3dfeat.store.side_files.lock import unfinished
-from p3dfeat.types import is_id
+from p3dfeat.types import VIDEO_ATTRIBUTES, is_id
 
 
 class VideoFeatures(Mapping[str, NDArray[Any]]):
     """What is stored of one video: ``features["pool5"]`` (clips, ...), ``["pooled"]``, ``["seconds"]`` (clips, 2).
 
     attributes: source, duration_seconds, frame_rate, num_frames, padded_frames and the like.
+    columns: further columns of the CSV that named the video, such as {"label": "archery"}, as text.
     Arrays are read when asked for. What users have added to the video is left out.
     """
 
@@ -35,6 +44,9 @@ class VideoFeatures(Mapping[str, NDArray[Any]]):
         self.attributes: dict[str, Any] = {
             name: value for name, value in plain.items() if isinstance(value, str | int | float)
         }
+        given = {name: group.attrs.get(name) for name in column_names(self.attributes)}
+        self.columns: dict[str, str] = {name: value for name, value in given.items() if isinstance(value, str)}
+        self.attributes.pop(COLUMNS, None)
 
     @property
     def _group(self) -> h5py.Group:

@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import h5py
+import numpy as np
 
 from p3dfeat.errors import FeatureFileError, OutputError
 from p3dfeat.store.commit.journal import JournalReader
-from p3dfeat.store.layout import ORDER, PART, VIDEO_MARK, Settings, differences, open_hdf5, read_attributes, reading
+from p3dfeat.store.layout import ORDER, VIDEO_MARK, Settings, differences, open_hdf5, read_attributes, reading
 from p3dfeat.store.members import Look
 from p3dfeat.store.read import video_ids
 from p3dfeat.store.side_files.parts import OVERWRITES, OVERWRITTEN, check_ours, journals, opened_parts
-from p3dfeat.store.stored import PLACE_IN_OUTPUT, Places, Stored
+from p3dfeat.store.stored import PLACE_IN_OUTPUT, Places, Replaced, Stored
 from p3dfeat.system.disk import Folder, ForeignError, writing
+from p3dfeat.types import PART
 
 REMEDY: Final = "move one of the two away, or finish the run that was interrupted"
 
@@ -111,7 +113,11 @@ def take_up(folder: Folder, attributes: Mapping[str, Any], stored: Stored) -> No
             for record in journal:
                 id, dropped = record.header.get("video"), record.header.get("dropped")
                 if id is not None and _is_in_output(id, where):
-                    twice[id] = record.header["attributes"], folder.path / name
+                    if replaces_held(record.header, stored.about(id)):
+                        where[id] = name, record.offset
+                        stored.replaced[id] = record.header["replaces"]
+                    else:
+                        twice[id] = record.header["attributes"], folder.path / name
                 elif id is not None:
                     _check_fits(id, where, folders, folder.path / name)
                     where[id] = name, record.offset
@@ -121,6 +127,18 @@ def take_up(folder: Folder, attributes: Mapping[str, Any], stored: Stored) -> No
                     where.pop(dropped, None)
     for id, (waiting, journal_path) in twice.items():
         _check_same(id, waiting, stored.about(id), journal_path)
+
+
+def identity_of(attributes: Mapping[str, Any]) -> Replaced:
+    """What tells a stored video from another of its id, as JSON has it."""
+    found = {name: attributes[name] for name in ("fingerprint", "size_bytes", *PART) if name in attributes}
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in found.items()}
+
+
+def replaces_held(header: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
+    """Whether a record of a journal is to replace what the output holds; else it has done so already, or never was."""
+    replaced = header.get("replaces")
+    return replaced is not None and replaced == identity_of(held) and identity_of(header["attributes"]) != replaced
 
 
 def _check_same(id: str, waiting: Mapping[str, Any], held: Mapping[str, Any], journal: Path) -> None:

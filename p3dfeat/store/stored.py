@@ -16,6 +16,7 @@ from p3dfeat.types import Video
 IN_OUTPUT: Final = -1  # in place of a record's offset
 
 Places = dict[str, tuple[str, int]]  # of each video: the journal's name, and the offset of its record
+Replaced = Mapping[str, str | int | float]  # what tells a video that is replaced, see resuming.identity_of
 PLACE_IN_OUTPUT: Final = ("", IN_OUTPUT)
 
 
@@ -24,6 +25,7 @@ class Stored:
 
     def __init__(self, output: Path, folder: Folder | None):
         self.where: Places = {}
+        self.replaced: dict[str, Replaced] = {}  # videos of the output that are computed again, since they changed
         self._output, self._folder = output, folder
         self._reader: h5py.File | None = None
 

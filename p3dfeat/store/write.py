@@ -12,20 +12,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
-import h5py
 from numpy.typing import NDArray
 
 from p3dfeat.errors import OutputError, VideoError
 from p3dfeat.events import Touched
 from p3dfeat.store.commit import commit
-from p3dfeat.store.commit.commit import Waiting
 from p3dfeat.store.commit.journal import JournalWriter, next_journal
+from p3dfeat.store.commit.waiting import Waiting
 from p3dfeat.store.identity import difference, other_part
-from p3dfeat.store.layout import Settings, differences, open_hdf5, read_attributes, reading
-from p3dfeat.store.members import ITSELF, LINK, Item, address_of, has, is_hard, refers
+from p3dfeat.store.layout import VIDEO_MARK, Settings, differences, foreign_names, open_hdf5, read_attributes, reading
+from p3dfeat.store.members import Item, refers
 from p3dfeat.store.pending_rows import Rows, attributes_of
+from p3dfeat.store.placement import Placement
 from p3dfeat.store.read import is_own_video
-from p3dfeat.store.resuming import folders_of, goes_on, is_bare, refuse, replaces, stored_ids, take_up
+from p3dfeat.store.resuming import goes_on, identity_of, is_bare, refuse, replaces, stored_ids, take_up
 from p3dfeat.store.side_files.lock import Lock
 from p3dfeat.store.side_files.parts import OVERWRITES, OVERWRITTEN, PASSING, journals
 from p3dfeat.store.stored import PLACE_IN_OUTPUT, Stored
@@ -62,8 +62,7 @@ class FeatureWriter:
     """
 
     def __init__(self, output: str | Path, settings: Settings, *, overwrite: bool = False, lock: Lock | None = None):
-        self._attributes = settings.as_attributes()
-        self._folder_names: dict[int, str] = {}  # of folders that videos are added to, by their place in the output
+        self._attributes, self._layers = settings.as_attributes(), settings.layers
         self._open: dict[str, Rows] = {}
         self._journal: JournalWriter | None = None
         self._breaks_off = False
@@ -82,7 +81,7 @@ class FeatureWriter:
         except BaseException:
             self._release()
             raise
-        self._folders = folders_of(self.stored)
+        self._placement = Placement(self._stored, self.output, in_file=self._keeps)
 
     def _learn(self, asked_to_overwrite: bool) -> None:
         """Find out what there is: in the output, and in journals of earlier runs."""
@@ -146,13 +145,16 @@ class FeatureWriter:
         with suppress(FileExistsError):
             os.close(self._folder.new(OVERWRITES))
 
-    def is_stored(self, video: Video, *, on_touched: Callable[[Touched], None] = lambda event: None) -> bool:
+    def is_stored(
+        self, video: Video, *, on_touched: Callable[[Touched], None] = lambda event: None, replace: bool = False
+    ) -> bool:
         """Whether the features of this very video are there. Raises VideoError where its id stands for another.
 
         on_touched: told of a file that has another time than when it was stored, and is the same.
+        replace: a video whose file has changed is not stored; its old features stay until the new ones are there.
         """
         if video.id not in self._stored.where:
-            self._check_place(video.id)
+            self._placement.check(video.id)
             return False
         about = self._stored.about(video.id)
         if (other := other_part(video, about)) is not None:
@@ -163,48 +165,27 @@ class FeatureWriter:
         if self._overwrites:  # changed since a killed run stored it
             self._drop(video.id)
             return False
-        raise VideoError(f"{unlike}; choose another output or name, or --overwrite")
+        if replace and about.get(VIDEO_MARK) == video.source:
+            self._replace(video.id)
+            return False
+        remedy = "" if about.get(VIDEO_MARK) != video.source else ", --on-changed replace"
+        raise VideoError(f"{unlike}; choose another output or name{remedy}, or --overwrite")
+
+    def _replace(self, id: str) -> None:
+        """Compute a video again. Raises VideoError where the user has added to it."""
+        if self._stored.where[id] != PLACE_IN_OUTPUT:  # it waits in a journal, where the last record counts
+            return
+        with reading(self.output):
+            group = self._stored.opened()[id]
+            if added := foreign_names(group, self._layers):
+                raise VideoError(f"changed since it was stored, and you added {added[0]!r} to it; move that away first")
+            self._stored.replaced[id] = identity_of(group.attrs)
 
     def _drop(self, id: str) -> None:
         """Forget a video of a journal, for good: a run after this one must not find it there either."""
         with writing(self.output):
             self._append({"dropped": id})
         del self._stored.where[id]
-
-    def _check_place(self, id: str) -> None:
-        """A group that is a video holds no other videos, whichever run brought them; what users added is not theirs."""
-        parts = id.split("/")
-        for n in range(1, len(parts)):
-            if "/".join(parts[:n]) in self.stored:
-                raise VideoError(f"id {id!r} lies inside video {'/'.join(parts[:n])!r} of {self.output}; rename one")
-        if id in self._folders:
-            raise VideoError(f"id {id!r} is a folder of videos in {self.output}; rename one")
-        if self._keeps:
-            with reading(self.output):
-                self._check_not_taken(self._stored.opened(), parts)
-
-    def _check_not_taken(self, place: h5py.Group, parts: Sequence[str]) -> None:
-        """Raises VideoError where a new video's name, or its folder's, is taken by something that is no such thing."""
-        id, folders = "/".join(parts), {address_of(place): ""}
-        for n, name in enumerate(parts, 1):
-            if not has(place, name):
-                self._check_only_name(id, parts[: n - 1], place)
-                return
-            found = place[name] if is_hard(place, name) else LINK
-            way = "/".join(parts[:n])
-            if n == len(parts) or not isinstance(found, h5py.Group):
-                what = LINK if found == LINK else "no video"
-                raise VideoError(f"id {id!r}: {self.output} holds {way!r}, which is {what}; rename one")
-            if (address := address_of(found)) in folders:
-                raise VideoError(f"id {id!r}: {self.output} holds {way!r}, which is {ITSELF}; rename one")
-            folders[address] = way
-            place = found
-
-    def _check_only_name(self, id: str, folder: Sequence[str], place: h5py.Group) -> None:
-        """A folder with two names is added to under one of them: two videos of one name in it would be one."""
-        used = self._folder_names.setdefault(address_of(place), "/".join(folder))
-        if used != "/".join(folder):
-            raise VideoError(f"id {id!r}: its folder is also {used!r} in {self.output}; use one of these names")
 
     def add(self, video: Video, features: Features) -> None:
         """Append rows of a video that is being computed. Raises OutputError."""
@@ -218,6 +199,8 @@ class FeatureWriter:
         """Every row of ``video`` is added: from now on a kill does not lose it. Raises OutputError."""
         rows = self._open.pop(video.id)
         header = {"video": video.id, "attributes": attributes_of(video, info, rows), "rows": rows.written}
+        if video.id in self._stored.replaced:
+            header["replaces"] = self._stored.replaced[video.id]
         with writing(self.output):
             offset = self._append(header, rows.take() | rows.pooled())
         assert self._journal is not None
@@ -269,6 +252,8 @@ class FeatureWriter:
             if waiting or journals(self._folder):
                 self._commit(waiting, where.keys())
             self._stored.where = dict.fromkeys(where, PLACE_IN_OUTPUT)
+            for video in waiting:
+                self._stored.replaced.pop(video.id, None)
             self._keeps, self._num_committed = self._keeps or bool(where), len(where)
             self._is_settled = not self._overwrites or bool(waiting)
             self._tidy(replaced=bool(waiting))
@@ -286,7 +271,9 @@ class FeatureWriter:
         if self._keeps:
             waiting = self._not_held(waiting)
         if waiting and self._keeps:
-            commit.add(self.output, self._folder, waiting, ids, in_place=not self._refers, on_new=self._note_new)
+            removed = self._stored.replaced.keys() & {video.id for video in waiting}
+            in_place, on_new = not self._refers, self._note_new
+            commit.add(self.output, self._folder, waiting, ids, removed=removed, in_place=in_place, on_new=on_new)
         elif waiting:
             attributes, replaces = self._attributes, self._is_there
             commit.make(self.output, self._folder, attributes, waiting, ids, replaces=replaces, on_new=self._note_new)
@@ -310,8 +297,8 @@ class FeatureWriter:
                 refuse(differences(read_attributes(file, self.output), self._attributes), self.output)
                 missing = [video for video in waiting if not is_own_video(file, video.id)]
                 for video in missing:
-                    self._check_not_taken(file, video.id.split("/"))
-                return missing
+                    self._placement.check_not_taken(file, video.id)
+                return [*missing, *(video for video in waiting if video.id in self._stored.replaced)]
         except VideoError as error:
             raise OutputError(f"{error}; its features wait in {self.parts}") from None
         finally:

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from p3dfeat.config import Sampling
+from p3dfeat.engines import Engine
 from p3dfeat.options import ClassifySettings, Inputs, with_options
 from p3dfeat.sources import as_texts
 from p3dfeat.types import Classification, Failure, Features, Span, Video, best_predictions
@@ -26,8 +27,8 @@ def run_classify(inputs: Inputs, settings: ClassifySettings) -> list[Classificat
     Args:
         inputs (str | Path | Sequence): As for ``extract``.
         top_k (int): Number of labels per video.
-        timeline (bool): Also tell how the best label changes over time. Clips then follow each other over the whole
-            video, unless ``clips`` or ``clip_stride`` says otherwise.
+        timeline (bool): Also tell how the top label changes over time. The timeline uses clips that follow each other
+            over the whole video, unless ``clips`` or ``clip_stride`` is given. The predictions do not change.
         on_failure (Callable | None): Called with the Failure of a video that cannot be read. None: its error is raised.
         on_left_out (Callable): Called, at the end, with the files of folders that were not taken for videos.
         on_calibration (Callable): Called while int8 is calibrated.
@@ -69,8 +70,13 @@ classify = with_options(ClassifySettings)(run_classify)
 
 
 def classify_sampling(settings: ClassifySettings, model: Model) -> Sampling:
-    """20 clips per video; for a timeline, clip after clip without gaps. Nothing is padded that need not be."""
-    if settings.timeline and settings.clips is None and settings.clip_stride is None:
+    """Which clips the predictions are the mean of. No frame is repeated if the video is long enough."""
+    return sampling_for(settings, model, tail="align")
+
+
+def timeline_sampling(settings: ClassifySettings, model: Model) -> Sampling:
+    """Which clips a timeline is made of: clips that follow each other without gaps, unless others are asked for."""
+    if settings.clips is None and settings.clip_stride is None:
         stride = model.sampling(clips=1, step=settings.frame_interval).span
         settings = replace(settings, clip_stride=stride)
     return sampling_for(settings, model, tail="align")
@@ -88,7 +94,7 @@ def classify_videos(
 
     on_no_video: told of each that was tried, whatever its extension, and is a file of another kind.
     """
-    spec, sampling, top_k = model.card.input, classify_sampling(settings, model), settings.top_k
+    sampling, over_time = classify_sampling(settings, model), timeline_sampling(settings, model)
     runner = engine_for(
         settings,
         model,
@@ -97,22 +103,49 @@ def classify_videos(
         short_run=len(videos) <= SHORT_RUN_VIDEOS,
         on_calibration=settings.on_calibration,
     )
-    open_videos: dict[str, _Tally] = {}
-    events = pipeline.describe(videos, engine=runner, spec=spec, sampling=sampling, decoders=decoders)
-    with closing(events):  # ends the decoders, however this ends
-        for event in events:
-            if isinstance(event, pipeline.Described):
-                open_videos.setdefault(event.video.id, _Tally()).add(event.features)
-            elif isinstance(event, pipeline.Started):  # once more, where it has been begun before
-                open_videos.pop(event.video.id, None)
-            elif isinstance(event, pipeline.Finished):
-                yield open_videos.pop(event.video.id).classification(event.video, model.card.labels, top_k)
-            elif isinstance(event, pipeline.Failed):
-                open_videos.pop(event.video.id, None)
-                if event.is_no_video:
-                    on_no_video(event.failure)
-                else:
-                    yield event.failure
+    run = _Run(model, runner, decoders, settings.top_k, on_no_video)
+    if not settings.timeline or over_time == sampling:
+        yield from run.classified(videos, sampling)
+        return
+    for video in videos:
+        for result in run.classified([video], sampling):
+            if isinstance(result, Classification):
+                for dense in run.classified([video], over_time):
+                    yield replace(result, timeline=dense.timeline) if isinstance(dense, Classification) else dense
+            else:
+                yield result
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What all videos are classified with."""
+
+    model: Model
+    engine: Engine
+    decoders: Decoders
+    top_k: int
+    on_no_video: Callable[[Failure], None]
+
+    def classified(
+        self, videos: Sequence[Video], sampling: Sampling
+    ) -> Generator[Classification | Failure, None, None]:
+        """A Classification or a Failure for each video, in order."""
+        spec, labels, open_videos = self.model.card.input, self.model.card.labels, dict[str, _Tally]()
+        events = pipeline.describe(videos, engine=self.engine, spec=spec, sampling=sampling, decoders=self.decoders)
+        with closing(events):  # ends what the decoders are doing, however this ends
+            for event in events:
+                if isinstance(event, pipeline.Described):
+                    open_videos.setdefault(event.video.id, _Tally()).add(event.features)
+                elif isinstance(event, pipeline.Started):  # once more, where it has been begun before
+                    open_videos.pop(event.video.id, None)
+                elif isinstance(event, pipeline.Finished):
+                    yield open_videos.pop(event.video.id).classification(event.video, labels, self.top_k)
+                elif isinstance(event, pipeline.Failed):
+                    open_videos.pop(event.video.id, None)
+                    if event.is_no_video:
+                        self.on_no_video(event.failure)
+                    else:
+                        yield event.failure
 
 
 @dataclass

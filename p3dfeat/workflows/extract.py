@@ -38,6 +38,7 @@ class ToDo:
 class VideoDone:
     """A video is dealt with: "stored", "skipped" (it was stored before) or "failed".
 
+    "accepted": it failed in an earlier run, has not changed, and is not tried again.
     "left_out": a file that was tried, whatever its extension, and is no video; error says what it is.
     damage: what is wrong with one that is stored less some clips, or less its end.
     remarks: what does not add up in one that is stored whole.
@@ -71,6 +72,7 @@ class ExtractSummary:
     output: str
     failures: tuple[Failure, ...] = field(default=(), repr=False)
     partial: int = 0  # of those stored, damaged ones of which only parts are
+    accepted: int = 0  # skipped, since they failed in an earlier run and have not changed
     with_remarks: int = 0  # of those stored whole, ones in which something does not add up
     stopped: bool = False  # by the first failure, with on_error "stop"
     left_out: LeftOut = field(default_factory=LeftOut)
@@ -90,7 +92,7 @@ class ExtractSummary:
         }
 
 
-COUNTS: Final = ("stored", "partial", "with_remarks", "skipped", "failed", "clips")
+COUNTS: Final = ("stored", "partial", "with_remarks", "skipped", "accepted", "failed", "clips")
 ExtractEvent = MakingReady | ToDo | Touched | Warned | VideoDone | pipeline.Started | pipeline.Described
 
 
@@ -127,6 +129,9 @@ def run_extract(inputs: InputNames, output: str | Path, settings: ExtractSetting
         overwrite (bool): Replace what the file holds, when the run ends.
         on_error (str): A video that cannot be read or is damaged: "skip" it, store what is left of it ("partial",
             marked by the attributes damage and clips_left_out), or "stop" the run.
+        on_changed (str): If the file of a stored video has changed: "fail" reports it, "replace" computes it again. The
+            old features stay until the new ones are there.
+        accept_failed (bool): Skip videos that failed in an earlier run and have not changed since.
         strict (bool): A video in which something does not add up has failed, instead of being stored with remarks.
         any_extension (bool): Try every file of a folder that is not hidden.
         frames (float | None): Read folders of numbered pictures as videos of this number of frames per second.
@@ -167,7 +172,7 @@ def _extract(
     on_event: Callable[[ExtractEvent], None],
 ) -> ExtractSummary:
     job = RunJob.of(settings, inputs.named()[0], on_event)
-    run = _Run(lock.output, on_event, inputs.left_out, stops=settings.on_error == "stop")
+    run = _Run(lock.output, settings, inputs.left_out)
     writer = FeatureWriter(lock.output, job.recorded(), overwrite=settings.overwrite, lock=lock)
     with (
         decoders_for(settings, partial=settings.on_error == "partial", strict=settings.strict) as decoders,
@@ -175,7 +180,8 @@ def _extract(
     ):
         videos, failures = inputs.named(Known(writer.stored, writer.source_of))
         for failure in failures:
-            run.failed(failure)
+            if not run.accepts(failure.id, failure.source, failure.path):
+                run.failed(failure)
         missing = [] if run.stopped else list(run.not_stored(videos, writer))
         if run.stopped:
             missing.clear()
@@ -225,12 +231,14 @@ def _stored(writer: FeatureWriter, ledger: Ledger, *, overwrite: bool) -> Iterat
 class _Run:
     """Counts and reports what happens to each video."""
 
-    def __init__(self, output: Path, on_event: Callable[[ExtractEvent], None], left_out: LeftOut, *, stops: bool):
-        """stops: the first failure ends it."""
+    def __init__(self, output: Path, settings: ExtractSettings, left_out: LeftOut):
+        on_event = settings.on_event
         self.ledger = Ledger(output)
-        self._output, self._on_event, self._stops = output, on_event, stops
+        self._output, self._on_event = output, on_event
+        self._stops, self._replaces = settings.on_error == "stop", settings.on_changed == "replace"
+        self._accepts = settings.accept_failed
         self._partial, self._with_remarks, self._left_out = 0, 0, left_out
-        self._counts = dict.fromkeys(("stored", "skipped", "failed", "left_out"), 0)
+        self._counts = dict.fromkeys(("stored", "skipped", "accepted", "failed", "left_out"), 0)
         self._clips: dict[str, int] = {}
         self._stored_clips = 0
         self._failures: list[Failure] = []
@@ -247,9 +255,13 @@ class _Run:
     def not_stored(self, videos: Sequence[Video], writer: FeatureWriter) -> Iterator[Video]:
         """The videos still to compute; reports the others."""
         for video in videos:
+            if video.id not in writer.stored and self.accepts(video.id, video.source, video.path):
+                continue
             try:
-                stored = writer.is_stored(video, on_touched=self._on_event)
+                stored = writer.is_stored(video, on_touched=self._on_event, replace=self._replaces)
             except VideoError as error:
+                if self.accepts(video.id, video.source, video.path):
+                    continue
                 self.failed(Failure(video.id, video.source, error, video.path))
                 if self.stopped:
                     return
@@ -259,6 +271,13 @@ class _Run:
                 self._done(VideoDone(video.id, video.source, "skipped"))
             else:
                 yield video
+
+    def accepts(self, id: str, source: str, path: str) -> bool:
+        """Whether a video is skipped since it failed before, and has not changed; reports it then."""
+        accepted = self._accepts and self.ledger.is_known(id, source, path)
+        if accepted:
+            self._done(VideoDone(id, source, "accepted"))
+        return accepted
 
     def handle(self, event: pipeline.Event, writer: FeatureWriter) -> None:
         if isinstance(event, pipeline.Started):
@@ -306,7 +325,7 @@ class _Run:
 
     def summary(self) -> ExtractSummary:
         return ExtractSummary(
-            **{name: self._counts[name] for name in ("stored", "skipped", "failed")},
+            **{name: self._counts[name] for name in ("stored", "skipped", "accepted", "failed")},
             left_out=dataclasses.replace(self._left_out, no_videos=self._counts["left_out"]),
             clips=self._stored_clips,
             elapsed_seconds=time.monotonic() - self._started,

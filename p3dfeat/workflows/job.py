@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Final, TextIO
 
 from p3dfeat._version import __version__
 from p3dfeat.config import InputSpec, Sampling
@@ -30,6 +30,17 @@ from p3dfeat.workflows.calibrate import calibration_for
 from p3dfeat.zoo import Model, load_model
 from p3dfeat.zoo.download.cache import cache_folder_if_any
 
+OTHER_FORMATS: Final = {
+    **dict.fromkeys((".npy", ".npz"), "NumPy arrays"),
+    **dict.fromkeys((".csv", ".tsv", ".txt"), "text"),
+    **dict.fromkeys((".json", ".jsonl"), "JSON"),
+    **dict.fromkeys((".pt", ".pth", ".pkl", ".pickle"), "a pickle"),
+    ".mat": "MATLAB",
+    ".parquet": "Parquet",
+    ".zarr": "Zarr",
+    ".safetensors": "safetensors",
+    ".arrow": "Arrow",
+}
 MakingReady = Fetching | Calibrating | Calibrated
 
 
@@ -44,6 +55,12 @@ def check_output(output: str | Path) -> None:
     if is_named_video(os.path.basename(text)):
         hint = "-o takes what follows it, of *.mp4 the first video; name a feature file, -o feats.h5"
         raise UsageError(f"{text}: a video's name, not a feature file's; {hint}")
+    if (extension := os.path.splitext(text)[1].lower()) in OTHER_FORMATS:
+        better = os.path.splitext(text)[0]
+        raise UsageError(
+            f"{text}: features are written as HDF5, not as {OTHER_FORMATS[extension]}; write -o {better}.h5, "
+            "and read it with p3dfeat.open_features or h5py"
+        )
     if text.endswith("/"):
         raise UsageError(f"{text}: a folder's name; features are written to a file, -o {text}feats.h5")
     if os.path.exists(text) and not os.path.isfile(text):

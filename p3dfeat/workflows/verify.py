@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # what computes brings torch, which looking does not need
 
 DEFAULT_SAMPLE: Final = 3  # videos recomputed where inputs are named and no number is
 SEED: Final = b"p3dfeat verify"  # the same videos are chosen each time
+GONE: Final = "is stored, but no longer among the inputs; p3dfeat remove --not-in removes it"
 
 Sample = int | Literal["all"]
 
@@ -215,7 +216,9 @@ class _Verification:
         wanted = {video.id for video in videos}
         for id in self._stored:
             if id not in wanted:
-                self._remark("gone", id, "is stored, and no longer among the inputs")
+                self._remark(
+                    "gone", id, "is stored, but no longer among the inputs; p3dfeat remove --not-in removes it"
+                )
         return same
 
     def _source_of(self, video: Video) -> str | None:

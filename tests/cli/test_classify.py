@@ -94,8 +94,29 @@ def test_a_timeline_follows_the_video(p3dfeat, tmp_path):
         ("tilt up", pytest.approx(1.92), pytest.approx(3.84)),
         ("zoom in", pytest.approx(3.84), pytest.approx(5.76)),
     ]
-    text = p3dfeat("classify", path, "--timeline").stdout
-    assert "1.92 s  3.84 s  tilt up" in text
+    ended = p3dfeat("classify", path, "--timeline")
+    assert "1.92 s  3.84 s  tilt up" in ended.stdout
+    assert ended.stderr == "labels: mean over 20 evenly spaced clips; timeline: one clip every 16 frames\n"
+
+
+@pytest.mark.parametrize("options", [(), ("--clips", 3), ("--clip-stride", 8), ("--fps", 10), ("--frame-interval", 2)])
+def test_a_timeline_does_not_change_the_answer(p3dfeat, tmp_path, options):
+    path = film(tmp_path / "tour.mp4", "pan right", "tilt up", "zoom in")
+    (alone,) = p3dfeat("classify", path, "--json", *options).records
+    (record,) = p3dfeat("classify", path, "--json", *options, "--timeline").records
+    assert record["predictions"] == alone["predictions"]
+    assert record["timeline"]
+    given = {str(name)[2:].replace("-", "_"): value for name, value in zip(options[::2], options[1::2], strict=True)}
+    (found,) = package.classify(path, timeline=True, **given)
+    assert [span.as_json() for span in found.timeline] == record["timeline"]
+
+
+def test_with_a_timeline_videos_that_fail_are_told_once_and_others_in_order(p3dfeat, tmp_path):
+    paths = [film(tmp_path / "a.mp4", "pan left"), tmp_path / "broken.mp4", film(tmp_path / "b.mp4", "zoom in")]
+    paths[1].write_bytes(b"no video")
+    ended = p3dfeat("classify", *paths, "--json", "--timeline")
+    assert [record["source"] for record in ended.records] == [str(paths[0]), str(paths[2])]
+    assert (ended.code, ended.stderr.count("failed: ")) == (3, 1)
 
 
 def test_neighbouring_clips_of_one_label_are_one_span():

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import h5py
 import numpy as np
 import pytest
 
@@ -652,3 +653,26 @@ def test_devices_and_precisions_that_are_not_here_are_told_in_one_line(p3dfeat, 
     assert "a list names CUDA GPUs by number" in line("--device", "cpu,cpu")
     if not torch.cuda.is_available():
         assert line("--device", "cuda:all").endswith("this PyTorch sees no CUDA GPU; use --device cpu")
+
+
+def test_further_columns_of_a_csv_are_attributes_of_its_videos(p3dfeat, folder, tmp_path, output):
+    csv = tmp_path / "list.csv"
+    csv.write_text(f"path,id,label,split\n{folder}/left.mp4,l,moving left,1\n{folder}/right.mp4,r,,2\n")
+    assert p3dfeat("extract", csv, "-o", output, "--clips", 1).code == 0
+    with package.open_features(output) as features:
+        assert features["l"].columns == {"label": "moving left", "split": "1"}
+        assert features["r"].columns == {"label": "", "split": "2"}
+        assert "columns" not in features["l"].attributes
+    with h5py.File(output) as file:
+        assert file["l"].attrs["label"] == "moving left"
+    verified = p3dfeat("verify", output, "--against", csv)
+    assert (verified.code, verified.stderr) == (0, f"{output}: nothing wrong in 2 videos, 2 clips; 2 computed again\n")
+
+
+@pytest.mark.parametrize("name", ["feats.npy", "feats.NPZ", "feats.csv", "feats.pt", "feats.mat", "feats.parquet"])
+def test_an_output_that_promises_another_format_is_refused(p3dfeat, folder, tmp_path, name):
+    ended = p3dfeat("extract", folder, "-o", tmp_path / name)
+    assert (ended.code, ended.stdout) == (2, "")
+    assert f"{name}: features are written as HDF5, not as " in ended.stderr
+    assert f"; write -o {tmp_path}/feats.h5, and read it with p3dfeat.open_features or h5py\n" in ended.stderr
+    assert not list(tmp_path.iterdir())

@@ -18,6 +18,7 @@ from p3dfeat.errors import NothingReadError, UsageError
 from p3dfeat.options import ClassifySettings
 
 if TYPE_CHECKING:
+    from p3dfeat.config import Sampling
     from p3dfeat.types import Classification, Failure, LeftOut, Video
 
 Inputs = Annotated[list[str], typer.Argument(metavar="INPUT", help=INPUTS_HELP.format(stdin="a video itself on stdin"))]
@@ -43,11 +44,14 @@ def classify(inputs: Inputs, settings: ClassifySettings) -> None:
         memory=settings.decoder_memory,
     ) as decoders:
         from p3dfeat.cli.progress import loaded_model, say_calibration
-        from p3dfeat.workflows.classify import classify_videos
+        from p3dfeat.workflows.classify import classify_sampling, classify_videos, timeline_sampling
 
         model = loaded_model(settings.model)
         settings = replace(settings, on_calibration=say_calibration)
         with _named_videos(inputs, settings) as (videos, failures, left_out):
+            if settings.timeline:
+                labels, over_time = classify_sampling(settings, model), timeline_sampling(settings, model)
+                out.say(f"labels: mean over {_clips(labels)}; timeline: {_clips(over_time)}")
             no_videos: list[Failure] = []
             results = classify_videos(
                 videos, model=model, settings=settings, decoders=decoders, on_no_video=no_videos.append
@@ -56,6 +60,13 @@ def classify(inputs: Inputs, settings: ClassifySettings) -> None:
                 counts = _print_all(chain(failures, results), timeline=settings.timeline, several=len(videos) > 1)
             say_left_out(replace(left_out, no_videos=len(no_videos)))
             _end(*counts)
+
+
+def _clips(sampling: "Sampling") -> str:
+    """Which clips a sampling takes."""
+    if sampling.clips is not None:
+        return f"{sampling.clips} evenly spaced clips"
+    return f"one clip every {sampling.stride} frames"
 
 
 def _print_all(results: "Iterable[Classification | Failure]", *, timeline: bool, several: bool) -> tuple[int, int]:

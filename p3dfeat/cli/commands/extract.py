@@ -60,7 +60,7 @@ def extract(inputs: Inputs, settings: ExtractSettings, output: OutputFile = "", 
     _print_summary(summary)
     if summary.stopped:
         raise typer.Exit(3)
-    _end(failed=summary.failed, done=summary.stored + summary.skipped)
+    _end(failed=summary.failed, done=summary.stored + summary.skipped + summary.accepted)
 
 
 def _report(event: "ExtractEvent", show: "Callable[[ExtractEvent], None]") -> None:
@@ -91,11 +91,13 @@ def _print_summary(summary: "ExtractSummary") -> None:
     kinds = {"in part": summary.partial, "with remarks": summary.with_remarks}
     partial = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
     partial = f" ({partial})" if partial else ""
-    if summary.skipped and not summary.stored + summary.failed:
-        text = f"{summary.output}: nothing to do: {summary.skipped} already stored"
+    before = f", {summary.accepted} failed before and unchanged" if summary.accepted else ""
+    if summary.skipped + summary.accepted and not summary.stored + summary.failed:
+        text = f"{summary.output}: nothing to do: {summary.skipped} already stored{before}"
     else:
         text = (
-            f"{summary.output}: {summary.stored} stored{partial}, {summary.skipped} skipped, {summary.failed} failed; "
+            f"{summary.output}: {summary.stored} stored{partial}, {summary.skipped} skipped{before}, "
+            f"{summary.failed} failed; "
             f"{summary.clips} clips in {summary.elapsed_seconds:.1f} s ({summary.clips_per_second:.1f} clips/s)"
         )
     if summary.stopped:

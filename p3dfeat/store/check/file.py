@@ -30,7 +30,6 @@ from p3dfeat.store.layout import (
     FORMAT_VERSION,
     NESTED,
     ORDER,
-    VIDEO_ATTRIBUTES,
     VIDEO_MARK,
     array_names,
     locked,
@@ -40,6 +39,7 @@ from p3dfeat.store.metadata_cache import MetadataCache
 from p3dfeat.system.confinement import confine, gain_no_rights
 from p3dfeat.system.processes import limit
 from p3dfeat.text.jsons import json_line, parse_json
+from p3dfeat.types import VIDEO_ATTRIBUTES
 
 SILENT_SECONDS: Final = 30  # without a sign of life, after which the system ends the process; 8 MB take less anywhere
 MEMORY_BYTES: Final = 2 << 30  # beyond what the process has when it begins

@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.nets import Architecture
 from p3dfeat.store.layout import (
+    COLUMNS,
     MOST_UNPACKED,
-    PART,
     PIECE_BYTES,
     POOLED,
-    VIDEO_ATTRIBUTES,
     VIDEO_MARK,
     array_names,
+    column_names,
 )
 from p3dfeat.store.members import foreign_filters, is_hard
-from p3dfeat.types import MOST_FPS
+from p3dfeat.types import MOST_FPS, PART, VIDEO_ATTRIBUTES
 
 SUM_OF_PROBABILITIES: Final = 1e-3  # how far from 1; float32 leaves 1e-6, bf16 weights before it do not matter
 
@@ -102,12 +102,14 @@ class VideoCheck:
     def _attributes(self) -> dict[str, Any]:
         """Those that can be read and mean something."""
         found: dict[str, Any] = {}
+        with telling(self._tell, f"attribute {COLUMNS}"):
+            columns = column_names(self._group.attrs)
         for name in sorted(self._group.attrs):
             with telling(self._tell, f"attribute {name}"):
                 value = self._group.attrs[name]
                 if name in VIDEO_ATTRIBUTES:
                     found[name] = value.item() if isinstance(value, np.generic) else value
-                else:
+                elif name not in columns:
                     self._note(f"attribute {name}")
         for name in (*NUMBERS, *TEXTS):
             if name not in found:

@@ -12,86 +12,25 @@ import shutil
 import stat
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import h5py
-import numpy as np
 
 from p3dfeat.errors import OutputError
 from p3dfeat.store.commit.hdf5_groups import FLIP_OFFSET, Lists, OtherShapeError, TakenError
-from p3dfeat.store.commit.journal import SYNCED_BYTES, JournalReader, Record
+from p3dfeat.store.commit.journal import SYNCED_BYTES
 from p3dfeat.store.commit.memory_file import Image, undisturbed
+from p3dfeat.store.commit.waiting import COPIED_BYTES, Journals, StoredVideo, Waiting
 from p3dfeat.store.layout import LIBVER, locked, reading
 from p3dfeat.store.members import link_on_the_way
 from p3dfeat.store.read import is_own_video
 from p3dfeat.store.side_files.parts import JOINING, passing_name
 from p3dfeat.system.disk import Folder, bring_out_of_memory, bring_to_disk, write_at
 
-BATCH_VIDEOS: Final = 500  # made by HDF5 between two times that memory is emptied
-COPIED_BYTES: Final = 4 << 20  # from a journal at once
-
 OnNew = Callable[[os.stat_result], None]
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """A video that a journal holds whole, from the record at ``offset`` on."""
-
-    id: str
-    journal: str  # its name in the folder of the journals
-    offset: int
-
-
-class _Journals:
-    """The records of videos that wait; use in a with statement."""
-
-    def __init__(self, folder: Folder, waiting: Sequence[Waiting]):
-        self._folder = folder
-        self.waiting = sorted(waiting, key=lambda video: (video.journal, video.offset))  # as they lie on the disk
-        self._stack = ExitStack()
-
-    def __enter__(self) -> "_Journals":
-        journals = dict.fromkeys(video.journal for video in self.waiting)
-        self._readers = {name: self._stack.enter_context(JournalReader(self._folder, name)) for name in journals}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def batches(self) -> Iterator[list["_Stored"]]:
-        for first in range(0, len(self.waiting), BATCH_VIDEOS):
-            yield [self.stored(video) for video in self.waiting[first : first + BATCH_VIDEOS]]
-
-    def stored(self, video: Waiting) -> "_Stored":
-        return _Stored(video.id, self._readers[video.journal], self._readers[video.journal].record(video.offset))
-
-
-class _Stored:
-    """A video as it lies in a journal."""
-
-    def __init__(self, id: str, journal: JournalReader, last: Record):
-        self.id = id
-        self._journal = journal
-        self.attributes: Mapping[str, Any] = last.header["attributes"]
-        self._records = [*(journal.record(offset) for offset in last.header["rows"]), last]
-
-    def arrays(self) -> list[tuple[str, np.dtype[Any], tuple[int, ...]]]:
-        """Name, type and shape of each array, of which several records may hold rows."""
-        found = []
-        for name in dict.fromkeys(name for record in self._records for name in record.arrays):
-            parts = [record.arrays[name] for record in self._records if name in record.arrays]
-            _, dtype, shape = parts[0]
-            found.append((name, np.dtype(dtype), (sum(shape[0] for _, _, shape in parts), *shape[1:])))
-        return found
-
-    def data(self, name: str) -> Iterator[bytes]:
-        """The bytes of an array, as they follow one another."""
-        for record in self._records:
-            if name in record.arrays:
-                yield from self._journal.data(record, name, COPIED_BYTES)
 
 
 def is_added_to_in_place(path: Path) -> bool:
@@ -141,24 +80,32 @@ def make(
 
 
 def add(
-    output: Path, folder: Folder, waiting: Sequence[Waiting], ids: Set[str], *, on_new: OnNew, in_place: bool = True
+    output: Path,
+    folder: Folder,
+    waiting: Sequence[Waiting],
+    ids: Set[str],
+    *,
+    on_new: OnNew,
+    removed: Set[str] = frozenset(),
+    in_place: bool = True,
 ) -> None:
     """To a file that holds videos already. ids: of all videos that it is then to hold.
 
+    removed: videos that it holds, and is not to hold any more; those that wait under the same id take their place.
     in_place: where the file's shape allows it; else a copy takes its place. on_new: given that copy before it does.
     Raises OSError or OutputError, and leaves the output as it was.
     """
     try:
         if not in_place:
             raise OtherShapeError("to be copied")
-        add_in_place(output, folder, waiting)
+        add_in_place(output, folder, waiting, removed)
     except OtherShapeError:
         with _opened(output) as old:
             _share(old, output)
             with _made_beside(output, folder, ids, replaces=True, on_new=on_new) as fd:
                 with os.fdopen(os.dup(old), "rb") as source, os.fdopen(os.dup(fd), "wb") as copy:
                     shutil.copyfileobj(source, copy, COPIED_BYTES)
-                _add_by_hdf5(fd, folder, waiting)
+                _add_by_hdf5(fd, folder, waiting, removed)
 
 
 @contextmanager
@@ -207,13 +154,13 @@ def _check_holds(joined: Path, output: Path, ids: Set[str]) -> None:
         raise OutputError(f"{output}: its new copy lacks {missing} of {len(ids)} videos; the old file stays as it is")
 
 
-def add_in_place(path: Path, folder: Folder, waiting: Sequence[Waiting]) -> None:
+def add_in_place(path: Path, folder: Folder, waiting: Sequence[Waiting], removed: Set[str] = frozenset()) -> None:
     """All or nothing, at one stroke. Raises OtherShapeError, OSError, OutputError; the file then holds what it held."""
     with _opened(path) as fd:
         _share(fd, path)
         _check_only_name(fd)
         try:
-            _add_in_place(fd, folder, waiting)
+            _add_in_place(fd, folder, waiting, removed)
         except TakenError as taken:
             remedy = "is it open in this process? close it, then run again"
             raise OutputError(f"{path}: {str(taken)!r} is in it already; {remedy}") from None
@@ -221,9 +168,9 @@ def add_in_place(path: Path, folder: Folder, waiting: Sequence[Waiting]) -> None
             raise OutputError(f"{path}: replaced by another program while this run wrote to it; run it again")
 
 
-def _add_in_place(fd: int, folder: Folder, waiting: Sequence[Waiting]) -> None:
-    with _Journals(folder, waiting) as journals:
-        lists = Lists(fd)
+def _add_in_place(fd: int, folder: Folder, waiting: Sequence[Waiting], removed: Set[str] = frozenset()) -> None:
+    with Journals(folder, waiting) as journals:
+        lists = Lists(fd, removed)
         lists.check([video.id for video in waiting])
         end = lists.superblock.end
         try:
@@ -245,7 +192,7 @@ def _share(fd: int, path: Path) -> None:
             raise OutputError(f"{path}: open for writing in another program; close it there, then run again") from None
 
 
-def _write_behind(fd: int, lists: Lists, journals: _Journals) -> bytes:
+def _write_behind(fd: int, lists: Lists, journals: Journals) -> bytes:
     """Write videos and lists behind the end, to the disk; return what turns the file into the new one."""
     os.ftruncate(fd, lists.superblock.end)  # drop what a killed run wrote behind it
     end = settled = _aligned(lists.superblock.end)
@@ -266,9 +213,16 @@ def _write_behind(fd: int, lists: Lists, journals: _Journals) -> bytes:
     return flip
 
 
-def _add_by_hdf5(fd: int, folder: Folder, waiting: Sequence[Waiting]) -> None:
+def _add_by_hdf5(fd: int, folder: Folder, waiting: Sequence[Waiting], removed: Set[str]) -> None:
     """To a file that may be in pieces meanwhile. Raises OSError, OutputError."""
-    with _Journals(folder, waiting) as journals:
+    with Journals(folder, waiting) as journals:
+        if removed:
+            image = Image(os.fstat(fd).st_size, fd)
+            with undisturbed(), h5py.File(image, "r+") as file:
+                for id in removed:
+                    _remove(file, id)
+            image.put(fd, 0)
+            os.ftruncate(fd, _aligned(image.size))
         for batch in journals.batches():
             image = Image(os.fstat(fd).st_size, fd)
             with undisturbed(), h5py.File(image, "r+") as file:
@@ -279,6 +233,17 @@ def _add_by_hdf5(fd: int, folder: Folder, waiting: Sequence[Waiting]) -> None:
                         raise OutputError(f"id {video.id!r}: the file holds something else of this name; rename one")
                 made = [_Made.of(file, video.id, video) for video in batch]
             os.ftruncate(fd, _write(fd, image, made, 0))
+
+
+def _remove(file: h5py.File, id: str) -> None:
+    """A video, and the folders above it that hold nothing else. Raises OutputError."""
+    if link_on_the_way(file, id):
+        raise OutputError(f"id {id!r}: there is a link to elsewhere in its path; remove the link first")
+    del file[id]
+    folder = id.rpartition("/")[0]
+    while folder and not len(file[folder]) and not len(file[folder].attrs):
+        del file[folder]
+        folder = folder.rpartition("/")[0]
 
 
 def _scratch(end: int) -> Image:
@@ -299,12 +264,12 @@ class _Made:
     header: where its object header is. places: where the data of arrays belong.
     """
 
-    video: _Stored
+    video: StoredVideo
     header: int
     places: Mapping[str, int]
 
     @classmethod
-    def of(cls, parent: h5py.Group, name: str, video: _Stored) -> "_Made":
+    def of(cls, parent: h5py.Group, name: str, video: StoredVideo) -> "_Made":
         group, places = parent.create_group(name), {}
         laid_out = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         laid_out.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)

@@ -12,7 +12,7 @@ Offsets and formats: HDF5 File Format Specification 3.0, II.A, III.A, III.B, III
 
 import os
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,7 +36,8 @@ TARGET: Final = struct.Struct("<QIIQQ")  # object header, kind of cache, -, and 
 NOT_CACHED, GROUP_CACHED, SOFT_LINK = 0, 1, 2
 TREE: Final = struct.Struct("<4sBBHQQ")  # signature, type, level, entries, left, right; then keys between children
 
-Tree = dict[bytes, "int | Tree"]  # what is new below a folder: a video's object header, or a folder
+# What changes below a folder: a video's object header; None, for one that is removed; or a folder.
+Tree = dict[bytes, "int | Tree | None"]
 
 
 class TakenError(Exception):
@@ -90,8 +91,8 @@ class _Group:
 EMPTY: Final = _Group((_Message(SYMBOL_TABLE, 0, bytes(16)),), {})
 
 
-def tree_of(videos: Mapping[str, int]) -> Tree:
-    """Object headers by id, as folders within folders."""
+def tree_of(videos: Mapping[str, int | None]) -> Tree:
+    """Object headers by id, or None, as folders within folders."""
     root: Tree = {}
     for id, header in videos.items():
         *folders, name = id.encode().split(b"/")
@@ -105,17 +106,18 @@ def tree_of(videos: Mapping[str, int]) -> Tree:
 
 
 class Lists:
-    """The lists of names of an open file, and what they would be with more videos."""
+    """The lists of names of an open file, and what they would be with more videos, and without some."""
 
-    def __init__(self, fd: int):
-        """Raises OtherShapeError, OSError."""
+    def __init__(self, fd: int, removed: Set[str] = frozenset()):
+        """removed: ids of videos in the file. Raises OtherShapeError, OSError."""
+        self._removed = removed
         self.superblock = Superblock.read(fd)
         self._fd = fd
         self._groups: dict[int, _Group] = {}  # read before, by object header
 
     def check(self, ids: Sequence[str]) -> None:
         """Raises OtherShapeError where the file's lists cannot be made anew with these videos, TakenError."""
-        self._check(self.superblock.root, tree_of(dict.fromkeys(ids, 0)), b"")
+        self._check(self.superblock.root, tree_of(dict.fromkeys([*self._removed, *ids], 0)), b"")
 
     def _check(self, header: int, new: Tree, way: bytes) -> None:
         group = self._group(header)
@@ -125,6 +127,8 @@ class Lists:
             if name in group.members:
                 place = way + b"/" + name if way else name
                 if not isinstance(child, dict):
+                    if place.decode() in self._removed:
+                        continue
                     raise TakenError(place.decode())
                 self._check(_header_of(group.members[name]), child, place)
 
@@ -134,20 +138,31 @@ class Lists:
         Raises OtherShapeError, OSError.
         """
         pieces = _Pieces(end)
-        target = self._made(self.superblock.root, tree_of(videos), pieces)
+        target = self._made(self.superblock.root, tree_of({**dict.fromkeys(self._removed), **videos}), pieces)
+        assert target is not None  # the root stays
         header, kind, _, tree, heap = TARGET.unpack(target)
         return pieces.data(), FLIP.pack(pieces.end, UNDEFINED, 0, header, kind, 0, tree, heap)
 
-    def _made(self, header: int | None, new: Tree, pieces: "_Pieces") -> bytes:
-        """Make a folder with what it held and what is new, and the folders below it; return its target."""
+    def _made(self, header: int | None, new: Tree, pieces: "_Pieces") -> bytes | None:
+        """Make a folder with what it held and what is new, and the folders below it; return its target.
+
+        None for one that is left with nothing: no member, and no attribute of the user's.
+        """
         old = EMPTY if header is None else self._group(header)
         members = dict(old.members)
         for name, child in new.items():
             if isinstance(child, dict):
                 inner = _header_of(members[name]) if name in members else None
-                members[name] = self._made(inner, child, pieces)
+                made = self._made(inner, child, pieces)
             else:
-                members[name] = TARGET.pack(child, NOT_CACHED, 0, 0, 0)
+                made = None if child is None else TARGET.pack(child, NOT_CACHED, 0, 0, 0)
+            if made is not None:
+                members[name] = made
+            else:
+                members.pop(name, None)
+        is_bare = {message.type for message in old.messages} <= {SYMBOL_TABLE, MODIFIED}
+        if not members and is_bare and header != self.superblock.root:
+            return None
         return self._write(_Group(old.messages, members), pieces)
 
     def _write(self, group: _Group, pieces: "_Pieces") -> bytes:
@@ -179,6 +194,9 @@ class Lists:
     def _write_tree(self, nodes: list[tuple[int, int]], pieces: "_Pieces") -> int:
         """A B-tree over (address, place of the greatest name) of nodes in order; where its root is."""
         width, level = 2 * self.superblock.internal_k, 0
+        if not nodes:  # as HDF5 makes an empty group
+            head = TREE.pack(b"TREE", 0, 0, 0, UNDEFINED, UNDEFINED)
+            return pieces.add(head.ljust(TREE.size + 8 * (2 * width + 1), b"\0"))
         while True:
             above, bytes_of_node = [], TREE.size + 8 * (2 * width + 1)
             firsts = range(0, len(nodes), width)

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from p3dfeat.errors import FeatureFileError, OutputError
+from p3dfeat.fingerprint import size_and_time
 from p3dfeat.system.disk import Folder, SecondNameError, write_at, writing
 from p3dfeat.text.jsons import json_line, parse_object
 from p3dfeat.text.urls import ADDRESS
 
 TAIL_BYTES: Final = 4096
 ENTRY: Final = ("id", "source", "error")
+STATE: Final = ("size_bytes", "modified")  # of the file, when it failed
 MOST_BYTES: Final = 1 << 30  # of a list; a million failures take a quarter of that
 
 Entry = dict[str, Any]
@@ -105,10 +107,20 @@ class Ledger:
         """
         entry = {"id": id, "source": source, "error": error} | _place(source, path)
         before = self._earlier.pop(self._earlier_key(entry), {})
-        entry = before | entry
+        entry = {name: value for name, value in before.items() if name not in STATE} | entry | _state(path)
         self._entries.append(entry)
         with writing(self.path), self._opened() as folder:
             self._append(folder, _line(entry))
+
+    def is_known(self, id: str, source: str, path: str = "") -> bool:
+        """Whether a video failed in an earlier run, and its file is still as it was then, by size and time.
+
+        An address may give something else each time: it is never known.
+        """
+        entry = self._earlier.get(self._earlier_key({"id": id, "source": source} | _place(source, path)))
+        if entry is None or ADDRESS.match(source) or ADDRESS.match(path):
+            return False
+        return {name: entry[name] for name in STATE if name in entry} == _state(path)
 
     def _opened(self) -> Folder:
         """The list's folder. What is found under its name once its disk has gone is not the place for a list."""
@@ -235,6 +247,14 @@ def _entry(line: bytes) -> Entry:
 
 def _key(entry: Entry) -> Key:
     return entry["id"], str(entry.get("path", entry["source"]))
+
+
+def _state(path: str) -> Entry:
+    """Size and time of a file; nothing where it cannot be asked."""
+    try:
+        return dict(zip(STATE, size_and_time(path), strict=True)) if path else {}
+    except OSError:
+        return {}
 
 
 def _place(source: str, path: str) -> Entry:
