@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test fuzz wild soak memory lint format types imports ci reference bench screenshot architecture camera-model camera-accuracy bench-gpu clean
+.PHONY: help setup demo test fuzz wild soak memory lint format types imports ci reference bench screenshot docs architecture camera-model camera-accuracy bench-gpu clean
 
 help:  ## show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -73,5 +73,8 @@ camera-model: setup  ## train the embedded model anew; under an hour on two core
 camera-accuracy: setup  ## measure the embedded model on drawn scenes, and on CLIPS=folder of real videos
 	$(BIN)/python -m weights.recipes.p3d_camera.measure $(if $(CLIPS),--clips $(CLIPS))
 
+docs: setup  ## the documentation site, in docs/_site; open docs/_site/index.html
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_site
+
 clean:  ## remove what was made
-	rm -rf $(VENV) build dist demo .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist demo docs/_site .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -40,7 +40,7 @@ def test_extract_classify_and_dry_runs_take_addresses_and_a_second_run_asks_nobo
         assert about["size_bytes"] == len(web.files["/v/one.mp4"])
     assert b"secret" not in output.read_bytes()
     asked = len(web.requests)
-    assert "0 stored, 2 skipped, 0 failed" in p3dfeat("extract", *urls, "-o", output, "-n", 1).stderr
+    assert "nothing to do: 2 already stored" in p3dfeat("extract", *urls, "-o", output, "-n", 1).stderr
     assert len(web.requests) == asked
     shown = p3dfeat("classify", urls[0], "--json").records
     assert shown[0]["source"] == urls[0]
@@ -53,7 +53,7 @@ def test_an_id_that_is_stored_does_not_pass_to_another_address(p3dfeat, web, tmp
         return p3dfeat("extract", tmp_path / "s.csv", "-o", tmp_path / "f.h5", "-n", 1)
 
     assert extract("one.mp4?signature=1").code == 0
-    assert "1 skipped" in extract("one.mp4?signature=2").stderr
+    assert "1 already stored" in extract("one.mp4?signature=2").stderr
     ended = extract("two.mp4")
     assert ended.code == 4
     assert "id 'mine' is stored for another file" in ended.stderr

@@ -86,7 +86,10 @@ def test_a_folder_of_nasty_names_is_stored_whole_and_nothing_lies_elsewhere(
     assert f"{len(nasty) - len(found)} files left out as hidden" in ended.stderr
     assert listed_below(tmp_path) - before == {os.fsencode(tmp_path / "out" / "feats.h5")}
     assert_all_stored(tmp_path / "out" / "feats.h5", found)
-    assert f"0 stored, {len(found)} skipped" in p3dfeat("extract", tmp_path / "in", "-o", "feats.h5", "-n", 1).stderr
+    assert (
+        f"nothing to do: {len(found)} already stored"
+        in p3dfeat("extract", tmp_path / "in", "-o", "feats.h5", "-n", 1).stderr
+    )
 
 
 @pytest.mark.parametrize("kind", ["list", "csv", "arguments"])
@@ -163,6 +166,6 @@ def test_ids_that_lead_elsewhere_are_refused(tmp_path, id):
 def test_ids_may_be_long(p3dfeat, video, tmp_path, length):
     (tmp_path / "v.mp4").write_bytes(video)
     (tmp_path / "s.csv").write_text(f"path,start_seconds,end_seconds,id\nv.mp4,,,{'n' * length}\n")
-    for status in ("1 stored", "1 skipped"):
+    for status in ("1 stored", "1 already stored"):
         assert status in p3dfeat("extract", tmp_path / "s.csv", "-o", tmp_path / "f.h5", "-n", 1).stderr
     assert list(package.open_features(tmp_path / "f.h5")) == ["n" * length]

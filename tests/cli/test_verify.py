@@ -136,4 +136,4 @@ def test_what_a_user_has_added_is_a_remark_of_one_line_each_and_not_shown_by_inf
     assert [len(text.splitlines()) for text in again] == [len(text.splitlines()) for text in shown]
     assert not [text for text in again if any(name in text for name in ("label", "caption", "note", "mine"))]
     more = p3dfeat("extract", folder, "-o", feats, "--clips", 2, "--engine", "torch", "--workers", 1)
-    assert "0 stored, 3 skipped" in more.stderr
+    assert "nothing to do: 3 already stored" in more.stderr

@@ -346,7 +346,7 @@ def test_the_default_model_is_marked_wherever_it_is(p3dfeat, monkeypatch):
     monkeypatch.setenv("P3DFEAT_MODEL", "mine.safetensors")
     ended = p3dfeat("weights", "list")
     assert " *" not in ended.stdout
-    assert "without a name, mine.safetensors is taken" in ended.stderr
+    assert "default: mine.safetensors" in ended.stderr
 
 
 def test_the_model_can_be_set_once_and_for_all(p3dfeat, monkeypatch, folder):

@@ -14,7 +14,7 @@ import pytest
 
 from p3dfeat.errors import OutputError
 from p3dfeat.store import write
-from p3dfeat.store.commit import commit
+from p3dfeat.store.commit import waiting
 from p3dfeat.store.side_files.lock import unfinished
 from p3dfeat.system import disk
 from tests.store.runs import at_line, be_interrupted, be_killed, content, in_a_process, run
@@ -46,7 +46,7 @@ def _commits_in_between(monkeypatch):
         monkeypatch.setattr(os, name, lambda fd: None, raising=False)
     monkeypatch.setattr(write, "COMMITTED_VIDEOS", 3)
     monkeypatch.setattr(write, "BUFFERED_BYTES", 60)  # some videos lie in more than one record
-    monkeypatch.setattr(commit, "BATCH_VIDEOS", 2)
+    monkeypatch.setattr(waiting, "BATCH_VIDEOS", 2)
 
 
 @pytest.fixture(params=SCENARIOS)

@@ -12,11 +12,11 @@ import pytest
 
 from p3dfeat.errors import OutputError, VideoError
 from p3dfeat.store import FeatureWriter, open_features, write
-from p3dfeat.store.commit import commit
-from p3dfeat.store.commit.commit import Waiting
+from p3dfeat.store.commit import commit, waiting
 from p3dfeat.store.commit.hdf5_groups import Lists, OtherShapeError
 from p3dfeat.store.commit.journal import JournalReader
 from p3dfeat.store.commit.memory_file import Image, undisturbed
+from p3dfeat.store.commit.waiting import Waiting
 from p3dfeat.system.disk import Folder
 from p3dfeat.types import Features
 from tests.store.runs import content, in_a_process, run
@@ -195,7 +195,7 @@ OTHERS = [made_latest, made_with_a_userblock, made_in_pages, linked_softly, link
 
 @pytest.mark.parametrize("change", OTHERS, ids=lambda change: change.__name__)
 def test_a_file_of_another_shape_is_added_to_all_the_same(output, change, monkeypatch):
-    monkeypatch.setattr(commit, "BATCH_VIDEOS", 2)
+    monkeypatch.setattr(waiting, "BATCH_VIDEOS", 2)
     run(output, {"a": 0, "folder/b": 2})
     change(output)
     before, there = everything(output), inode(output)
@@ -275,7 +275,7 @@ def test_lists_that_are_damaged_are_not_made_anew(output):
 
 def test_rows_of_a_video_without_clips_and_of_a_large_one_are_stored(output, monkeypatch):
     monkeypatch.setattr(write, "BUFFERED_BYTES", 1000)
-    monkeypatch.setattr(commit, "COPIED_BYTES", 333)
+    monkeypatch.setattr(waiting, "COPIED_BYTES", 333)
     parts = [features(40, seed=seed) for seed in range(6)]
     for id in ("a", "b"):
         with FeatureWriter(output, SETTINGS) as writer:

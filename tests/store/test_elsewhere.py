@@ -283,8 +283,8 @@ def test_a_copy_that_lacks_videos_does_not_take_the_outputs_place(tmp_path, monk
         file["label"] = h5py.SoftLink("/a")  # so that it is added to by way of a copy
     before = output.read_bytes()
 
-    def forgetful(fd, folder, waiting):
-        add(fd, folder, waiting[:-1])
+    def forgetful(fd, folder, waiting, removed):
+        add(fd, folder, waiting[:-1], removed)
 
     add = commit._add_by_hdf5
     monkeypatch.setattr(commit, "_add_by_hdf5", forgetful)

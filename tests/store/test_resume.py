@@ -191,7 +191,7 @@ def test_a_video_of_another_size_is_refused_with_both_sizes_and_times(output, cl
         asked(output, clip)
     assert str(refused.value) == (
         "changed since it was stored (200000 bytes there, 200004 now; modified 2026-01-01T00:00:00+00:00 there, "
-        "2026-01-01T00:01:00+00:00 now); choose another output or name, or --overwrite"
+        "2026-01-01T00:01:00+00:00 now); choose another output or name, --on-changed replace, or --overwrite"
     )
 
 

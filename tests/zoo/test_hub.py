@@ -115,8 +115,8 @@ def test_a_pushed_model_is_read_back_by_its_repository(hub, command, folder, tmp
         assert found.settings["weights_origin"] == f"me/camera@{repository.commit}"
         assert found["left"]["prob"].argmax() == 1
     fetched = len(hub.asked(f"/me/camera/resolve/{repository.commit}/model.safetensors"))
-    assert "1 skipped" in command(*arguments).stderr
-    assert "1 skipped" in command(*arguments, HF_HUB_OFFLINE="1").stderr
+    assert "1 already stored" in command(*arguments).stderr
+    assert "1 already stored" in command(*arguments, HF_HUB_OFFLINE="1").stderr
     assert len(hub.asked(f"/me/camera/resolve/{repository.commit}/model.safetensors")) == fetched == 1
 
     hub.add("me/camera", {**repository.files, "config.json": b'{"model_type": "p3d"}'})
