@@ -74,7 +74,8 @@ camera-accuracy: setup  ## measure the embedded model on drawn scenes, and on CL
 	$(BIN)/python -m weights.recipes.p3d_camera.measure $(if $(CLIPS),--clips $(CLIPS))
 
 docs: setup  ## the documentation site, in docs/_site; open docs/_site/index.html
-	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_site
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_site
+	@echo wrote docs/_site/index.html
 
 clean:  ## remove what was made
 	rm -rf $(VENV) build dist demo docs/_site .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,4 +1,4 @@
-"""Pseudo-3D ResNet descriptors of videos.
+"""Pseudo-3D ResNet (P3D) features of videos.
 
     import p3dfeat
 
@@ -11,7 +11,7 @@
     model = p3dfeat.load_model("p3d-camera")
     model.net(x, layers=("pool5", "logits"))  # x: preprocessed clips (N, C, T, H, W)
 
-Importing it is cheap; torch, av and h5py are loaded when a function is first used. Its names stand in __init__.pyi.
+Importing it is fast: torch, av and h5py are loaded at the first use of a function. Its names are in __init__.pyi.
 """
 
 from p3dfeat._lazy import lazy

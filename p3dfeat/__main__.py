@@ -1,4 +1,4 @@
-"""python -m p3dfeat, and what the command p3dfeat runs."""
+"""python -m p3dfeat, and the entry point of the command p3dfeat."""
 
 import sys
 from typing import NoReturn
@@ -8,7 +8,7 @@ from p3dfeat.system.platforms import check_system
 
 
 def main() -> NoReturn:
-    """Heed signals first, since the rest takes a moment to load."""
+    """Handle signals first, because the other imports take a moment."""
     try:
         check_system()
     except UsageError as error:

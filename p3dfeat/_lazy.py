@@ -1,4 +1,4 @@
-"""Packages whose names are looked up when first used, so that importing one does not import torch."""
+"""Packages that import their names at first use, so that importing a package does not import torch."""
 
 import ast
 import sys
@@ -15,8 +15,8 @@ ERRORS: Final = "p3dfeat.errors"
 def lazy(package: str) -> tuple[Callable[[str], Any], list[str]]:
     """(``__getattr__``, ``__all__``) of a package: the names that its stub, ``__init__.pyi``, imports from modules.
 
-    The stub is what type checkers read, so each name is written once. ``__getattr__`` finds a name in its module and
-    keeps it. It raises UsageError on a system that p3dfeat does not run on, but for names of errors.
+    Type checkers read the stub, so each name is written once. ``__getattr__`` gets a name from its module and caches
+    it. It raises UsageError on a system that p3dfeat does not run on, except for names of errors.
     """
     module = sys.modules[package]
     stub = Path(str(module.__file__)).with_suffix(".pyi").read_text(encoding="utf-8")
@@ -30,7 +30,7 @@ def lazy(package: str) -> tuple[Callable[[str], Any], list[str]]:
     def find(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        if homes[name] != ERRORS:  # which programs name to catch what check_system raises
+        if homes[name] != ERRORS:  # programs need these to catch the error of check_system
             check_system()
         value = getattr(import_module(homes[name]), name)
         vars(module)[name] = value

@@ -11,7 +11,7 @@ Rows = NDArray[np.float64]
 
 
 def relative_l2(found: ArrayLike, reference: ArrayLike) -> float:
-    """|found - reference| / |reference| of two arrays of one shape, in float64; NaN where either holds one.
+    """|found - reference| / |reference| of two arrays of one shape, in float64; NaN if either holds one.
 
     relative_l2([3.0, 4.0], [3.0, 3.0])  # 0.2357, which is 1 / sqrt(18)
     """

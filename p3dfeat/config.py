@@ -1,4 +1,4 @@
-"""Settings, frozen and checked when made. A stage is handed only its own part."""
+"""Settings, frozen and checked at construction. Each stage gets only its own part."""
 
 import os
 from dataclasses import dataclass
@@ -6,44 +6,44 @@ from typing import Final, Literal, get_args
 
 from p3dfeat.errors import UsageError
 
-DEFAULT_MODEL: Final = "p3d131-kinetics400"  # the best of those that can be fetched without hands
-EMBEDDED_MODEL: Final = "p3d-camera"  # comes with p3dfeat, so that it is there without a network
+DEFAULT_MODEL: Final = "p3d131-kinetics400"  # the best model that can be downloaded automatically
+EMBEDDED_MODEL: Final = "p3d-camera"  # part of p3dfeat, so that it is available offline
 MODEL_SETTING: Final = "P3DFEAT_MODEL"
 DECODER_MEMORY: Final = 4.0  # GB that a video may take in its decoder process; an 8K video of 10 bits takes 2 to 3
 
 CHANNELS: Final = {"rgb": 3, "bgr": 3, "luma": 1, "flow": 2}
-# A clip that repeats the last frame; none; a clip of whole frames that ends with the last, overlapping the one before.
+# A last clip that repeats the last frame; no last clip; a last clip moved back, so that it ends with the last frame.
 Tail = Literal["pad", "drop", "align"]
 TAILS: Final = get_args(Tail)
-MOST: Final = 1_000_000  # clips, frames of a clip or between clips
+MOST: Final = 1_000_000  # clips, frames per clip or frames between clips
 MOST_PIXELS: Final = 16_384  # of a height or width
 LARGEST: Final = 1e30  # of a mean, deviation or scale
 INTERPOLATIONS: Final = ("nearest", "bilinear", "bicubic", "area", "lanczos")
 
 
 def default_model() -> str:
-    """The model that is taken where none is named: $P3DFEAT_MODEL, or DEFAULT_MODEL."""
+    """The model used if none is named: $P3DFEAT_MODEL, or DEFAULT_MODEL."""
     return os.environ.get(MODEL_SETTING) or DEFAULT_MODEL
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """How frames become what a network takes: the preprocessing of a model card.
+    """The preprocessing of a model card: from frames to network input.
 
     Resize, crop the centre, order the channels; then ``(pixel * scale - mean) / std`` on pixels of 0 to 255.
     """
 
-    length: int = 16  # frames a clip
+    length: int = 16  # frames per clip
     step: int = 1  # every step-th frame of the video
-    channels: str = "rgb"  # "rgb", "bgr", "luma", or "flow": optical flow, which is not made from video here
-    resize: tuple[int, int] | None = None  # (height, width) exactly, the aspect not kept
-    short_side: int | None = None  # or: the short side to this many pixels, the aspect kept
+    channels: str = "rgb"  # "rgb", "bgr", "luma", or "flow" (optical flow, which p3dfeat does not compute)
+    resize: tuple[int, int] | None = None  # exactly (height, width); does not keep the aspect ratio
+    short_side: int | None = None  # or: length of the short side in pixels; keeps the aspect ratio
     crop: tuple[int, int] | None = None  # (height, width) cut from the centre; None: no crop
     interpolation: str = "bilinear"
     scale: float = 1.0
-    mean: tuple[float, ...] = (0.0,)  # a value a channel, or one for all
+    mean: tuple[float, ...] = (0.0,)  # one value per channel, or one for all
     std: tuple[float, ...] = (1.0,)
-    standardize: bool = False  # at last, bring each clip to mean 0 and deviation 1
+    standardize: bool = False  # finally, normalize each clip to mean 0 and standard deviation 1
 
     def __post_init__(self) -> None:
         for name in ("length", "step"):
@@ -82,7 +82,7 @@ class InputSpec:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) of what the network is given."""
+        """(height, width) of the network input."""
         if self.crop is not None:
             return self.crop
         assert self.resize is not None
@@ -101,14 +101,14 @@ def _check_number(name: str, value: object) -> None:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which clips are taken from a video."""
+    """The clips to take from a video."""
 
-    clips: int | None = 20  # so many, uniformly spaced; the paper's 20
-    stride: int | None = None  # or one every so many frames, over the whole video
-    step: int = 1  # from one frame of a clip to the next
-    length: int = 16  # frames a clip
+    clips: int | None = 20  # number of evenly spaced clips; 20 as in the paper
+    stride: int | None = None  # or: number of frames between clip starts, over the whole video
+    step: int = 1  # number of frames from one frame of a clip to the next
+    length: int = 16  # frames per clip
     fps: float | None = None  # resample to this rate first, by timestamps; None: every frame
-    tail: str = "pad"  # what dense sampling makes of the frames after its last whole clip: one of TAILS
+    tail: str = "pad"  # for dense sampling, what to do with the frames after the last whole clip: one of TAILS
 
     def __post_init__(self) -> None:
         if (self.clips is None) == (self.stride is None):
@@ -124,5 +124,5 @@ class Sampling:
 
     @property
     def span(self) -> int:
-        """Frames from a clip's first to its last, both counted."""
+        """Number of frames from a clip's first to its last, inclusive."""
         return (self.length - 1) * self.step + 1

@@ -1,16 +1,16 @@
-"""Every error p3dfeat raises on purpose, each with the exit code its command ends with.
+"""All errors that p3dfeat raises on purpose, each with the exit code of the command.
 
 P3DFeatError                 1  (never raised itself)
 ├── UsageError               2  a wrong option, name, list or output
 │   └── ShapeError           2  a tensor or input size that a network cannot take
-├── VideoError               3  one video could not be read; the run goes on with the others
-│   ├── NotAVideoError       3  it is a file of another kind
-│   ├── OutOfTimeError       3  it took longer than a video may, or its decoder hung
-│   └── OutOfMemoryError     3  it takes more memory than its decoder may
+├── VideoError               3  one video could not be read; the run continues with the others
+│   ├── NotAVideoError       3  it is not a video
+│   ├── OutOfTimeError       3  it exceeded the time limit, or its decoder hung
+│   └── OutOfMemoryError     3  it exceeded the memory limit of its decoder
 ├── NothingReadError         4  no input could be read at all
-├── DecoderError             2  processes that decode cannot be started
+├── DecoderError             2  decoder processes cannot be started
 ├── WeightsError             5  weights missing, unreachable or wrong
-├── FeatureFileError         2  a file that is not ours, is damaged, or was made with other settings
+├── FeatureFileError         2  not a p3dfeat file, damaged, or created with other settings
 └── OutputError              2  the result cannot be written: permissions, a full disk
 
 A message is one line: subject, problem, remedy. ``clip.mp4: no video stream; is it an audio file?``
@@ -20,7 +20,7 @@ from p3dfeat.text.urls import scrubbed
 
 
 class P3DFeatError(Exception):
-    """Base of every error a user can cause or must know of. Its text is one line, without secrets of addresses."""
+    """Base of all errors that a user can cause or must know. The text is one line; secrets in URLs are removed."""
 
     exit_code = 1
 
@@ -45,15 +45,15 @@ class VideoError(P3DFeatError):
 
 
 class NotAVideoError(VideoError):
-    """A file of another kind: a text, a picture, sound alone."""
+    """The file is not a video: it is text, a picture, or only sound."""
 
 
 class OutOfTimeError(VideoError):
-    """One video took longer than it may, or its decoder hung."""
+    """One video exceeded the time limit, or its decoder hung."""
 
 
 class OutOfMemoryError(VideoError):
-    """One video takes more memory than its decoder may."""
+    """One video exceeded the memory limit of its decoder."""
 
 
 class NothingReadError(P3DFeatError):
@@ -63,7 +63,7 @@ class NothingReadError(P3DFeatError):
 
 
 class DecoderError(P3DFeatError):
-    """Processes that decode cannot be started."""
+    """Decoder processes cannot be started."""
 
     exit_code = 2
 
@@ -75,7 +75,7 @@ class WeightsError(P3DFeatError):
 
 
 class FeatureFileError(UsageError):
-    """A feature file that is not ours, is damaged, or was made with other settings."""
+    """The feature file is not a p3dfeat file, is damaged, or was created with other settings."""
 
 
 class OutputError(P3DFeatError):
@@ -85,4 +85,4 @@ class OutputError(P3DFeatError):
 
 
 class P3DFeatWarning(UserWarning):
-    """Something a user should know that stops nothing. Its text is one line; the command line prints it on stderr."""
+    """A warning for the user; the run continues. The text is one line; the command line prints it on stderr."""

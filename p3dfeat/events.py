@@ -1,11 +1,11 @@
-"""What is told while work goes on, to whoever shows it."""
+"""Progress events."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Fetching:
-    """Weights on their way here: so many bytes of so many, if that is known."""
+    """Progress of a download of weights: bytes received and, if known, bytes in total."""
 
     name: str  # of the model
     source: str  # where they come from
@@ -15,33 +15,33 @@ class Fetching:
 
 @dataclass(frozen=True)
 class Calibrating:
-    """A network is being brought to 8 bits, which takes about half a minute."""
+    """A network is being calibrated for int8. This takes about half a minute."""
 
     num_clips: int  # on which it is calibrated
-    finely: bool = False  # once more, in a way that takes minutes, because the first was not near enough to fp32
+    finely: bool = False  # a second calibration, which takes minutes: the first was not close enough to fp32
 
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A network in 8 bits, and how near it is to the same network in fp32."""
+    """A network is calibrated for int8. The cosine tells how close it is to fp32."""
 
-    cosine: float  # the lowest of any row of the layers asked for
+    cosine: float  # lowest over all rows of the requested layers
     num_clips: int  # on which it was measured
-    held_out: bool  # whether those are other clips than the network was calibrated on
+    held_out: bool  # whether these clips were not used for the calibration
     sha256: str  # of the quantised weights: another calibration gives other numbers
-    kept: bool  # from an earlier run
+    kept: bool  # calibrated by an earlier run
 
 
 @dataclass(frozen=True)
 class Warned:
-    """Something that is worth knowing of a run; it goes on."""
+    """A warning about a run; the run continues."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Touched:
-    """A video's file has another time than when it was stored, but the same size and ends: it is taken as stored."""
+    """A stored video's file has another modification time, but the same size and ends: it counts as unchanged."""
 
     id: str
     source: str

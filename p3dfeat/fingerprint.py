@@ -1,4 +1,4 @@
-"""Telling one video from another without reading all of it: a file, or a folder of numbered pictures."""
+"""Identify a video without reading all of it: a file, or a folder of numbered pictures."""
 
 import hashlib
 import os
@@ -11,9 +11,9 @@ ENDS_BYTES: Final = 1 << 16  # read from the beginning and from the end
 
 
 def fingerprint(path: str) -> str:
-    """Of a file's size and its first and last 64 KiB: 16 hex digits. Raises OSError.
+    """Hash of a file's size and its first and last 64 KiB: 16 hex digits. Raises OSError.
 
-    Of a folder: of its pictures' names and sizes, and of the ends of the first and the last one.
+    For a folder: of its pictures' names and sizes, and of the ends of the first and the last one.
     """
     if not os.path.isdir(path):
         with open(path, "rb") as file:
@@ -29,13 +29,13 @@ def fingerprint(path: str) -> str:
 
 
 def fingerprint_of(file: BinaryIO) -> str:
-    """``fingerprint`` of a file that is open."""
+    """``fingerprint`` of an open file."""
     size = os.fstat(file.fileno()).st_size
     return hashlib.sha256(str(size).encode() + _ends(file, size)).hexdigest()[:16]
 
 
 def size_and_time(path: str) -> tuple[int, str]:
-    """Bytes of a file, and when it was last written; of a folder, of all its pictures and the newest one.
+    """Size in bytes and modification time of a file; for a folder, total size and newest time of its pictures.
 
     Raises OSError.
     """
@@ -47,7 +47,7 @@ def size_and_time(path: str) -> tuple[int, str]:
 
 
 def modified(status: os.stat_result) -> str:
-    """When a file was last written: ISO 8601 in UTC, to the second."""
+    """Modification time of a file: ISO 8601 in UTC, to the second."""
     return datetime.fromtimestamp(status.st_mtime, UTC).isoformat(timespec="seconds")
 
 

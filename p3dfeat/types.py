@@ -1,4 +1,4 @@
-"""What flows between the stages: small frozen records that check their shapes when made."""
+"""Data passed between the stages: small frozen records that check their shapes at construction."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -14,9 +14,9 @@ Int64Array = NDArray[np.int64]
 FloatArray = NDArray[np.float32]
 SecondsArray = NDArray[np.float64]
 
-DEEPEST_ID: Final = 200  # names in an id: groups within groups, which every reader of HDF5 goes down by itself
+DEEPEST_ID: Final = 200  # names in an id: nested groups, which readers of HDF5 visit recursively
 MOST_FPS: Final = 1000
-SEGMENT_ORIGINS: Final = ("first-frame", "clock")  # the first frame shown, or the 0 of the file's own clock
+SEGMENT_ORIGINS: Final = ("first-frame", "clock")  # the first frame shown, or zero of the file's own clock
 WEB_SCHEMES: Final = ("http://", "https://")
 
 
@@ -27,30 +27,30 @@ def is_id(text: str) -> bool:
 
 
 def check_frames_fps(value: float | None) -> None:
-    """Raise UsageError for what is no rate at which numbered pictures are shown."""
+    """Raise UsageError for an invalid frame rate of numbered pictures."""
     if value is not None and not 0 < value <= MOST_FPS:
         raise UsageError(f"frames {value:g}: must be above 0 and at most {MOST_FPS} frames per second")
 
 
 def check_segment_origin(value: str) -> None:
-    """Raise UsageError for what segments cannot be counted from."""
+    """Raise UsageError for an unknown segment origin."""
     if value not in SEGMENT_ORIGINS:
         raise UsageError(f"segment origin {value!r}: unknown; known are {', '.join(SEGMENT_ORIGINS)}")
 
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A video, or a segment of one, that the user asked for."""
+    """An input video, or a segment of one."""
 
     id: str  # unique in a run; the group's name in the feature file
-    path: str  # where it is read from: a file, or a web address
-    source: str  # what the user called it
+    path: str  # a file, or a web address
+    source: str  # the name given by the user
     start_seconds: float | None = None  # a segment: frames shown from here ...
     end_seconds: float | None = None  # ... and before this
-    segment_origin: str = "first-frame"  # where its seconds are counted from: one of SEGMENT_ORIGINS
-    by_content: bool = False  # its name does not say that it is a video; if it is none, it is left out and no failure
-    frames_fps: float | None = None  # of a folder of numbered pictures: frames per second
-    columns: tuple[tuple[str, str], ...] = ()  # further columns of the CSV that names it, such as ("label", "archery")
+    segment_origin: str = "first-frame"  # zero of its times: one of SEGMENT_ORIGINS
+    by_content: bool = False  # its name does not say that it is a video; if it is not, it is left out, not failed
+    frames_fps: float | None = None  # for a folder of numbered pictures: frames per second
+    columns: tuple[tuple[str, str], ...] = ()  # other columns of the CSV that names it, such as ("label", "archery")
 
     def __post_init__(self) -> None:
         if not is_id(self.id):
@@ -68,13 +68,13 @@ class Video:
 
     @property
     def remote(self) -> bool:
-        """Whether it lies at a web address."""
+        """Whether it is at a web address."""
         return self.path.lower().startswith(WEB_SCHEMES)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """An input that could not be used, and why, in one line. path: the file, where the input names one."""
+    """An input that could not be used, and the reason, in one line. path: the file, if the input names one."""
 
     id: str
     source: str
@@ -84,12 +84,12 @@ class Failure:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Files of the folders named that were not taken for videos."""
+    """Files in input folders that were not read as videos."""
 
-    where: str = ""  # the folder, or how many folders
-    extensions: Mapping[str, int] = field(default_factory=dict)  # how many files have this one, ".txt"; "" for none
-    hidden: int = 0  # files with a video's extension that are hidden, or lie in hidden folders
-    no_videos: int = 0  # files that were tried, whatever their extension, and are of another kind
+    where: str = ""  # the folder, or the number of folders
+    extensions: Mapping[str, int] = field(default_factory=dict)  # number of files by extension, ".txt"; "" for none
+    hidden: int = 0  # files with a video's extension that are hidden, or in hidden folders
+    no_videos: int = 0  # files that were tried regardless of their extension, and are not videos
 
     @property
     def num_files(self) -> int:
@@ -98,28 +98,28 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a file says of its video stream, and what its packets say."""
+    """Properties of a video stream, from the file's header and from its packets."""
 
-    duration_seconds: float  # first frame shown to last frame gone
-    frame_rate: float  # frames over duration
+    duration_seconds: float  # from the start of the first frame to the end of the last one
+    frame_rate: float  # frames divided by duration
     num_frames: int  # counted, not taken from the header
     width: int  # as shown, after rotation
     height: int
-    rotation: int  # degrees clockwise that the file asks players to turn it
-    sample_aspect_ratio: str  # "1:1" where unknown
+    rotation: int  # degrees clockwise that players should rotate it, as set in the file
+    sample_aspect_ratio: str  # "1:1" if unknown
     codec: str
     pixel_format: str
     size_bytes: int
-    fingerprint: str  # tells the file from others of its size
+    fingerprint: str  # distinguishes the file from others of its size
     modified: str  # ISO 8601, UTC
-    damage: str | None = None  # what is wrong with a video of which parts are used all the same
-    clips_left_out: int = 0  # of it, for that reason
-    remarks: tuple[str, ...] = ()  # what does not add up in a video of which every wanted frame decoded
+    damage: str | None = None  # the damage of a video that is used in part
+    clips_left_out: int = 0  # because of the damage
+    remarks: tuple[str, ...] = ()  # inconsistencies in a video of which all wanted frames were decoded
 
 
-# Which part of a file a video is, and how a folder of pictures is shown.
+# Attributes for the segment of a file, and for the frame rate of a folder of pictures.
 PART: Final = ("segment_start_seconds", "segment_end_seconds", "segment_origin", "frames_fps")
-# Names of what is stored of a video beside its arrays.
+# Names of the attributes that are stored of a video.
 VIDEO_ATTRIBUTES: Final = frozenset(
     {*(field.name for field in fields(VideoInfo)), "padded_frames", "source", "columns", *PART}
 )
@@ -131,8 +131,8 @@ class Clip:
 
     frames: UInt8Array
     start_seconds: float  # of its first frame, by the file's timestamps
-    end_seconds: float  # when its last frame leaves the screen
-    padded_frames: int  # how many of its last frames repeat the one before, for want of others
+    end_seconds: float  # end of its last frame
+    padded_frames: int  # number of last frames that repeat the one before, because the video has no more
 
     def __post_init__(self) -> None:
         if self.frames.ndim != 4 or self.frames.dtype != np.uint8:
@@ -145,7 +145,7 @@ class Clip:
 class VideoStart:
     """Comes before a video's first clip, as soon as its clips are planned.
 
-    again: whether all that was said of the video before is to be forgotten.
+    again: whether all earlier items of this video must be dropped.
     """
 
     num_clips: int
@@ -172,12 +172,12 @@ class Batch:
 
     @classmethod
     def of_planes(cls, planes: UInt8Array) -> "Batch":
-        """The batch of (N, T, C, H, W) uint8, which it shares memory with."""
+        """A batch of (N, T, C, H, W) uint8; it shares memory with ``planes``."""
         return cls(planes.transpose(0, 1, 3, 4, 2))
 
     @property
     def planes(self) -> UInt8Array:
-        """The frames channel by channel: (N, T, C, H, W) uint8, a copy only where memory holds them otherwise."""
+        """The frames channel by channel: (N, T, C, H, W) uint8; copied only if their memory layout differs."""
         return np.ascontiguousarray(self.frames.transpose(0, 1, 4, 2, 3))
 
 
@@ -191,7 +191,7 @@ class Pending(Protocol):
 
 @dataclass(frozen=True)
 class Features:
-    """What a network says of some clips: {layer: (N, ...) float32}, and when they were on screen: (N, 2) seconds."""
+    """Features of N clips: {layer: (N, ...) float32}, and start and end of the clips: (N, 2) seconds."""
 
     layers: Mapping[str, FloatArray]
     seconds: SecondsArray
@@ -228,7 +228,7 @@ def best_predictions(probabilities: NDArray[Any], labels: Sequence[str], top_k: 
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of a video that keeps one top label."""
+    """A time span of a video with one top label."""
 
     start_seconds: float
     end_seconds: float
@@ -246,7 +246,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Classification:
-    """The best classes of one video, best first, and how the best one changes over its time."""
+    """The top classes of one video, best first, and how the top class changes over time."""
 
     id: str
     source: str

@@ -1,4 +1,4 @@
-"""How a network is run: a Batch in, {layer: rows} out."""
+"""Engines, which run a network: a Batch in, {layer: rows} out."""
 
 from p3dfeat.engines.engine import Engine
 from p3dfeat.engines.multi_gpu import SeveralEngines

@@ -1,4 +1,4 @@
-"""Batch sizes that were found once, in a small JSON file, so that later runs need not look for them."""
+"""Measured batch sizes in a small JSON file, so that later runs need not measure them again."""
 
 import json
 import os
@@ -12,16 +12,16 @@ FILE: Final = "batch-sizes.json"
 
 
 class KeptSizes:
-    """The best batch sizes of one model's weights, below a cache folder.
+    """The best batch sizes of one model's weights, in a cache folder.
 
-    What is damaged counts as absent and is written anew; where nothing can be written, nothing is kept.
+    A damaged file counts as missing and is written again. If the file cannot be written, nothing is kept.
     """
 
     def __init__(self, folder: Path, weights_sha256: str):
         self._path, self._weights_sha256 = folder / FILE, weights_sha256
 
     def get(self, *about: object) -> int | None:
-        """The size that was found for such a device, input and way to compute."""
+        """The kept size for this device, input and way to compute, or None."""
         size = self._read().get(self._key(about))
         return size if isinstance(size, int) and not isinstance(size, bool) and size >= 1 else None
 

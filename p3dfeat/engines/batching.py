@@ -1,4 +1,4 @@
-"""How many clips go through a network together: what fits into memory, and what is fastest."""
+"""The number of clips that a network computes together: as many as fit into memory, and the fastest number."""
 
 import time
 from collections import deque
@@ -13,15 +13,15 @@ from p3dfeat.engines.engine import Joined
 from p3dfeat.errors import UsageError
 from p3dfeat.types import FloatArray, Pending, UInt8Array
 
-Start = Callable[[UInt8Array], Pending]  # (N, T, C, H, W) -> its rows, to be waited for
+Start = Callable[[UInt8Array], Pending]  # (N, T, C, H, W) -> its pending rows
 
 SIZES: Final = (8, 16, 32, 64, 128, 256)
-LEAST_GAIN: Final = 1.05  # clips a second, of a size over half of it; less is not worth the memory and the waiting
+LEAST_GAIN: Final = 1.05  # in clips per second, over half the size; less is not worth the memory and the waiting
 WARM_UP: Final = 3  # batches: the first chooses kernels, the second is captured as a CUDA graph, the third replays it
 TIMED: Final = 5  # batches
 SIGNS: Final = (  # in a RuntimeError that is not torch.OutOfMemoryError
-    "out of memory",  # of CUDA itself, and of Apple's MPS
-    "can't allocate memory",  # of the CPU's allocator; in other words on Windows
+    "out of memory",  # CUDA itself, and Apple's MPS
+    "can't allocate memory",  # the CPU's allocator; Windows has another text
     "not enough memory",
     "CUDNN_STATUS_ALLOC_FAILED",
     "CUBLAS_STATUS_ALLOC_FAILED",
@@ -29,26 +29,26 @@ SIGNS: Final = (  # in a RuntimeError that is not torch.OutOfMemoryError
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an engine failed for want of memory, which fewer clips would not need."""
+    """Whether an engine failed because memory ran out, so that fewer clips may work."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
 
 
 class Fitting:
-    """Starts batches in parts of always as many clips, or, once memory has run out, of half as many, and so on.
+    """Starts batches in parts of a fixed number of clips. Each time memory runs out, this number is halved.
 
-    How many clips go through a network together decides in which order sums are made, and so the last bits of the rows.
-    In parts of one size a clip's rows are the same whatever clips come with it; the last part is filled up.
-    make_room: called after memory has run out, when nothing refers any more to what was being computed.
+    The number of clips computed together decides the order of sums, and so the last bits of the rows. With a fixed
+    number, the rows of a clip do not depend on the other clips. The last part is filled up.
+    make_room: called after memory has run out, when no reference to the failed computation is left.
     """
 
     def __init__(self, start: Start, *, device: str, make_room: Callable[[], None] = lambda: None):
         self._start, self._device, self._make_room = start, device, make_room
-        self.limit: int | None = None  # clips started together; None while all has fitted
+        self.limit: int | None = None  # clips started together; None until memory has run out
 
     def start(self, frames: UInt8Array, size: int) -> Pending:
-        """Start (N, T, C, H, W) frames, ``size`` clips together. Raises UsageError where a single one does not fit."""
+        """Start (N, T, C, H, W) frames, ``size`` clips together. Raises UsageError if a single clip does not fit."""
         parts: list[Pending] = []
         first = 0
         while first < len(frames):
@@ -66,7 +66,7 @@ class Fitting:
         return parts[0] if len(parts) == 1 else Joined(parts)
 
     def _try(self, frames: UInt8Array) -> Pending | None:
-        """None where memory runs out; the error, which holds on to what was being computed, is gone then."""
+        """None if memory runs out. The error is dropped, because it refers to the memory of the computation."""
         try:
             return self._start(frames)
         except (RuntimeError, MemoryError) as error:
@@ -76,14 +76,14 @@ class Fitting:
 
 
 def filled_up(frames: UInt8Array, size: int) -> UInt8Array:
-    """(N, ...) frames and, where they are fewer than ``size``, so many copies of the last clip."""
+    """(N, ...) frames, extended to ``size`` clips with copies of the last clip if there are fewer."""
     missing = size - len(frames)
     return np.concatenate([frames, np.repeat(frames[-1:], missing, axis=0)]) if missing > 0 else frames
 
 
 @dataclass(frozen=True)
 class First:
-    """The rows of the first ``count`` clips of a batch; the others only filled it up."""
+    """The rows of the first ``count`` clips of a batch. The other clips are copies that fill it up."""
 
     batch: Pending
     count: int
@@ -93,12 +93,12 @@ class First:
 
 
 def in_whole_parts(clips: int, size: int) -> int:
-    """The next multiple of ``size``: what is computed anyway may as well be clips."""
+    """``clips``, rounded up to a multiple of ``size``: a part is always computed whole."""
     return -(-clips // size) * size
 
 
 def work_through(start: Start, frames: UInt8Array, count: int, *, in_flight: int) -> None:
-    """Run the same batch so many times, as many at once as an engine wants."""
+    """Run the same batch ``count`` times, with ``in_flight`` batches at once."""
     pending: deque[Pending] = deque()
     for _ in range(count):
         pending.append(start(frames))
@@ -109,7 +109,7 @@ def work_through(start: Start, frames: UInt8Array, count: int, *, in_flight: int
 
 
 def seconds_a_batch(start: Start, frames: UInt8Array, *, in_flight: int) -> float:
-    """How long one of several batches in a row takes, its copies included, after a warm-up."""
+    """Seconds per batch of several batches in a row, after a warm-up. Copies are included."""
     work_through(start, frames, WARM_UP, in_flight=in_flight)
     begun = time.perf_counter()
     work_through(start, frames, TIMED, in_flight=in_flight)
@@ -117,9 +117,9 @@ def seconds_a_batch(start: Start, frames: UInt8Array, *, in_flight: int) -> floa
 
 
 def best_batch_size(measure: Callable[[int], float], sizes: Sequence[int] = SIZES) -> int:
-    """The size after which a larger one gains less than 5 % of clips a second, or does not fit.
+    """The first size after which the next one gains less than 5 % in clips per second, or does not fit.
 
-    measure: size -> seconds a batch; it may run out of memory. sizes: ascending.
+    measure: size -> seconds per batch; it may run out of memory. sizes: ascending.
     """
     best, best_rate = sizes[0], 0.0
     for size in sizes:

@@ -1,9 +1,9 @@
-"""A network on one CUDA GPU: copies beside the computing, and its kernels replayed as a CUDA graph.
+"""A network on one CUDA GPU: copies overlap with computation, and kernels are replayed as a CUDA graph.
 
-Three streams: frames go up on one, the net runs on the second, rows come down on the third, so that the copies of one
-batch overlap the computing of another. No buffer is ours to keep apart: pinned and device memory come from PyTorch's
-caching allocators, which do not hand out a block again before the streams it was used on are through with it
-(record_stream, and for pinned memory the copies themselves).
+There are three streams: one uploads frames, one runs the network, one downloads rows. So the copies of one batch
+overlap with the computation of another. This module manages no buffers. Pinned and device memory come from PyTorch's
+caching allocators, which reuse a block only after all streams that used it have finished with it (record_stream, and
+for pinned memory the copies themselves).
 """
 
 from collections.abc import Callable
@@ -19,22 +19,22 @@ Function = Callable[[Tensor], Rows]
 
 
 class CudaRunner:
-    """Runs ``function``, device frames -> device rows, on frames of host memory."""
+    """Runs ``function`` (device frames -> device rows) on frames in host memory."""
 
     def __init__(self, function: Function, device: torch.device):
         self._device = device
         with torch.cuda.device(device):
             self._upload, self._compute, self._download = (_new_stream() for _ in range(3))
         self._net = Graphed(function, self._captured, self._settle)
-        self._settle()  # the weights came on another stream
+        self._settle()  # the weights were copied on another stream
 
     @property
     def capture_failure(self) -> str | None:
-        """Why no graph could be made, at the last attempt that failed."""
+        """The reason of the last failed graph capture; None if none failed."""
         return self._net.failure
 
     def start(self, frames: UInt8Array) -> Pending:
-        """Queue everything for (N, T, C, H, W) uint8; they are read when this returns."""
+        """Queue all work for (N, T, C, H, W) uint8. ``frames`` has been read when this returns."""
         with torch.inference_mode(), torch.cuda.device(self._device):
             pinned = _pinned(frames.shape, torch.uint8)
             pinned.copy_(torch.from_numpy(frames))
@@ -51,7 +51,7 @@ class CudaRunner:
             return _Downloading(rows, done)
 
     def make_room(self) -> None:
-        """Give back what is kept for later batches, the graph's memory too."""
+        """Free the memory that is kept for later batches, including the graph's."""
         self._settle()
         self._net.forget()
         with torch.cuda.device(self._device):
@@ -64,7 +64,7 @@ class CudaRunner:
 
     def _captured(self, function: Function, x: Tensor) -> "Captured":
         graph, static = torch.cuda.CUDAGraph(), torch.empty_like(x)
-        # "thread_local": what other threads of the user's program do with the GPU does not spoil it.
+        # "thread_local": GPU calls in other threads of the user's program do not break the capture.
         with torch.cuda.graph(graph, stream=self._compute, capture_error_mode="thread_local"):
             rows = function(static)
         return Captured(static, rows, graph.replay)
@@ -87,25 +87,25 @@ class _Downloading:
 
 @dataclass(frozen=True)
 class Captured:
-    """Kernels that read one fixed tensor and write others, to be replayed together."""
+    """Captured kernels that read one fixed tensor and write others. They are replayed together."""
 
     input: Tensor
     rows: Rows
     replay: Callable[[], None]
 
     def __call__(self, x: Tensor) -> Rows:
-        """Copies: the next replay writes over the rows, while these may still be on their way to the host."""
+        """Return copies: the next replay overwrites the rows, but their download may not be finished."""
         self.input.copy_(x)
         self.replay()
         return {name: value.clone() for name, value in self.rows.items()}
 
 
 class Graphed:
-    """``function``, captured when a shape comes twice in a row, and from then on replayed for that shape.
+    """``function``, captured when a shape comes twice in a row, and then replayed for that shape.
 
-    Batches come in one size, a run's last filled up, until memory runs out; one of another size runs as it is. Where
-    capturing fails the shape is run as it is, too.
-    settle: waits until the device has nothing to do any more.
+    All batches have one size until memory runs out; the last batch is filled up. A batch of another size runs without
+    a graph, and so does a shape whose capture failed.
+    settle: waits until the device is idle.
     """
 
     def __init__(self, function: Function, capture: Callable[[Function, Tensor], Captured], settle: Callable[[], None]):
@@ -120,19 +120,19 @@ class Graphed:
         fits = self._captured is not None and self._captured.input.shape == x.shape
         if again and not fits and x.shape not in self._refused:
             self._settle()
-            self._captured = None  # its memory is for the new one
+            self._captured = None  # free its memory for the new graph
             self._captured = self._try_to_capture(x)
             fits = self._captured is not None
         return self._captured(x) if self._captured is not None and fits else self._function(x)
 
     def forget(self) -> None:
-        """Drop the graph and its memory. Nothing of it may be running any more."""
+        """Drop the graph and its memory. The graph must not be running."""
         self._captured = self._last = None
 
     def _try_to_capture(self, x: Tensor) -> Captured | None:
         try:
             return self._capture(self._function, x)
-        except RuntimeError as error:  # also where memory for a second set of activations is lacking
+        except RuntimeError as error:  # also if there is no memory for a second set of activations
             self.failure = str(error).partition("\n")[0]
             self._refused.add(x.shape)
             return None
@@ -144,10 +144,10 @@ def _new_stream() -> torch.cuda.Stream:
 
 
 def _new_event() -> torch.cuda.Event:
-    """One whose waiter sleeps, and leaves the core to the decoders."""
+    """An event on which a thread waits asleep, so that the CPU core is free for the decoders."""
     return torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
 
 
 def _pinned(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Host memory that a GPU can copy from and to by itself."""
+    """Pinned host memory: the GPU copies from and to it by itself."""
     return torch.empty(shape, dtype=dtype, pin_memory=True)

@@ -1,4 +1,4 @@
-"""Where nets can run here."""
+"""The devices of this machine that networks can run on."""
 
 import platform
 import re
@@ -11,7 +11,7 @@ KNOWN = "auto, cpu, cuda, cuda:N, cuda:all, a list such as cuda:0,cuda:1, mps"
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of "auto", "cpu", "cuda", "cuda:1" or "mps". Raises UsageError where it is not to be had."""
+    """The device of "auto", "cpu", "cuda", "cuda:1" or "mps". Raises UsageError if it is not available."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps_available() else "cpu")
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
@@ -29,9 +29,12 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_devices(names: str) -> tuple[torch.device, ...]:
-    """One device, or the GPUs of "cuda:all" or of a list such as "cuda:0,cuda:1". Raises UsageError."""
+    """One device, or the GPUs of "cuda:all" or of a list such as "cuda:0,cuda:1".
+
+    Raises UsageError if a device is unknown, not available or named twice.
+    """
     if names == "cuda:all":
-        pick_device("cuda")  # says what is wrong where there is none
+        pick_device("cuda")  # raises UsageError if there is no GPU
         return tuple(torch.device("cuda", index) for index in range(num_gpus()))
     devices = tuple(pick_device(name.strip()) for name in names.split(","))
     if len(devices) > 1:
@@ -43,7 +46,7 @@ def pick_devices(names: str) -> tuple[torch.device, ...]:
 
 
 def device_name(device: torch.device) -> str:
-    """What the machine calls it."""
+    """The name of the GPU, or the machine and the device type."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} {device.type}"
 
 

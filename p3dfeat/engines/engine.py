@@ -1,4 +1,4 @@
-"""What every engine is: it starts batches, and their rows can be waited for."""
+"""The base class of all engines. An engine starts batches, and the caller can wait for their rows."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -12,23 +12,23 @@ from p3dfeat.types import Batch, FloatArray, Pending
 
 
 class Engine(ABC):
-    """Runs a network on batches; the layers it returns are fixed when it is made."""
+    """Runs a network on batches. The layers that it returns are fixed at construction."""
 
-    name: str  # recorded, as are device and precision
-    device: torch.device | str  # or several, with commas between them
+    name: str  # stored with the features, as are device and precision
+    device: torch.device | str  # a str if there are several, separated by commas
     precision: str
     layers: tuple[str, ...]
-    calibrated: Calibrated | None = None  # how near a precision that needs calibration is to fp32
-    in_flight: int = 1  # started batches that are worth having at once; 1 where a batch is computed as it is started
+    calibrated: Calibrated | None = None  # how close a calibrated precision is to fp32
+    in_flight: int = 1  # useful number of started batches; 1 if start() itself computes the batch
 
     @property
     @abstractmethod
     def batch_size(self) -> int:
-        """A number of clips that keeps the device busy; smaller after memory has run out."""
+        """A number of clips that keeps the device busy. It is smaller after memory has run out."""
 
     @abstractmethod
     def start(self, batch: Batch) -> Pending:
-        """Begin with a batch of N clips. Its memory may be written over as soon as this returns."""
+        """Start a batch of N clips. The caller may overwrite its memory as soon as this returns."""
 
     def run(self, batch: Batch) -> dict[str, FloatArray]:
         """{layer: (N, ...) float32} of a batch of N clips."""
@@ -37,7 +37,7 @@ class Engine(ABC):
 
 @dataclass(frozen=True)
 class Done:
-    """The rows of a batch that was computed as it was started."""
+    """The rows of a batch that start() has already computed."""
 
     rows: dict[str, FloatArray]
 
@@ -47,7 +47,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Joined:
-    """The rows of a batch that was started in parts, one after the other."""
+    """The rows of a batch that was started in several parts."""
 
     parts: Sequence[Pending]
 

@@ -1,4 +1,4 @@
-"""Batch norms taken into the convolutions before them, which in evaluation they are part of."""
+"""Batch norms folded into the convolutions before them. In evaluation mode the result is the same."""
 
 import copy
 
@@ -9,9 +9,9 @@ from p3dfeat.nets import P3D
 
 
 def folded(net: P3D) -> P3D:
-    """A copy of ``net`` that computes the same without batch norms; the caller's net is left alone.
+    """A copy of ``net`` that computes the same without batch norms. ``net`` itself is not changed.
 
-    The products are made in double precision, so that folding adds no more than the last bit.
+    The products are computed in double precision, so that folding changes at most the last bit.
     """
     copied = copy.deepcopy(net).eval()
     for module in list(copied.modules()):

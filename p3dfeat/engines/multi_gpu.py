@@ -1,4 +1,4 @@
-"""Several engines as one: batches are dealt to them in turn, and their rows come back in the order of the batches."""
+"""Several engines as one. Batches are distributed in turn, and rows come back in the order of the batches."""
 
 from collections.abc import Sequence
 from itertools import cycle
@@ -8,7 +8,7 @@ from p3dfeat.types import Batch, Pending
 
 
 class SeveralEngines(Engine):
-    """One network on several devices, an engine each; all alike but for their device."""
+    """One network on several devices, with one engine per device. The engines differ only in their device."""
 
     def __init__(self, engines: Sequence[Engine]):
         self.engines = tuple(engines)
@@ -20,7 +20,7 @@ class SeveralEngines(Engine):
 
     @property
     def batch_size(self) -> int:
-        """What suits the weakest of them."""
+        """The smallest batch size of the engines."""
         return min(engine.batch_size for engine in self.engines)
 
     def start(self, batch: Batch) -> Pending:

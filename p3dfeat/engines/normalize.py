@@ -1,4 +1,4 @@
-"""From the bytes of a clip to what a network takes."""
+"""Normalization of a clip's bytes to the input of a network."""
 
 from typing import Final
 
@@ -7,18 +7,18 @@ from torch import Tensor
 
 from p3dfeat.config import InputSpec
 
-LEAST_DEVIATION: Final = 0.5  # grey levels; less is noise, and a black clip must not become infinite
+LEAST_DEVIATION: Final = 0.5  # grey levels; less is noise, and a black clip must not give infinite values
 
 
 def normalize(frames: Tensor, spec: InputSpec, mean_and_std: tuple[Tensor, Tensor] | None = None) -> Tensor:
-    """(N, T, H, W, C) uint8 -> (N, C, T, H, W) float32 on the same device, in the order in memory that it had.
+    """(N, T, H, W, C) uint8 -> (N, C, T, H, W) float32 on the same device. The memory order does not change.
 
-    ``(pixel * scale - mean) / std``, then, where the card says so, each clip to mean 0 and deviation 1.
-    mean_and_std: ``constants(spec, frames.device)``, for who has them.
+    ``(pixel * scale - mean) / std``. If the card says so, each clip is then scaled to mean 0 and deviation 1.
+    mean_and_std: ``constants(spec, frames.device)``, if the caller already has them.
     """
     mean, std = mean_and_std or constants(spec, frames.device)
     x = frames.float()
-    # In place, and only what changes something: each pass over memory takes 1 % of a large network's time on a CPU.
+    # In place, and without steps that change nothing: each pass over memory takes 1 % of a large network's CPU time.
     if spec.scale != 1:
         x.mul_(spec.scale)
     x.sub_(mean)
@@ -31,6 +31,6 @@ def normalize(frames: Tensor, spec: InputSpec, mean_and_std: tuple[Tensor, Tenso
 
 
 def constants(spec: InputSpec, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and deviation, (C,) or (1,) float32 each; making them on a GPU waits for it, so it is done once."""
+    """Mean and deviation, (C,) or (1,) float32 each. Created once, because creating them on a GPU waits for the GPU."""
     mean, std = (torch.tensor(values, dtype=torch.float32, device=device) for values in (spec.mean, spec.std))
     return mean, std

@@ -1,4 +1,4 @@
-"""Which engine runs a net: the one asked for, or the fastest that is here and gives the numbers of plain torch."""
+"""The choice of the engine: the one asked for, or the fastest one here that gives the results of plain torch."""
 
 from pathlib import Path
 from typing import Final, get_args
@@ -26,7 +26,7 @@ from p3dfeat.types import Batch, UInt8Array
 ENGINES: Final = get_args(EngineName)
 ENGINE_CLASSES: Final[dict[str, type[Engine]]] = {"torch": TorchEngine, "openvino": OpenVINOEngine}
 TOLERANCE: Final = 1e-4  # relative L2 to plain torch in fp32; rounding alone gives 1e-6, a wrong network 1e-1
-SMALL: Final = 5_000_000  # weights; OpenVINO takes 0.2 s to load and build, in which such a network runs on 20 clips
+SMALL: Final = 5_000_000  # weights; OpenVINO needs 0.2 s to load and build; torch runs 20 clips in that time
 
 
 def make_engine(
@@ -43,18 +43,20 @@ def make_engine(
     weights_sha256: str = "",
     calibration: Calibration | None = None,
 ) -> Engine:
-    """The engine of that name, made for ``net``.
+    """The engine of that name, created for ``net``.
 
-    "auto" is OpenVINO where it is installed, the device is a CPU and the precision fp32, and where a synthetic clip
-    gives what plain torch gives; otherwise torch. short_run: so few clips that a small network has run on them before
-    OpenVINO is there, and no best batch size need be looked for.
-    batch_size: clips that are wanted at once; None for what suits the device. On a CPU how many go through the network
-    together does not depend on it, nor do the results.
-    device: one, or several GPUs, as for ``pick_devices``; batches are dealt to them in turn.
-    cache_folder, weights_sha256: where what is found out about these weights is kept; without both, nothing is.
-    precision: "int8" is never taken unasked; it needs OpenVINO, a CPU, and a calibration.
-    Raises UsageError for an engine, device, precision or layer that is not to be had, and in a process that was forked
-    from one that computes.
+    "auto" is OpenVINO if it is installed, the device is a CPU, the precision is fp32, and a synthetic clip gives the
+    result of plain torch. Otherwise "auto" is torch.
+    short_run: the run has few clips. A small network then uses torch, which finishes before OpenVINO has loaded. The
+    best batch size is not measured.
+    batch_size: number of clips wanted at once; None: a default for the device. On a CPU, the number of clips computed
+    together does not depend on it, and neither do the results.
+    device: one device, or several GPUs, as for ``pick_devices``. Batches are distributed over them in turn.
+    cache_folder, weights_sha256: the folder and the key for measurements on these weights. If either is missing,
+    nothing is kept.
+    precision: "int8" must be asked for. It needs OpenVINO, a CPU and a calibration.
+    Raises UsageError if the engine, device, precision or layer is not available, and in a process that was forked from
+    a process that computes.
     """
     begin_computing()
     _check_known(engine)
@@ -97,7 +99,7 @@ def _check_known(engine: str) -> None:
 
 
 def check_runs_int8(engine: str, device: str) -> None:
-    """Raise UsageError for an engine or a device that does not compute in int8; "auto" becomes one that does."""
+    """Raise UsageError for an engine or a device that does not support int8. "auto" passes."""
     _check_known(engine)
     if engine not in ("auto", "openvino"):
         raise UsageError(f"precision 'int8': the {engine} engine has none; use --engine openvino")
@@ -106,16 +108,16 @@ def check_runs_int8(engine: str, device: str) -> None:
 
 
 def _trusted(net: P3D, spec: InputSpec, layers: tuple[str, ...], batch_size: int | None) -> OpenVINOEngine | None:
-    """The fused engine, where it can be made here and gives what plain torch gives."""
+    """The OpenVINO engine, if it can be created here and gives the results of plain torch."""
     try:
         fused = OpenVINOEngine(net, spec, layers=layers, batch_size=batch_size)
         return fused if worst_error(fused, net, spec) <= TOLERANCE else None
-    except (UsageError, RuntimeError):  # an installation that does not load, or a processor it does not know
+    except (UsageError, RuntimeError):  # an installation that does not load, or an unsupported processor
         return None
 
 
 def worst_error(engine: Engine, net: P3D, spec: InputSpec) -> float:
-    """The largest relative L2 error of any of an engine's layers to plain torch in fp32, on a synthetic clip."""
+    """The largest relative L2 error of an engine's layers on a synthetic clip, compared with plain torch in fp32."""
     frames, was_training = synthetic_clip(spec), net.training
     with torch.inference_mode():
         expected = net.eval()(normalize(torch.from_numpy(frames), spec).contiguous(), layers=engine.layers)
@@ -125,7 +127,7 @@ def worst_error(engine: Engine, net: P3D, spec: InputSpec) -> float:
 
 
 def synthetic_clip(spec: InputSpec) -> UInt8Array:
-    """(1, T, H, W, C) uint8: waves that drift to the right, in whole-number arithmetic."""
+    """(1, T, H, W, C) uint8: waves that move to the right, in integer arithmetic."""
     height, width = spec.size
     t, y, x, c = np.ogrid[: spec.length, :height, :width, : spec.num_channels]
     wave = ((x - 2 * t) * 7 + c * 40) % 256 + ((y * 5 + (x - 2 * t) * 3) // 4) % 128 + (y * (x - 2 * t) // 32) % 128

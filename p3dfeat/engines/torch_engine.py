@@ -23,28 +23,28 @@ from p3dfeat.types import Batch, Pending, UInt8Array
 
 PRECISIONS: Final = {
     "fp32": torch.float32,
-    "tf32": torch.float32,  # whose products a CUDA GPU rounds to 10 bits
+    "tf32": torch.float32,  # a CUDA GPU rounds the factors of its products to 10 bits
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
 }
-# Where none was looked for. On a CPU always as many: the products of layers such as prob take rows by fours, so that in
-# parts of three or seven clips even their order changes the last bits.
+# Used if no size was measured. On a CPU the size is fixed: the products of layers such as prob take four rows at a
+# time, so that in parts of three or seven clips even their order changes the last bits.
 BATCH_SIZES: Final = {"cpu": 4, "cuda": 32, "mps": 16}
-# On a CPU more clips at once are slower: P3D-199 takes 244 ms a clip in twos, 263 in fours and 280 in eights. Their
-# activations are then so large that the memory of each is mapped anew.
+# On a CPU more clips at once are slower: P3D-199 takes 244 ms per clip with 2 clips, 263 ms with 4 and 280 ms with 8.
+# The activations are then so large that the memory of each is mapped again.
 LARGE: Final = 5_000_000  # weights
 LARGE_SIZE: Final = 2  # clips
-_one_thread: Final = threading.RLock()  # at a time says how all of the process multiplies
+_one_thread: Final = threading.RLock()  # the precision of products is set for the whole process
 
 
 class TorchEngine(Engine):
-    """Runs a network on batches; the layers it returns are fixed when it is made.
+    """Runs a network on batches. The layers that it returns are fixed at construction.
 
-    precision: what convolutions compute in; their weights are kept in it. pool5 and what follows are computed in
-    fp32, and all results are float32. "auto" is fp32: no lower precision is taken unasked.
-    batch_size: clips that go through the network together on a GPU; on a CPU only how many are wanted at once.
-    kept: where the best batch size of a GPU is kept; it is looked for when first asked for, and only if this is given.
-    Raises UsageError for a device or precision that is not to be had.
+    precision: the precision of the convolutions and of their stored weights. pool5 and later layers are computed in
+    fp32, and all results are float32. "auto" is fp32: a lower precision must be asked for.
+    batch_size: number of clips computed together on a GPU; on a CPU only the number of clips wanted at once.
+    kept: storage for the best batch size of a GPU. Only if it is given, the size is measured, at its first use.
+    Raises UsageError if the device or the precision is not available.
     """
 
     name = "torch"
@@ -71,11 +71,11 @@ class TorchEngine(Engine):
         self._net = lowered(channels_last(folded(net)), PRECISIONS[self.precision]).to(self.device)
         self._cuda = CudaRunner(self._on_cuda, self.device) if self.device.type == "cuda" else None
         if self._cuda is not None:
-            self.in_flight = 2  # one is computed while the next is copied
+            self.in_flight = 2  # one batch is computed while the next is copied
         self._fitting = Fitting(self._start, device=str(self.device), make_room=self._make_room)
         on_cpu, large = self.device.type == "cpu", net.architecture.num_weights >= LARGE
         self._kept = None if on_cpu or batch_size is not None else kept
-        self._together: int | None = None  # clips that always go through the network together
+        self._together: int | None = None  # fixed number of clips computed together
         if on_cpu:
             self._together = LARGE_SIZE if large else BATCH_SIZES["cpu"]
         elif self._kept is None:
@@ -84,24 +84,24 @@ class TorchEngine(Engine):
 
     @property
     def together(self) -> int:
-        """Clips that always go through the network together, as long as there is memory for them."""
+        """The fixed number of clips computed together, as long as there is memory for them."""
         if self._together is None:
             self._together = self._found_size()
         return self._together
 
     @property
     def batch_size(self) -> int:
-        """A number of clips that keeps this device busy; less once memory has run out."""
+        """A number of clips that keeps this device busy. It is smaller after memory has run out."""
         return self.limit or in_whole_parts(self._wanted or self.together, self.together)
 
     @property
     def limit(self) -> int | None:
-        """Clips that are started together since memory has run out; None while it has not."""
+        """Number of clips started together since memory ran out; None if it has not run out."""
         return self._fitting.limit
 
     @property
     def capture_failure(self) -> str | None:
-        """On a CUDA GPU, why kernels are launched one by one instead of being replayed; None where they are not."""
+        """On a CUDA GPU, the reason why kernels are launched one by one and not replayed; else None."""
         return None if self._cuda is None else self._cuda.capture_failure
 
     def start(self, batch: Batch) -> Pending:
@@ -120,9 +120,9 @@ class TorchEngine(Engine):
 
     def _forward(self, planes: Tensor) -> dict[str, Tensor]:
         """(N, T, C, H, W) uint8 on the device -> {layer: (N, ...) float32} on the device."""
-        frames = planes.permute(0, 1, 3, 4, 2).contiguous()  # channels last from here on; bytes are quickest to move
-        # With one channel memory is in both orders, and PyTorch takes the one the strides were written down for: other
-        # kernels, a quarter slower, with other last bits.
+        frames = planes.permute(0, 1, 3, 4, 2).contiguous()  # channels last from here on; bytes are fastest to move
+        # With one channel both memory orders are the same, and PyTorch chooses kernels by the strides alone. The flat
+        # view resets the strides. Without it, other kernels run: 25 % slower, with other last bits.
         frames = frames.flatten().view(frames.shape)
         x = normalize(frames, self._spec, self._constants).to(PRECISIONS[self.precision])
         return {name: value.float() for name, value in self._net(x, layers=self.layers).items()}
@@ -134,14 +134,14 @@ class TorchEngine(Engine):
             torch.mps.empty_cache()
 
     def _found_size(self) -> int:
-        """The best batch size: the one kept from an earlier run, or else found now, in seconds, and kept."""
+        """The best batch size: kept from an earlier run, or measured now, within seconds, and kept."""
         assert self._kept is not None
         spec = self._spec
         about = (device_name(self.device), torch.__version__, self.precision, spec.length, spec.size, self.layers)
         size = self._kept.get(*about)
         if size is None:
             size = best_batch_size(self._seconds_a_batch)
-            self._make_room()  # for others' sake: what the largest took
+            self._make_room()  # give back the memory of the largest size to other programs
             self._kept.put(size, *about)
         return size
 
@@ -152,7 +152,7 @@ class TorchEngine(Engine):
 
 
 def checked_precision(precision: str, device: torch.device) -> str:
-    """The precision's own name. Raises UsageError for one that is unknown or not to be had on ``device``."""
+    """The precision, with "auto" resolved. Raises UsageError if it is unknown or not available on ``device``."""
     found = "fp32" if precision == "auto" else precision
     if found not in PRECISIONS:
         raise UsageError(f"precision {precision!r}: unknown; known are auto, {', '.join(PRECISIONS)}")
@@ -166,7 +166,7 @@ def checked_precision(precision: str, device: torch.device) -> str:
 
 
 def channels_last(net: P3D) -> P3D:
-    """Lay the convolutions' weights out with channels last, in place; half again as fast on a CPU."""
+    """Store the convolutions' weights with channels last, in place. This is 1.5 times as fast on a CPU."""
     for module in net.modules():
         if isinstance(module, nn.Conv3d):
             module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last_3d)
@@ -176,7 +176,7 @@ def channels_last(net: P3D) -> P3D:
 
 
 def lowered(net: P3D, dtype: torch.dtype) -> P3D:
-    """Keep the convolutions in ``dtype``, in place: autocast would convert their weights anew for each batch."""
+    """Convert the convolutions to ``dtype``, in place: autocast would convert their weights again for each batch."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Conv3d):
             module.to(dtype)
@@ -185,8 +185,8 @@ def lowered(net: P3D, dtype: torch.dtype) -> P3D:
 
 @contextmanager
 def fp32_products_in(kind: str) -> Iterator[None]:
-    """How cuDNN multiplies fp32: "ieee", or "tf32", which PyTorch takes unasked. Matrix products stay exact."""
-    backends: Any = torch.backends  # whose conv mypy does not know
+    """Set how cuDNN multiplies fp32: "ieee", or "tf32", which is PyTorch's default. Matrix products stay exact."""
+    backends: Any = torch.backends  # mypy does not know its conv
     convolution, product = backends.cudnn.conv, backends.cuda.matmul
     with _one_thread:
         before = convolution.fp32_precision, product.fp32_precision

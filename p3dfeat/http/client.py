@@ -1,4 +1,4 @@
-"""Asking a web server, with each connection judged before anything is sent: where an address leads is not its look."""
+"""Requests to web servers. Each connection is checked before data are sent: a URL does not show where it leads."""
 
 import ipaddress
 import socket
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-# Never fetched from: link-local addresses, and those at which clouds tell machines their passwords.
+# Never fetched from: link-local addresses, and addresses at which clouds give credentials to machines.
 FORBIDDEN: Final = tuple(
     map(
         ipaddress.ip_network,
@@ -29,15 +29,15 @@ NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 addres
 
 
 class RefusedError(Exception):
-    """What is not fetched, or no further. The text says why, and holds no secrets."""
+    """A download is refused or ended. The text says why, and contains no secrets."""
 
 
 def web_client(silent_seconds: float, connect_seconds: float) -> "httpx2.Client":
-    """A client for ``answered``. It makes a connection for each request, so that each can be judged.
+    """A client for ``answered``. It opens a new connection for each request, so that each can be checked.
 
-    silent_seconds: without a byte. Raises RefusedError where the environment's settings are of no use.
+    silent_seconds: maximum time without a byte. Raises RefusedError if the environment's settings are invalid.
     """
-    import httpx2  # only here: what is on the disk needs none of it
+    import httpx2  # only here: files on the disk do not need it
 
     try:
         return httpx2.Client(
@@ -54,10 +54,10 @@ def web_client(silent_seconds: float, connect_seconds: float) -> "httpx2.Client"
 def answered(
     client: "httpx2.Client", url: str, *, headers: Mapping[str, str] | None = None, redirects: int = 10
 ) -> "Iterator[httpx2.Response]":
-    """The answer of whom ``url`` leads to; its body is still to be read.
+    """The answer to a request for ``url``; its body is not read yet.
 
-    redirects: so many are followed. Each connection is judged by the address it is made to, before anything is sent.
-    Raises RefusedError, httpx2's errors, and ValueError for what cannot be an address.
+    redirects: maximum number to follow. The IP address of each connection is checked before data are sent.
+    Raises RefusedError, httpx2's errors, and ValueError for an invalid URL.
     """
     import httpx2
 
@@ -75,9 +75,9 @@ def answered(
 
 
 class _Hop:
-    """Judges a connection, as a trace that httpcore calls before and after it connects.
+    """Checks a connection. It is a trace function, which httpcore calls before and after it connects.
 
-    public: whether it leads to the internet; None before it is made.
+    public: whether it leads to the internet; None before it is open.
     """
 
     def __init__(self, host: str, from_internet: bool):
@@ -88,7 +88,7 @@ class _Hop:
         if event.endswith(".connect_tcp.started"):
             _check_allowed(_address(self._host))
             self._by_proxy = info["host"] != self._host
-            if self._by_proxy:  # which resolves the name: the name is all there is to judge by
+            if self._by_proxy:  # the proxy resolves the name, so only the name can be checked
                 self._judge(not _is_inward(self._host))
         elif event.endswith(".connect_tcp.complete") and not self._by_proxy:
             try:
@@ -106,7 +106,7 @@ class _Hop:
 
 
 def _peer(stream: "httpcore2.NetworkStream") -> str:
-    """Whom a connection is made to. Raises httpx2.ConnectError where that one has gone already."""
+    """The peer of a connection. Raises httpx2.ConnectError if it has closed the connection already."""
     import httpx2
 
     try:
@@ -116,7 +116,7 @@ def _peer(stream: "httpcore2.NetworkStream") -> str:
 
 
 def _address(host: str) -> _IPAddress | None:
-    """The address that ``host`` is, as connecting reads it: 127.1 and 0x7f.1 are addresses too; None for a name."""
+    """The address in ``host``, read as for a connection: 127.1 and 0x7f.1 are addresses too; None for a name."""
     with suppress(OSError):
         host = socket.inet_ntoa(socket.inet_aton(host))
     try:
@@ -140,7 +140,7 @@ def _is_global(address: _IPAddress) -> bool:
 
 
 def _is_inward(host: str) -> bool:
-    """Whether a host is by its looks one of this machine or of a private network."""
+    """Whether a host name or address is of this machine or of a private network."""
     address = _address(host)
     if address is not None:
         return not _is_global(address)
@@ -148,7 +148,7 @@ def _is_inward(host: str) -> bool:
 
 
 def _next_address(url: str, location: str) -> str:
-    """Where a server sends us on to. The user's name and password go along on the same host alone."""
+    """The target of a redirect. The user's name and password are only sent to the same host."""
     following = urljoin(url, location)
     here, there = urlsplit(url), urlsplit(following)
     if not following.lower().startswith(WEB_SCHEMES):

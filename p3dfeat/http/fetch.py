@@ -1,4 +1,4 @@
-"""Fetching a file over http and https, through cuts and busy servers, to a whole file or a clear error."""
+"""Download a file over http and https, despite interruptions and busy servers: a complete file or a clear error."""
 
 import email.utils
 import re
@@ -14,25 +14,25 @@ from p3dfeat.text.urls import scrubbed
 if TYPE_CHECKING:
     import httpx2
 
-BUSY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})  # statuses that may pass
-ATTEMPTS: Final = 200  # for a connection that is cut again and again
-SPACE_LEFT_BYTES: Final = 256 << 20  # of a disk, whoever else writes there
-SPACE_LOOKED_AT_BYTES: Final = 16 << 20  # come between two looks at the free space
+BUSY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})  # temporary errors
+ATTEMPTS: Final = 200  # for a connection that is interrupted repeatedly
+SPACE_LEFT_BYTES: Final = 256 << 20  # to keep free on a disk, because other programs may write to it
+SPACE_LOOKED_AT_BYTES: Final = 16 << 20  # received between two checks of the free space
 
-OnBytes = Callable[[int, int | None], None]  # bytes done, bytes in all if known
+OnBytes = Callable[[int, int | None], None]  # bytes received; bytes in total, if known
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a server may ask of us."""
+    """Limits for a download."""
 
     most_bytes: int = 4 << 30
     connect_seconds: float = 10
     silent_seconds: float = 60  # without a byte
-    slow_seconds: float = 60  # in each of which so many bytes must come:
+    slow_seconds: float = 60  # in each such period, this number of bytes must come:
     slow_bytes: int = 64 << 10
     redirects: int = 10
-    barren_attempts: int = 5  # in a row that bring nothing
+    barren_attempts: int = 5  # consecutive attempts without a byte
     wait_seconds: float = 1.0  # before the second attempt, doubled before the next
     longest_wait_seconds: float = 120  # that a server may ask for
 
@@ -41,29 +41,29 @@ LIMITS: Final = Limits()
 
 
 class Target(Protocol):
-    """Where a file goes. What has come stays when the connection is cut, and the next attempt goes on behind it."""
+    """The destination of a file. If the connection breaks, received bytes stay, and the next attempt resumes there."""
 
     def size(self) -> int:
-        """Bytes that are here."""
+        """Number of bytes received."""
 
     def version(self) -> str:
-        """Which version of the file they are of, as the server names it; nothing where that is not known."""
+        """The server's version of these bytes; empty if not known."""
 
     def opened(self, have: int, version: str) -> AbstractContextManager[BinaryIO]:
-        """The file, to go on with behind its first ``have`` bytes, of this version."""
+        """The file, to continue after its first ``have`` bytes, of this version."""
 
     def drop(self) -> None:
-        """Forget what has come."""
+        """Drop the received bytes."""
 
     def check_room(self, missing: int) -> None:
-        """Raise an error where the disk has no room for ``missing`` bytes more."""
+        """Raise an error if the disk has no room for ``missing`` more bytes."""
 
     def too_large(self, most_bytes: int) -> str:
-        """What is said of a file that has more bytes."""
+        """The message for a file with more bytes."""
 
 
 class _TryAgainError(Exception):
-    """What went wrong may pass. wait_seconds: how long the server asks to wait, if it does."""
+    """A temporary error. wait_seconds: the waiting time that the server asks for, if any."""
 
     def __init__(self, reason: str, wait_seconds: float | None = None):
         super().__init__(reason)
@@ -71,24 +71,24 @@ class _TryAgainError(Exception):
 
 
 class _NoConnectionError(_TryAgainError):
-    """Nobody answers at all; where no byte ever came, waiting long is of no use."""
+    """The server does not answer. If no byte ever came, a long wait is useless."""
 
 
 def fetch(url: str, target: Target, *, limits: Limits = LIMITS, on_bytes: OnBytes) -> float | None:
-    """Fetch ``url`` into ``target``, going on where an earlier attempt, of any process, was cut off.
+    """Download ``url`` into ``target``; resumes an interrupted earlier attempt, of any process.
 
-    The file has all its bytes when this returns. It is not yet checked: no more is known of it than its length.
-    on_bytes: told of each block that comes, and before each further attempt; what it raises ends the fetching.
-    Returns the time of the file's last change in seconds since 1970, None where the server does not tell it.
-    Raises RefusedError, whose text says why and holds no secrets, or what ``target`` raises. What came by then stays
-    for the next attempt, unless it is too large.
+    The file is complete when this returns. Only its length has been checked.
+    on_bytes: called with each received block, and before each new attempt; if it raises, the download ends.
+    Returns the time of the file's last change in seconds since 1970, None if the server does not give it.
+    Raises RefusedError, whose text says why and contains no secrets, or errors of ``target``. Received bytes stay for
+    the next attempt, unless the file is too large.
     """
     import httpx2
 
     try:
         with web_client(limits.silent_seconds, limits.connect_seconds) as client:
             return _attempts(client, url, target, limits, on_bytes)
-    except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, ValueError):  # whose texts may hold a part of a password
+    except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, ValueError):  # their texts may contain a part of a password
         raise RefusedError("not an address") from None
 
 
@@ -122,7 +122,7 @@ def _attempt(client: "httpx2.Client", url: str, target: Target, limits: Limits, 
         with answered(client, url, headers=headers, redirects=limits.redirects) as answer:
             if answer.status_code == 416:
                 if answer.headers.get("Content-Range") == f"bytes */{have}":
-                    return _changed(answer)  # an earlier attempt had it all
+                    return _changed(answer)  # an earlier attempt received all of it
                 target.drop()
                 raise _TryAgainError("HTTP 416 (range not satisfiable)")
             have, total = _range(answer, have)
@@ -142,7 +142,7 @@ def _attempt(client: "httpx2.Client", url: str, target: Target, limits: Limits, 
 
 
 def _broken(error: Exception) -> Exception:
-    """A connection that was not made, or broke; with what the system says, less its numbers."""
+    """The error for a connection that failed or broke, with the system's text, without its numbers."""
     import httpx2
 
     text = scrubbed(str(error).partition("] ")[2] or str(error) or type(error).__name__)
@@ -156,13 +156,13 @@ def _broken(error: Exception) -> Exception:
 def _take(
     answer: "httpx2.Response", target: Target, have: int, total: int | None, limits: Limits, on_bytes: OnBytes
 ) -> None:
-    """Write what comes, within limits."""
+    """Write the received bytes, within limits."""
     on_bytes(have, total)
     _check_size(target, max(have, total or 0), limits)
     target.check_room((total or have) - have)
     pace, looked_at = _Pace(limits, have), have
     with target.opened(have, _version(answer)) as file:
-        for block in answer.iter_raw():  # as they come: what is here when the connection is cut stays
+        for block in answer.iter_raw():  # as they come: received bytes stay if the connection breaks
             file.write(block)
             have += len(block)
             on_bytes(have, total)
@@ -176,7 +176,7 @@ def _take(
 
 
 def _range(answer: "httpx2.Response", have: int) -> tuple[int, int | None]:
-    """(bytes already here that stay, bytes in all) by the server's answer. Raises where it gives no bytes."""
+    """(received bytes to keep, bytes in total) from the server's answer. Raises if it gives no bytes."""
     status = answer.status_code
     reason = f"HTTP {status} ({answer.reason_phrase.lower() or 'no reason given'})"
     if status in BUSY:
@@ -212,7 +212,7 @@ def _changed(answer: "httpx2.Response") -> float | None:
 
 
 def _version(answer: "httpx2.Response") -> str:
-    """What tells this version of the file from others: a strong ETag, or its date; nothing where there is neither."""
+    """The version of the file: a strong ETag, or its date; empty if there is neither."""
     etag: str = answer.headers.get("ETag", "")
     return etag if etag and not etag.startswith("W/") else str(answer.headers.get("Last-Modified", ""))
 
@@ -224,13 +224,13 @@ def _check_size(target: Target, size: int, limits: Limits) -> None:
 
 
 class _Pace:
-    """Refuses to go on where too few bytes come in a while. had: bytes that were here before."""
+    """Ends a download that is too slow. had: number of bytes at its start."""
 
     def __init__(self, limits: Limits, had: int):
         self._limits, self._began, self._had = limits, time.monotonic(), had
 
     def check(self, came: int) -> None:
-        """came: bytes that are here. Raises RefusedError."""
+        """came: number of bytes now. Raises RefusedError."""
         if time.monotonic() - self._began > self._limits.slow_seconds:
             if came - self._had < self._limits.slow_bytes:
                 raise RefusedError(f"too slow, {came - self._had:,} bytes in {self._limits.slow_seconds:g} s")

@@ -1,4 +1,4 @@
-"""P3D ResNets as nn.Module: every family, every depth, kinds A, B and C. Nothing else lives here."""
+"""P3D ResNets as nn.Module: every family, every depth, kinds A, B and C."""
 
 from p3dfeat._lazy import lazy
 

@@ -1,4 +1,4 @@
-"""What a P3D ResNet is made of, as data: depth, width, block kinds and the arithmetic of its family."""
+"""The structure of a P3D ResNet as data: depth, width, block kinds and the arithmetic of its family."""
 
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -11,26 +11,26 @@ EXPANSION: Final = 4  # a bottleneck's output is four times as wide as its middl
 
 STAGES: Final = {63: (3, 4, 6, 3), 131: (3, 4, 23, 3), 199: (3, 8, 36, 3)}  # from ResNet-50, -101, -152
 
-MOST_BLOCKS: Final = 1000  # of a network; P3D-199 has 50
-MOST: Final = 1_000_000  # classes, channels, width: more is a mistake, or meant to exhaust memory
+MOST_BLOCKS: Final = 1000  # per network; P3D-199 has 50
+MOST: Final = 1_000_000  # classes, channels, width: more is a mistake, or an attempt to exhaust memory
 
-HALVED: Final = 2**4  # frames that the four temporal pools leave one of, the one that res5 works on
+HALVED: Final = 2**4  # frames that the four temporal pools reduce to one, which is the input of res5
 
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """What one family of P3D networks computes where the other differs (S, T include their batch norm)."""
+    """The differences between the families of P3D networks. S and T include their batch norm."""
 
     rectified_t_in_b: bool  # B: relu(S x) + relu(T x), else relu(relu(S x) + T x)
     halved_c: bool  # C: relu(0.5 s + 0.5 T s) with s = relu(S x), else s + relu(T s)
     padded_pools: bool  # pool1 padded (0, 1, 1), all pools floor; else no padding, all pools ceil
-    strided_spatial: bool  # a stage's first block strides in S (and T beside it in B), else in its first 1x1x1
+    strided_spatial: bool  # a stage's first block strides in S (in kind B also in T), else in its first 1x1x1
 
 
 FAMILIES: Final = {
     "authors": Arithmetic(rectified_t_in_b=False, halved_c=True, padded_pools=False, strided_spatial=False),
     "gluoncv": Arithmetic(rectified_t_in_b=True, halved_c=False, padded_pools=True, strided_spatial=False),
-    # 2-D ResNets "v1.5" as torchvision, timm and transformers have them, with the authors' S and T.
+    # The "v1.5" 2-D ResNets of torchvision, timm and transformers, with the authors' S and T.
     "recycled": Arithmetic(rectified_t_in_b=False, halved_c=True, padded_pools=True, strided_spatial=True),
 }
 
@@ -39,11 +39,11 @@ FAMILIES: Final = {
 class Architecture:
     """A P3D ResNet (Qiu, Yao, Mei, ICCV 2017, section 3), complete enough to build it.
 
-    stages: blocks in res2, res3, res4, res5. ``Architecture.of_depth`` knows those of P3D-63, 131 and 199.
+    stages: number of blocks in res2, res3, res4, res5. ``Architecture.of_depth`` knows them for P3D-63, 131 and 199.
     kinds: block kinds, cycled over the blocks of res2 to res4; "ABC" is the paper's mixed network, "A" its P3D-A.
-    family: "authors" (Caffe), "gluoncv" or "recycled" (from a 2-D ResNet); they differ in arithmetic, not in
-    weights' shapes.
-    channels: of the input; 3 for pictures, 2 for optical flow, 1 for luma.
+    family: "authors" (Caffe), "gluoncv" or "recycled" (from a 2-D ResNet). Families differ in arithmetic, not in the
+    shapes of weights.
+    channels: input channels; 3 for pictures, 2 for optical flow, 1 for luma.
     base_width: channels after conv1; 64 in the published networks. pool5 is 32 times as wide.
     """
 
@@ -94,12 +94,12 @@ class Architecture:
 
     @property
     def depth(self) -> int:
-        """Layers with weights, counted as in "P3D-199": 4 a block (3 in res5), conv1 and the classifier."""
+        """Number of layers with weights, counted as in "P3D-199": 4 per block (3 in res5), conv1, the classifier."""
         return 4 * sum(self.stages[:3]) + 3 * self.stages[3] + 2
 
     @property
     def num_weights(self) -> int:
-        """Numbers in a weights file: convolutions, batch norms with their statistics, and the classifier."""
+        """Number of values in a weights file: convolutions, batch norms with their statistics, and the classifier."""
         width = self.base_width
         total = width * self.channels * 49 + 4 * width
         for stage in (2, 3, 4, 5):
@@ -121,7 +121,7 @@ class Architecture:
         return tuple(f"res{stage}{_letters(i)}" for i in (first, *rest))
 
     def block_kinds(self) -> dict[str, str]:
-        """{block name: "A", "B", "C"} for res2 to res4; the cycle runs on across stages."""
+        """{block name: "A", "B" or "C"} for res2 to res4. The cycle does not restart at a new stage."""
         names = [name for stage in (2, 3, 4) for name in self.stage_blocks(stage)]
         return dict(zip(names, islice(cycle(self.kinds), len(names)), strict=True))
 
@@ -138,7 +138,7 @@ class Architecture:
                 raise UsageError(f"layer {name!r}: not in this network; it has {', '.join(self.layers)}")
 
     def check_input(self, length: int, height: int, width: int) -> None:
-        """Raise ShapeError unless the pools reduce the clip to one frame and leave a picture."""
+        """Raise ShapeError unless the pools reduce the clip to one frame of at least one pixel."""
         padded = self.arithmetic.padded_pools
         shortest, longest = (HALVED, 2 * HALVED - 1) if padded else (1, HALVED)  # floor and ceil mode
         smallest = 1 if padded else 3

@@ -1,6 +1,6 @@
 """Pseudo-3D ResNets (Qiu, Yao, Mei: "Learning Spatio-Temporal Representation with Pseudo-3D Residual Networks").
 
-A ResNet whose 3x3 convolutions are split into S = 1x3x3 and T = 3x1x1 in res2 to res4. Parameters are named after
+In res2 to res4 of the ResNet, each 3x3 convolution is split into S = 1x3x3 and T = 3x1x1. Parameters are named after
 the paper's layers: ``res3b1.conv_temporal.weight`` is the T convolution of block res3b1.
 """
 
@@ -14,11 +14,11 @@ from torch.nn import functional as F
 from p3dfeat.errors import ShapeError
 from p3dfeat.nets.architecture import EXPANSION, Architecture, Arithmetic
 
-BATCH_NORM_EPS: Final = 1e-5  # of Caffe's BN layer and of GluonCV's
+BATCH_NORM_EPS: Final = 1e-5  # as in Caffe's BN layer and in GluonCV's
 
 
 class Bottleneck(nn.Module):
-    """One residual block: 1x1x1 reduce, S and T by kind, 1x1x1 expand, around a shortcut.
+    """One residual block: 1x1x1 reduce, S and T by kind, 1x1x1 expand, and a shortcut around them.
 
     (N, width_in, T, H, W) -> (N, 4 * mid, T, H / stride, W / stride). Kind "A", "B" or "C" (paper, figure 3).
     """
@@ -32,7 +32,7 @@ class Bottleneck(nn.Module):
         self.bn_reduce = nn.BatchNorm3d(mid, eps=BATCH_NORM_EPS)
         self.conv_spatial = nn.Conv3d(mid, mid, (1, 3, 3), stride=at_spatial, padding=(0, 1, 1), bias=False)
         self.bn_spatial = nn.BatchNorm3d(mid, eps=BATCH_NORM_EPS)
-        at_temporal = at_spatial if kind == "B" else 1  # only B's T sees what S sees
+        at_temporal = at_spatial if kind == "B" else 1  # only in kind B, T has the same input as S
         self.conv_temporal = nn.Conv3d(mid, mid, (3, 1, 1), stride=at_temporal, padding=(1, 0, 0), bias=False)
         self.bn_temporal = nn.BatchNorm3d(mid, eps=BATCH_NORM_EPS)
         self.conv_expand = nn.Conv3d(mid, width_out, 1, bias=False)
@@ -49,7 +49,7 @@ class Bottleneck(nn.Module):
         return F.relu(y + self.shortcut(x))
 
     def pseudo_3d(self, x: Tensor) -> Tensor:
-        """S and T, in a row (A), side by side (B) or in a row with a short cut around T (C)."""
+        """S and T: in series (A), in parallel (B), or in series with a shortcut around T (C)."""
         s = F.relu(self.bn_spatial(self.conv_spatial(x)))
         t = self.bn_temporal(self.conv_temporal(x if self.kind == "B" else s))
         if self.kind == "A":
@@ -121,7 +121,7 @@ class P3D(nn.Module):
         """{layer: activation} of ``layers``, from one pass that ends at the deepest layer asked for.
 
         pool1 and res2x to res4x are (N, C, T, H, W), res5x (N, C, H, W), pool5 (N, 32 * base_width), logits and
-        prob (N, classes). Raises ShapeError for an input the network cannot take and UsageError for an unknown layer.
+        prob (N, classes). Raises ShapeError if the input does not fit the network, UsageError for an unknown layer.
         """
         self.architecture.check_layers(tuple(layers))
         if x.ndim != 5 or x.shape[1] != self.architecture.channels:
@@ -139,7 +139,7 @@ class P3D(nn.Module):
         return {name: found[name] for name in layers}
 
     def _activations(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """Yield (layer, activation) in network order, computing each only when the next is asked for."""
+        """Yield (layer, activation) in network order. Each one is computed only when it is asked for."""
         x = self.pool1(F.relu(self.bn1(self.conv1(x))))
         yield "pool1", x
         for stage in (2, 3, 4):
@@ -147,11 +147,11 @@ class P3D(nn.Module):
                 x = self.get_submodule(name)(x)
                 yield name, x
             x = self.temporal_pool(x)
-        x = x.squeeze(2)  # the pools have left one frame
+        x = x.squeeze(2)  # the pools have reduced the clip to one frame
         for name in self.architecture.stage_blocks(5):
             x = self.get_submodule(name)(x)
             yield name, x
-        x = x.mean((2, 3), dtype=self.fc.weight.dtype)  # in full, also where convolutions compute in bf16 or fp16
+        x = x.mean((2, 3), dtype=self.fc.weight.dtype)  # full precision, even if convolutions use bf16 or fp16
         yield "pool5", x
         x = self.fc(x)
         yield "logits", x
@@ -159,7 +159,7 @@ class P3D(nn.Module):
 
 
 def on_meta(architecture: Architecture, length: int = 16, size: tuple[int, int] = (112, 112)) -> tuple[P3D, Tensor]:
-    """A network and a clip (1, C, T, H, W) of it that have shapes and no numbers: what they take is known at once.
+    """A network and its input clip (1, C, T, H, W) on the meta device. They have shapes, but no values.
 
     size: (height, width) in pixels.
     """

@@ -1,4 +1,4 @@
-"""What commands can be asked for. The command line and the Python functions both follow from it."""
+"""The options of all commands. The command line and the Python functions are derived from them."""
 
 from p3dfeat.options.commands import (
     BenchSettings,

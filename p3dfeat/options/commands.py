@@ -24,7 +24,7 @@ OnChanged = Literal["fail", "replace"]
 
 
 def _ignore(event: Any) -> None:
-    """What is not asked for is not told."""
+    """The default callback: it ignores events."""
 
 
 @dataclass(frozen=True, kw_only=True)

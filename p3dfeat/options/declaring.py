@@ -1,7 +1,7 @@
-"""How options are declared: each once, as a field of a settings class.
+"""Declaration of options: each once, as a field of a settings class.
 
-A field that is made by ``option`` is an option of the command. Its name, type, default and help are the field's.
-``with_options`` makes a Python function with the same options. A settings object is checked when it is made.
+A field created by ``option`` is an option of the command, with the field's name, type, default and help.
+``with_options`` creates a Python function with the same options. Settings are checked at construction.
 """
 
 import dataclasses
@@ -39,11 +39,11 @@ KEY: Final = "option"  # of a field's metadata
 
 @dataclass(frozen=True)
 class Option:
-    """How a field is given on the command line.
+    """The command-line form of a field.
 
-    names: used instead of ``--field-name``, or a short one beside it. former: the name in earlier versions, still read.
+    names: used instead of ``--field-name``, or an additional short one. former: name in earlier versions, still valid.
     group: heading in the help; default: ``GROUP`` of the class that declares the field.
-    parse: makes the field's value from a text. text: the default, as such a text.
+    parse: converts text to the field's value. text: the default, as such a text.
     variable: environment variable that gives a default.
     """
 
@@ -79,13 +79,13 @@ def _with_group(settings: type, field: "dataclasses.Field[Any]") -> Option:
 
 
 def values_of(field: "dataclasses.Field[Any]") -> tuple[str, ...]:
-    """All values that an option takes, if they can be listed."""
+    """All valid values of an option, if they can be listed."""
     return get_args(field.type) if get_origin(field.type) is Literal else ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What all settings have in common: a value that an option does not take is a UsageError, in one line.
+    """Base class of all settings. An invalid value raises UsageError, with a message of one line.
 
     GROUP: heading of the class's options in the help.
     """
@@ -103,12 +103,12 @@ class Options:
 
 
 class with_options(Generic[P, S]):  # noqa: N801  # a decorator
-    """Make a function of a settings object one of the options themselves, given by name; types are checked as well.
+    """Turn a function of a settings object into a function of keyword options, which type checkers know.
 
         extract = with_options(ExtractSettings)(run_extract)
         extract("videos/", "feats.h5", clips=10)  # run_extract("videos/", "feats.h5", ExtractSettings(clips=10))
 
-    Former names of options are understood, with a warning.
+    Former names of options are accepted, with a warning.
     """
 
     def __init__(self, settings: Callable[P, S]):
@@ -137,7 +137,7 @@ class with_options(Generic[P, S]):  # noqa: N801  # a decorator
 
 
 def _renamed(settings: type, options: dict[str, Any]) -> dict[str, Any]:
-    """Options by the names that they have now."""
+    """Options by their current names."""
     names = {about.former: name for name, (_, about) in options_of(settings).items() if about.former is not None}
     for former in names.keys() & options.keys():
         warnings.warn(f"option {former}: is called {names[former]} now", P3DFeatWarning, stacklevel=3)

@@ -1,4 +1,4 @@
-"""Values of options from text, as they are typed on a command line."""
+"""Parse values of options from command-line text."""
 
 from typing import Literal
 
@@ -15,7 +15,7 @@ def batch_size(text: str) -> int | None:
 
 
 def layer_names(text: str) -> tuple[str, ...]:
-    """The names in a list such as ``pool5,prob``, each once. Raises UsageError for none."""
+    """The names in a list such as ``pool5,prob``, each once. Raises UsageError if there are none."""
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
         raise UsageError("layers: none given; pool5 is the usual one")

@@ -1,4 +1,4 @@
-"""Options that several commands have, in groups that the settings of a command are put together from."""
+"""Groups of options that several commands share. A command's settings inherit from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ MODEL_HELP: Final = "A name from `p3dfeat weights list`, a file, a folder, or us
 
 @dataclass(frozen=True, kw_only=True)
 class FolderOptions(Options):
-    """Which files of a folder are videos."""
+    """Options for finding videos in folders."""
 
     GROUP: ClassVar[str] = "Input"
 
@@ -38,7 +38,7 @@ class FolderOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class InputOptions(FolderOptions):
-    """How inputs are read."""
+    """Options for inputs."""
 
     GROUP: ClassVar[str] = "Input"
 
@@ -51,7 +51,7 @@ class InputOptions(FolderOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingOptions(Options):
-    """Which clips are taken from a video."""
+    """Options for the clips taken from a video."""
 
     GROUP: ClassVar[str] = "Sampling"
 
@@ -79,7 +79,7 @@ class SamplingOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions(Options):
-    """Which model."""
+    """Option for the model."""
 
     GROUP: ClassVar[str] = "Model"
 
@@ -97,7 +97,7 @@ class ModelOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class EngineOptions(Options):
-    """What runs the network, and where."""
+    """Options for running the network."""
 
     GROUP: ClassVar[str] = "Speed"
 
@@ -121,7 +121,7 @@ class EngineOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerOptions(Options):
-    """How many videos are decoded at once."""
+    """Option for the number of decoder processes."""
 
     GROUP: ClassVar[str] = "Speed"
 
@@ -135,7 +135,7 @@ class WorkerOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class DecodingOptions(WorkerOptions):
-    """How videos are decoded."""
+    """Options for decoding."""
 
     GROUP: ClassVar[str] = "Robustness"
 

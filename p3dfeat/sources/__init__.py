@@ -1,7 +1,7 @@
-"""What the user names -> videos with stable, unique ids.
+"""From the user's inputs to videos with stable, unique ids.
 
-An input is a file, a folder (searched to its depths), a glob, ``@list.txt``, ``-`` for paths on stdin, a CSV of
-segments, or an http(s) address. Of folders, those that hold numbered pictures are videos where that is asked for.
+An input is a file, a folder (searched recursively), a glob, ``@list.txt``, ``-`` for paths on stdin, a CSV of
+segments, or an http(s) address. On request, a folder of numbered pictures is one video.
 """
 
 from p3dfeat.sources.find import Inputs, as_texts, find_videos, is_named_video, look_for

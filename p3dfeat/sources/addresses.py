@@ -1,7 +1,7 @@
-"""Web addresses as inputs: which are taken, and what their videos are called.
+"""Web addresses as inputs: the accepted addresses and the ids of their videos.
 
-Only what the user wrote is taken for an address: an argument, or a line of a list or CSV. The id is host and path; a
-query, which may be what tells one video from another but also a secret, stands in it as a hash.
+Only text from the user can be an address: an argument, or a line of a list or CSV. The id is host and path. A query
+may distinguish two videos, but it may also be a secret, so the id contains a hash of it.
 """
 
 import hashlib
@@ -17,19 +17,19 @@ from p3dfeat.text.urls import is_doubtful, without_secrets
 from p3dfeat.types import WEB_SCHEMES
 
 SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]+)://|(data):", re.IGNORECASE)
-LONGEST: Final = 8000  # characters, as servers have it
+LONGEST: Final = 8000  # characters, a usual limit of servers
 NO_ADDRESS: Final = "not an address; http://host/path is one, without spaces"
 
 
 def is_address(text: str) -> bool:
-    """Whether it is a web address, or another kind of address and no file."""
+    """Whether ``text`` is a web address, or an address of another kind that is not also a file."""
     return text.lower().startswith(WEB_SCHEMES) or (SCHEME.match(text) is not None and not os.path.exists(text))
 
 
 def found_at(
     text: str, start_seconds: float | None = None, end_seconds: float | None = None, given_id: str | None = None
 ) -> Found:
-    """The video at an address. Raises VideoError for one that is none, or of another kind than http and https."""
+    """The video at an address. Raises VideoError if the address is not valid, or not http or https."""
     scheme = SCHEME.match(text)
     if not text.lower().startswith(WEB_SCHEMES):
         kind = shortened((scheme[1] or scheme[2]).lower()) if scheme else "such"
@@ -40,7 +40,7 @@ def found_at(
     try:
         parts = urlsplit(text)
         host = (parts.hostname or "") + (f":{parts.port}" if parts.port is not None else "")
-    except ValueError:  # its text may hold a part of the password
+    except ValueError:  # the error's text may contain a part of the password
         raise VideoError(NO_ADDRESS) from None
     if not parts.hostname or not text.isprintable() or " " in text or len(text) > LONGEST:
         raise VideoError(NO_ADDRESS)
@@ -54,5 +54,5 @@ def found_at(
 
 
 def shown(text: str) -> str:
-    """What was given for an address, as a message shows it: without secrets, and cut where it is long."""
+    """An address for messages: without secrets, and shortened if it is long."""
     return shortened(printable(without_secrets(text)))

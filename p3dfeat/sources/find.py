@@ -1,4 +1,4 @@
-"""Finding the files that inputs name."""
+"""The search for the files that inputs name."""
 
 import glob
 import hashlib
@@ -31,21 +31,21 @@ EXTENSIONS: Final = frozenset(
 
 
 def as_texts(inputs: str | Path | Sequence[str | Path]) -> list[str]:
-    """One input or several, as the command line would name them."""
+    """One or several inputs as a list of texts, as on the command line."""
     return [str(inputs)] if isinstance(inputs, str | Path) else [str(item) for item in inputs]
 
 
 def is_named_video(name: str) -> bool:
-    """By its extension; a name of dots before it is a name, as in "...mp4"."""
+    """Whether a file name has a video's extension. Dots alone before it are a name, as in "...mp4"."""
     stem, _, extension = name.rpartition(".")
     return stem != "" and f".{extension.lower()}" in EXTENSIONS
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the user's inputs lead to, before it has ids: each video once, in the order given (folders sorted).
+    """The videos found for the user's inputs, before they have ids: each once, in the order given (folders sorted).
 
-    failures: what could not be used. left_out: files of folders that are not taken for videos.
+    failures: inputs that cannot be used. left_out: files in folders that are not considered videos.
     """
 
     found: tuple[Found, ...]
@@ -54,9 +54,9 @@ class Inputs:
     segment_origin: str = SEGMENT_ORIGINS[0]
 
     def named(self, known: Known | None = None) -> tuple[list[Video], list[Failure]]:
-        """The videos, with ids; and all failures, also those to find an id.
+        """The videos with ids, and all failures, including videos for which no id was found.
 
-        known: what is stored already; a video keeps the id that it is stored under.
+        known: the stored videos. A stored video keeps its id.
         """
         videos, nameless = name_videos(self.found, known, self.segment_origin)
         return videos, [*self.failures, *nameless]
@@ -65,7 +65,7 @@ class Inputs:
 def find_videos(
     inputs: Sequence[str], *, stdin: TextIO | None = None, any_extension: bool = False, frames: float | None = None
 ) -> tuple[list[Video], list[Failure]]:
-    """The videos that ``inputs`` name, and what could not be used; see look_for."""
+    """The videos that ``inputs`` name, and the inputs that cannot be used; see look_for."""
     return look_for(inputs, stdin=stdin, any_extension=any_extension, frames=frames).named()
 
 
@@ -80,11 +80,11 @@ def look_for(
 ) -> Inputs:
     """Find the videos that ``inputs`` name.
 
-    stdin: what "-" reads; sys.stdin unless given. any_extension: of folders, take every file that is not hidden; those
-    without a video's extension are to be left out if they turn out to be none. frames: folders of numbered pictures
-    are videos, too, of so many frames per second. output: where results go; these are no inputs. segment_origin: what
-    the seconds of segments are counted from, one of SEGMENT_ORIGINS.
-    Raises UsageError for a CSV without the columns it needs.
+    stdin: the stream for "-"; default: sys.stdin. any_extension: take every file of a folder that is not hidden; the
+    caller drops files without a video's extension that are not videos. frames: frames per second of folders of
+    numbered pictures, which then are videos, too. output: the path of the results, which are not inputs.
+    segment_origin: the zero point of the seconds of segments, one of SEGMENT_ORIGINS.
+    Raises UsageError if a CSV does not have the necessary columns.
     """
     check_frames_fps(frames)
     check_segment_origin(segment_origin)
@@ -96,7 +96,7 @@ def look_for(
         for item in search.expand(text):
             if isinstance(item, Failure):
                 failures.append(item)
-            else:  # the first time it is named counts; a link to a file is another name for another id
+            else:  # only the first occurrence of a path counts; a link to a file is another path with another id
                 key = _key(item)
                 if key not in seen:
                     seen.add(key)
@@ -105,19 +105,19 @@ def look_for(
 
 
 def _key(item: Found) -> bytes:
-    """The same for what is the same video or segment; a hash, since a million paths take much memory."""
+    """A key that is equal for the same video or segment. It is a hash, since a million paths take much memory."""
     about = repr((item.place, item.start_seconds, item.end_seconds, item.given_id))
     return hashlib.blake2b(about.encode(), digest_size=16).digest()
 
 
 class _Search:
-    """Goes through inputs, and counts what it leaves out."""
+    """Expands inputs, and counts the files that it leaves out."""
 
     def __init__(self, stdin: TextIO | None, any_extension: bool, frames: float | None, output: str | None):
         self._stdin, self._any_extension, self._frames, self._output = stdin, any_extension, frames, output
         self._extensions = Counter[str]()
         self._hidden = 0
-        self._folders: list[str] = []  # that something was left out of
+        self._folders: list[str] = []  # folders with left-out files
 
     def left_out(self) -> LeftOut:
         folders = list(dict.fromkeys(self._folders))
@@ -125,7 +125,7 @@ class _Search:
         return LeftOut(where, dict(self._extensions), self._hidden)
 
     def expand(self, text: str) -> Iterator[Found | Failure]:
-        """What an input stands for. What exists under that very name goes before a list or a pattern."""
+        """The files of an input. A file or folder of exactly this name has priority over a list or a pattern."""
         if text == "-":
             yield from _read(text, self._read_stdin, lambda content: self._listed(content, Path()))
         elif is_address(text):
@@ -236,7 +236,7 @@ class _Search:
 
 
 def _hidden_videos(entry: "os.DirEntry[str]") -> int:
-    """How many files with a video's extension are not looked at because of this hidden entry."""
+    """Number of files with a video's extension that are skipped because this entry is hidden."""
     if not is_folder(entry):
         return int(is_named_video(entry.name))
     if entry.is_symlink():

@@ -1,6 +1,6 @@
-"""Folders and patterns: what lies below them, through links too, but neither round in circles nor through mazes.
+"""The contents of folders and the matches of patterns. Links are followed, but not in cycles or in mazes of links.
 
-What is hidden, by a dot at the beginning of its name, is left out by both.
+Hidden files and folders, whose names begin with a dot, are left out.
 """
 
 import glob
@@ -18,16 +18,16 @@ from p3dfeat.text.lines import shortened
 from p3dfeat.text.urls import scrubbed
 from p3dfeat.types import Failure
 
-LONGEST_PATH: Final = 8000  # characters of a path that are shown: nearly twice as many as Linux takes
-# Of one folder, by different ways: where links lead to folders of links, the ways double from one to the next.
+LONGEST_PATH: Final = 8000  # characters of a path that are shown: nearly twice Linux's limit
+# Visits of one folder on different ways. If links lead to folders of links, each level doubles the number of ways.
 MOST_VISITS: Final = 32
 
 
 @dataclass(frozen=True)
 class Folder:
-    """One that was come by. name: below where it began, "" or with a slash at its end.
+    """A visited folder. name: its path below the start, "" or with a slash at its end.
 
-    files: what is not hidden and no folder. hidden: what is hidden, folders among it.
+    files: entries that are neither hidden nor folders. hidden: hidden entries, including folders.
     """
 
     path: str
@@ -37,7 +37,7 @@ class Folder:
 
 
 def folders(start: str, *, hidden_too: bool = False) -> Iterator[Folder | Failure]:
-    """``start`` and all folders below it, however deep; a Failure for one that cannot be read."""
+    """``start`` and all folders below it, at any depth. A folder that cannot be read gives a Failure."""
     visits = Counter[tuple[int, int]]()
     waiting: list[tuple[str, str, frozenset[tuple[int, int]]]] = [(start, "", frozenset())]
     while waiting:
@@ -73,9 +73,9 @@ def is_folder(entry: "os.DirEntry[str]") -> bool:
 
 
 def matches(pattern: str) -> tuple[str, list[str], list[Failure]]:
-    """The fixed part of a pattern, what matches, in order, and folders that could not be looked into.
+    """The fixed part of a pattern, its sorted matches, and failures for folders that cannot be read.
 
-    A part of the pattern that is there as it is written, such as a folder "Talk [2019]", means itself alone.
+    If a part of the pattern exists literally, such as a folder "Talk [2019]", it matches only itself.
     """
     parts = PurePath(pattern).parts
     count = _num_fixed(parts)
@@ -83,9 +83,9 @@ def matches(pattern: str) -> tuple[str, list[str], list[Failure]]:
     failures: list[Failure] = []
     found = [fixed if count else ""]
     for before, part in pairwise(("", *parts)):
-        if part == before == "**":  # the same once more
+        if part == before == "**":  # "**/**" is the same as "**"
             continue
-        if part == "**":  # by ourselves: glob goes round in circles, forty times
+        if part == "**":  # not by glob, which follows a cycle of links forty times
             found = list(dict.fromkeys(below for place in found for below in _all_below(place, failures)))
         else:
             found = [match for place in found for match in _named(place, part)]
@@ -103,7 +103,7 @@ def _named(place: str, part: str) -> list[str]:
 
 
 def _all_below(place: str, failures: list[Failure]) -> Iterator[str]:
-    """What ** stands for: this folder and those below it."""
+    """The matches of **: this folder and all folders below it."""
     for folder in folders(place or "."):
         if isinstance(folder, Failure):
             failures.append(folder)
@@ -112,7 +112,7 @@ def _all_below(place: str, failures: list[Failure]) -> Iterator[str]:
 
 
 def _num_fixed(parts: Sequence[str]) -> int:
-    """How many parts a pattern begins with that are names."""
+    """Number of leading parts of a pattern that are plain names."""
     for count, part in enumerate(parts):
         if glob.has_magic(part) and not os.path.lexists(os.path.join("", *parts[: count + 1])):
             return count
@@ -120,9 +120,9 @@ def _num_fixed(parts: Sequence[str]) -> int:
 
 
 def failure(text: str, reason: str, path: str = "") -> Failure:
-    """An input, or what lies below one, that cannot be used. No path is as long as what is cut of it.
+    """The Failure of an input, or of a file below one, that cannot be used. Only a text longer than any path is cut.
 
-    path: the file, where it is known.
+    path: the file, if it is known.
     """
     shown = shortened(scrubbed(printable(text)), over=LONGEST_PATH)
     return Failure(shown, shown, VideoError(reason), path)

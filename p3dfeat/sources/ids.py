@@ -1,10 +1,11 @@
 """Ids of videos.
 
-An id is a path without its extension: below the folder or the fixed part of the glob it was found by, as written in a
-list (less ".." and the root), the name alone for a file, host and path of a web address. Folders of pictures, and files
-that are tried whatever their extension, keep all of their names. Where two share an id, both keep their extension;
-where that is not enough, both get as many of their parent folders as tell them apart; where nothing does, a hash of
-what they are called. A video that is stored under one of these keeps it, and the others make way.
+An id is a path without its extension. The path is relative to the input folder or to the fixed part of the glob. For
+an entry of a list, it is the path as written, without ".." and the root. For a single file it is the file name, and
+for a web address host and path. Folders of pictures, and files used regardless of their extension, keep their whole
+names. If two videos share an id, both keep their extension. If that is not enough, both get as many parent folders as
+are necessary. If they are still equal, both get a hash of their paths. A stored video keeps its id, and the others
+get longer ones.
 """
 
 import hashlib
@@ -18,15 +19,15 @@ from typing import Final
 from p3dfeat.errors import VideoError
 from p3dfeat.types import DEEPEST_ID, SEGMENT_ORIGINS, WEB_SCHEMES, Failure, Video, is_id
 
-DEEPEST: Final = 64  # parent folders added to tell two files apart
-LOOKED_UP: Final = 3  # of these, in ids under which a video may be stored already
+DEEPEST: Final = 64  # maximum number of parent folders in an id
+LOOKED_UP: Final = 3  # maximum number of parent folders when looking for the id of a stored video
 
 
 @dataclass(frozen=True)
 class Known:
-    """What is stored already.
+    """The stored videos.
 
-    source_of: what the video stored under this one's id was called, if it is the same; None if not.
+    source_of: the source of the video that is stored under this video's id; None if it is another video.
     """
 
     ids: Collection[str]
@@ -35,7 +36,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file, or a video at a web address, and the id it has if nothing clashes."""
+    """A file, or a video at a web address, and its id if there is no conflict."""
 
     path: str
     source: str
@@ -53,16 +54,16 @@ class Found:
 
     @property
     def place(self) -> str:
-        """The same for every way to write it."""
+        """The absolute path or the address: the same for every spelling of a path."""
         return self.path if self.remote else os.path.abspath(self.path)
 
 
 def name_videos(
     found: Sequence[Found], known: Known | None = None, segment_origin: str = SEGMENT_ORIGINS[0]
 ) -> tuple[list[Video], list[Failure]]:
-    """A Video for each file, with an id of its own; a Failure where ids given by the user clash.
+    """A Video with a unique id for each file; a Failure if ids given by the user conflict, or if an id is not valid.
 
-    known: what is stored already; None: nothing is. segment_origin: as for Video.
+    known: the stored videos; None: there are none. segment_origin: as for Video.
     """
     ids = _told_apart(found, _kept(found, known, segment_origin) if known is not None and known.ids else {})
     videos, failures = [], []
@@ -89,7 +90,7 @@ def _video(item: Found, id: str, segment_origin: str) -> Video:
 
 
 def _kept(found: Sequence[Found], known: Known, segment_origin: str) -> dict[int, str]:
-    """Ids under which videos are stored already, by their place in ``found``."""
+    """The ids of stored videos, by index in ``found``."""
     shortest = [_shortest(item) for item in found]
     clashing, given = _clashes(shortest), {item.given_id for item in found}
     longer = (_with_extension, *(_with_parents(count) for count in range(1, LOOKED_UP + 1)))
@@ -98,21 +99,21 @@ def _kept(found: Sequence[Found], known: Known, segment_origin: str) -> dict[int
     for place, item in enumerate(found):
         if item.given_id is not None:
             continue
-        # Where it does not clash, the shortest id is what the video is called anyhow.
+        # Without a conflict, the video gets its shortest id in any case.
         ids = [shortest[place]] if shortest[place] in clashing else []
         if _last(_with_extension(item)) in names:
             ids += [lengthened(item) for lengthened in longer]
         for id in ids:
             if id in given or not is_id(id) or (source := known.source_of(_video(item, id, segment_origin))) is None:
                 continue
-            if id not in owners or source == item.source:  # of two copies, the one that was called so
+            if id not in owners or source == item.source:  # of two copies, the one with the stored source
                 owners[id] = place
                 break
     return {place: id for id, place in owners.items()}
 
 
 def _told_apart(found: Sequence[Found], kept: Mapping[int, str]) -> list[str]:
-    """An id for each, longer than its shortest one where that clashes; those in ``kept`` stay as they are."""
+    """An id for each video. If the shortest id conflicts, it is lengthened; ids in ``kept`` do not change."""
     ids = [kept.get(place) or _shortest(item) for place, item in enumerate(found)]
     for lengthened in (_with_extension, *(_with_parents(count) for count in range(1, DEEPEST))):
         clashing = _unsettled(ids, kept)
@@ -127,7 +128,7 @@ def _told_apart(found: Sequence[Found], kept: Mapping[int, str]) -> list[str]:
 
 
 def _unsettled(ids: Sequence[str], kept: Mapping[int, str]) -> set[int]:
-    """Places of ids that clash and are to be lengthened; also of those that lie below one that is kept."""
+    """Indexes of the ids that must be lengthened: they conflict, or lie below a kept id."""
     clashing, fixed = _clashes(ids), set(kept.values())
     return {
         place
@@ -137,19 +138,19 @@ def _unsettled(ids: Sequence[str], kept: Mapping[int, str]) -> set[int]:
 
 
 def printable(text: str) -> str:
-    """A name as text: bytes of a file name that are no UTF-8 are shown as \\xff, since HDF5 and JSON hold text."""
+    """A name as text. Bytes of a file name that are not UTF-8 become \\xff, since HDF5 and JSON hold text."""
     return os.fsencode(text).decode("utf-8", "backslashreplace")
 
 
 def _clashes(ids: Sequence[str]) -> set[str]:
-    """Ids that occur twice, and ids below which others lie: a video is no folder of videos."""
+    """Ids that occur twice, and ids that are a parent of another id: a video cannot be a folder of videos."""
     counts = Counter(ids)
     parents = {parent for id in counts for parent in _parents(id)}
     return {id for id, count in counts.items() if count > 1 or id in parents}
 
 
 def _parents(id: str) -> list[str]:
-    """All that stands before a slash."""
+    """All parts of an id that end before a slash."""
     parts = id.split("/")
     return ["/".join(parts[:n]) for n in range(1, len(parts))]
 
@@ -160,7 +161,7 @@ def _last(id: str) -> str:
 
 def _shortest(item: Found) -> str:
     path = PurePath(item.name)
-    bare = path.stem.strip(".") == ""  # "..mp4" is a name whose stem is none
+    bare = path.stem.strip(".") == ""  # "..mp4" has no stem except dots
     whole = bare or item.by_content or item.frames_fps is not None
     return _id(item, item.name if whole else path.with_suffix("").as_posix())
 
@@ -171,7 +172,7 @@ def _with_extension(item: Found) -> str:
 
 def _with_parents(count: int) -> Callable[[Found], str]:
     def lengthened(item: Found) -> str:
-        if item.remote:  # all of its parents are there already
+        if item.remote:  # the id already contains all parents
             return _id(item, item.name)
         parts = Path(os.path.abspath(item.path)).parts[1:]
         kept = len(PurePath(item.name).parts) + count
@@ -181,7 +182,7 @@ def _with_parents(count: int) -> Callable[[Found], str]:
 
 
 def _with_mark(item: Found) -> str:
-    """Where names are the same as text, and not as bytes; or the same address, by http and by https."""
+    """The id with a hash, for names equal as text but not as bytes, or the same address with http and https."""
     return _id(item, f"{item.name}~{hashlib.sha256(os.fsencode(item.place)).hexdigest()[:8]}")
 
 
@@ -195,5 +196,5 @@ def _id(item: Found, name: str) -> str:
 
 
 def _decimal(seconds: float) -> str:
-    """To a microsecond, without trailing zeros."""
+    """Seconds, rounded to a microsecond, without trailing zeros."""
     return f"{seconds:.6f}".rstrip("0").rstrip(".")

@@ -1,7 +1,7 @@
 """Lists of paths and CSV files of segments.
 
-Both are read as Linux and as Windows write them: in UTF-8 or, with a byte order mark, in UTF-16; with slashes or
-backslashes in paths; and CSVs with commas, semicolons or tabs between columns.
+Files from Linux and from Windows are supported: UTF-8, or UTF-16 with a byte order mark; slashes or backslashes in
+paths; and commas, semicolons or tabs between the columns of a CSV.
 """
 
 import codecs
@@ -27,10 +27,10 @@ from p3dfeat.types import VIDEO_ATTRIBUTES, Failure, is_id
 COLUMNS: Final = ("path", "start_seconds", "end_seconds")
 OWN: Final = (*COLUMNS, "id")
 LOOKS_LIKE_TIME: Final = re.compile(r"(.*_)?(start|begin|end|stop|from|to)(\W|_|$)|t[01]$", re.I)
-MOST_COLUMN_CHARACTERS: Final = 4096  # of a further column's name or value
+MOST_COLUMN_CHARACTERS: Final = 4096  # in the name or a value of a user's column
 MOST_LIST_BYTES: Final = 512 << 20  # five million long paths; a device such as /dev/zero has no end
 PIECE_BYTES: Final = 1 << 20
-DELIMITERS: Final = ",;\t"  # Excel writes semicolons where a comma stands before decimals, and tabs with UTF-16
+DELIMITERS: Final = ",;\t"  # Excel writes semicolons if the decimal separator is a comma, and tabs with UTF-16
 
 
 def content_of(file: Path) -> bytes:
@@ -42,7 +42,7 @@ def content_of(file: Path) -> bytes:
 
 
 def all_of(read: Callable[[int], bytes]) -> bytes:
-    """All that ``read`` gives, piece by piece, until it gives nothing. Raises VideoError for what has no end."""
+    """The data that ``read`` gives, piece by piece, until it gives nothing. Raises VideoError if it is too long."""
     content = io.BytesIO()
     while piece := read(PIECE_BYTES):
         content.write(piece)
@@ -52,7 +52,7 @@ def all_of(read: Callable[[int], bytes]) -> bytes:
 
 
 def paths_of(content: bytes) -> Iterator[str]:
-    """The paths in a list: a line each, or separated by NUL as ``find -print0`` writes them."""
+    """The paths in a list: one per line, or separated by NUL, as written by ``find -print0``."""
     content = _utf8(content)
     separator, start = b"\0" if b"\0" in content else b"\n", 0
     while start <= len(content):  # one at a time: a second copy of a long list would take much memory
@@ -67,14 +67,14 @@ def paths_of(content: bytes) -> Iterator[str]:
 
 
 def _utf8(content: bytes) -> bytes:
-    """A list or CSV in UTF-8. Bytes that are none are kept, since they may be part of a file name."""
+    """A list or CSV in UTF-8. Invalid bytes are kept, since they may be part of a file name."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16", "replace").encode()
     return content.removeprefix(codecs.BOM_UTF8)
 
 
 def listed(paths: Iterable[str], *, base: Path, frames_fps: float | None = None) -> Iterator[Found | Failure]:
-    """The files of a list that lies in folder ``base``; with frames_fps folders of numbered pictures, too."""
+    """The files of a list in the folder ``base``; with frames_fps, also folders of numbered pictures."""
     for path in paths:
         if is_address(path):
             try:
@@ -92,10 +92,10 @@ def listed(paths: Iterable[str], *, base: Path, frames_fps: float | None = None)
 
 
 def segments_of(content: bytes, file: Path, *, frames_fps: float | None = None) -> Iterator[Found | Failure]:
-    """Rows of ``path[,start_seconds][,end_seconds][,id]``; empty times mean the beginning and the end.
+    """Rows of ``path[,start_seconds][,end_seconds][,id]``. Empty times mean the beginning and the end.
 
-    Further columns are kept with the video. Raises UsageError where the header names no path, or what it names makes
-    no attribute.
+    Further columns are kept with the video. Raises UsageError if the header has no column path, or a column name that
+    cannot be an attribute.
     """
     rows, delimiter = _rows(_utf8(content), file)
     further = _further(rows.fieldnames or (), file)
@@ -103,7 +103,7 @@ def segments_of(content: bytes, file: Path, *, frames_fps: float | None = None) 
         try:
             cells = {name: row.get(name) or "" for name in OWN}
             stripped = {name: cell.strip() for name, cell in cells.items()}
-            if delimiter == ";":  # the comma is then a decimal one
+            if delimiter == ";":  # then a comma is the decimal separator
                 times = {name: stripped[name].replace(",", ".") for name in COLUMNS[1:]}
                 stripped |= times
             found = _segment(stripped, file.parent, as_is=cells["path"], frames_fps=frames_fps)
@@ -114,7 +114,7 @@ def segments_of(content: bytes, file: Path, *, frames_fps: float | None = None) 
 
 
 def _rows(content: bytes, file: Path) -> tuple["csv.DictReader[str]", str]:
-    """The rows under the header, and what separates the columns. Raises UsageError for another header."""
+    """The rows below the header, and the delimiter. Raises UsageError if the header has no column path."""
     if b"\0" in content:
         raise UsageError(f"{file}: holds zero bytes; save it in UTF-8, or in UTF-16 with a byte order mark")
     for delimiter in DELIMITERS:
@@ -135,7 +135,7 @@ def _rows(content: bytes, file: Path) -> tuple["csv.DictReader[str]", str]:
 
 
 def _further(columns: Sequence[str], file: Path) -> list[str]:
-    """Columns that are the user's own. Raises UsageError."""
+    """The user's own columns. Raises UsageError if a name cannot be used."""
     further = [name for name in columns if name and name not in OWN]
     for name in further:
         if LOOKS_LIKE_TIME.match(name):
@@ -151,7 +151,7 @@ def _further(columns: Sequence[str], file: Path) -> list[str]:
 
 
 def _value(name: str, text: str | None) -> str:
-    """A cell of a further column."""
+    """A cell of a user's column, as text. Raises VideoError if it is too long."""
     if len(text or "") > MOST_COLUMN_CHARACTERS:
         raise VideoError(f"column {shortened(name)!r}: longer than {MOST_COLUMN_CHARACTERS} characters")
     return printable((text or "").strip())
@@ -165,7 +165,7 @@ def _without_errors(rows: "csv.DictReader[str]", file: Path) -> Iterator[dict[st
 
 
 def _segment(row: dict[str, str], base: Path, *, as_is: str, frames_fps: float | None) -> Found:
-    """as_is: the path with the blanks around it, which may be part of it."""
+    """The file and segment of a row. as_is: the path with surrounding blanks, which may be part of it."""
     if not row["path"]:
         raise VideoError("no path")
     start, end = _seconds(row, "start_seconds"), _seconds(row, "end_seconds")
@@ -193,11 +193,11 @@ def _seconds(row: dict[str, str], name: str) -> float | None:
         seconds = float("nan")
     if not abs(seconds) < float("inf"):
         raise VideoError(f"{name} is {shortened(row[name])!r}, not a number of seconds")
-    return seconds + 0.0  # -0 and 0 are one time
+    return seconds + 0.0  # -0 becomes 0
 
 
 def _found(path: str, base: Path, frames_fps: float | None) -> Found | None:
-    """What a listed path leads to: a file or, with frames_fps, a folder of numbered pictures."""
+    """The file of a listed path or, with frames_fps, the folder of numbered pictures; None if there is neither."""
     if (place := _beside(path, base)) is not None:
         frames_fps = None
     elif frames_fps is None or (place := _beside(path, base, holds_pictures)) is None:
@@ -212,12 +212,15 @@ def _found(path: str, base: Path, frames_fps: float | None) -> Found | None:
 
 
 def _same(text: str, known: str) -> str:
-    """``known`` where it is the same text: of a long list, one object for two takes much less memory."""
+    """``known`` if it is equal to ``text``: in a long list, sharing one object saves much memory."""
     return known if text == known else text
 
 
 def _beside(path: str, base: Path, is_there: Callable[[str | Path], bool] = os.path.isfile) -> tuple[str, str] | None:
-    """A listed path as a file, below the list's own folder or else from here; and as it should have been written."""
+    """The file of a listed path, and the path with the correct slashes; None if there is no such file.
+
+    The path is relative to the list's folder or, if it does not exist there, to the working folder.
+    """
     for written in dict.fromkeys((path, path.replace("\\", "/"))):
         for folder in (base, Path()):
             if is_there(candidate := folder / written):
@@ -230,5 +233,5 @@ def _no_such_file(path: str) -> str:
 
 
 def _as_written(path: str) -> str:
-    """A listed path as an id, less its root and what leads out of a folder."""
+    """A listed path as an id, without its root, "." and ".."."""
     return "/".join(part for part in os.path.normpath(path).split("/") if part not in ("", ".", ".."))

@@ -1,4 +1,4 @@
-"""The HDF5 layout, crash-safe writing, and reading: the only place that imports h5py."""
+"""The HDF5 layout, crash-safe writing, and reading. Only this package imports h5py."""
 
 from p3dfeat.store.check.process import Foreign, Looked, Problem, Root, check_file
 from p3dfeat.store.identity import compared, is_unchanged, other_part, source_if_same

@@ -1,4 +1,4 @@
-"""Whether a video that the user asks for is the one that is stored under its id."""
+"""Check whether an input video is the one stored under its id."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from p3dfeat.fingerprint import fingerprint, size_and_time
 from p3dfeat.store.layout import VIDEO_MARK
 from p3dfeat.types import PART, Video
 
-IDENTITY: Final = (VIDEO_MARK, "fingerprint", "size_bytes", "modified", "damage", *PART)  # attributes that tell
+IDENTITY: Final = (VIDEO_MARK, "fingerprint", "size_bytes", "modified", "damage", *PART)  # attributes for this check
 
 
 def other_part(video: Video, stored: Mapping[str, Any]) -> str | None:
-    """What else was taken of the file that is stored under a video's id; None where the same was."""
+    """Description of the part stored under a video's id, if it is another part of its file; None if it is the same."""
     source = stored.get(VIDEO_MARK)
     start, end, origin, frames_fps = (stored.get(name) for name in PART)
     if (start, end) != (video.start_seconds, video.end_seconds):
         return f"another segment of {source}"
-    if origin is not None and origin != video.segment_origin:  # files of before do not tell
+    if origin is not None and origin != video.segment_origin:  # older files do not store it
         return f"a segment of {source} that is counted from its {origin.replace('-', ' ')}"
     if frames_fps != video.frames_fps:
         return f"{source} at another rate (frames {frames_fps} there, {video.frames_fps} now)"
@@ -27,7 +27,7 @@ def other_part(video: Video, stored: Mapping[str, Any]) -> str | None:
 
 
 def source_if_same(video: Video, stored: Mapping[str, Any]) -> str | None:
-    """What a stored video was called, if it is this one, changed or not: by that name, or by its size and ends."""
+    """The stored source, if it is this video: with the same source (changed or not), or the same size and ends."""
     source = stored.get(VIDEO_MARK)
     if other_part(video, stored) is not None or source is None:
         return None
@@ -40,10 +40,10 @@ def source_if_same(video: Video, stored: Mapping[str, Any]) -> str | None:
 
 @dataclass(frozen=True)
 class Compared:
-    """How a file compares with what is stored of it.
+    """The comparison of a file with its stored attributes.
 
-    kind: "same"; "touched", if only its time differs; "damaged", if its time differs and it was damaged when it was
-    stored, so that more of it may have come; "content" of the same size; or another "size".
+    kind: "same"; "touched": only its time differs; "damaged": its time differs and it was damaged when it was stored,
+    so it may be more complete now; "content": other content of the same size; "size": another size.
     """
 
     kind: Literal["same", "touched", "damaged", "content", "size"]
@@ -54,7 +54,7 @@ class Compared:
 def compared(path: str, stored: Mapping[str, Any], *, thorough: bool = True) -> Compared:
     """Compare a file with the attributes ``stored`` of it. Raises OSError.
 
-    thorough: read its ends even where size and time are as they were; else it is not opened then.
+    thorough: read its ends even if size and time are the same; otherwise the file is not opened then.
     """
     size, now = size_and_time(path)
     same_size, same_time = size == stored.get("size_bytes"), now == stored.get("modified")
@@ -64,7 +64,7 @@ def compared(path: str, stored: Mapping[str, Any], *, thorough: bool = True) -> 
 
 
 def is_unchanged(path: str, stored: Mapping[str, Any]) -> bool:
-    """Whether a file is still the one that was described; one that was damaged must not have been modified since."""
+    """Whether a file is still the stored one; if it was damaged, it must not have been modified since."""
     try:
         return compared(path, stored).kind in ("same", "touched")
     except OSError:
@@ -72,15 +72,15 @@ def is_unchanged(path: str, stored: Mapping[str, Any]) -> bool:
 
 
 def difference(video: Video, stored: Mapping[str, Any], on_touched: Callable[[Touched], None]) -> str | None:
-    """What is unlike in a video and in what is ``stored`` of one, its attributes; None where they are the same.
+    """The difference between a video and the ``stored`` attributes; None if they are of the same video.
 
-    Of a file that is called as it was, size and time tell, without opening it; else its ends do. on_touched: told of a
-    file that has another time and is the same. One that was damaged is not the same then: more of it may have come.
-    Raises VideoError for a file that is not readable.
+    If the source is the same, size and time are compared, without opening the file; otherwise its ends. on_touched:
+    called if only the time differs. A file that was damaged then counts as changed: it may be more complete now.
+    Raises VideoError if the file is not readable.
     """
     source = stored[VIDEO_MARK]
     elsewhere = None if source == video.source else f"id {video.id!r} is stored for another file, {source}"
-    if video.remote:  # an address stands for what it once gave: no server is asked, be there 100,000 of them
+    if video.remote:  # an address counts as unchanged: no server is asked, even for 100,000 of them
         return elsewhere
     time = stored.get("modified")
     try:

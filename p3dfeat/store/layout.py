@@ -1,8 +1,8 @@
-"""The HDF5 layout: what stands where, and what must agree before two runs may share a file.
+"""The HDF5 layout, and the settings that must agree before two runs may share a file.
 
-Root attributes tell how the numbers were made. Below the root there is one group a video, named by its id, holding
+Root attributes hold the settings of the extraction. Below the root there is one group per video, named by its id, with
 ``<layer>`` (clips, ...) float32, ``pooled`` (the mean of pool5 over clips), ``seconds`` (clips, 2) and attributes.
-Whatever else users add with h5py, arrays and attributes, is theirs: it is not read, and it is kept.
+Other arrays and attributes that users add with h5py are not read, and are kept.
 """
 
 import errno
@@ -23,22 +23,22 @@ from p3dfeat.types import VIDEO_ATTRIBUTES
 
 FORMAT: Final = "p3dfeat-features"
 FORMAT_VERSION: Final = 1
-LIBVER: Final = ("earliest", "v110")  # the shape of file that every HDF5 reads, and hdf5_groups.py can add to
+LIBVER: Final = ("earliest", "v110")  # the format that every HDF5 reads, and that hdf5_groups.py can add to
 VIDEO_MARK: Final = "source"  # the attribute that makes a group a video
-POOLED: Final = "pool5"  # the layer whose mean is kept as "pooled"
-COLUMNS: Final = "columns"  # the attribute that lists those that come from a user's CSV
+POOLED: Final = "pool5"  # the layer whose mean is stored as "pooled"
+COLUMNS: Final = "columns"  # the attribute that lists the attributes from a user's CSV
 
-PIECE_BYTES: Final = 8 << 20  # of an array that are looked at together
-MOST_UNPACKED: Final = 1032  # times larger than in the file, by deflate, see RFC 1951
+PIECE_BYTES: Final = 8 << 20  # of an array that are checked together
+MOST_UNPACKED: Final = 1032  # maximum compression ratio of deflate, see RFC 1951
 
-NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS})  # as flock says it
+NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS})  # errors of flock
 
 SUPERBLOCK_START: Final = b"\x89HDF\r\n\x1a\n\0"  # version 0: HDF5 File Format Specification 3.0, II.A
-ROOT_OFFSET: Final = 64  # where it has the address of the root group's object header
-# What may differ between runs that add to one file: it does not change the numbers beyond rounding.
+ROOT_OFFSET: Final = 64  # offset of the address of the root group's object header
+# Settings that may differ between runs that add to one file: they do not change the values beyond rounding.
 INCIDENTAL: Final = frozenset({"p3dfeat_version", "device", "weights_origin", "int8_cosine"})
 NESTED: Final = ("preprocessing", "sampling", "layers", "architecture")
-ORDER: Final = (  # of root attributes, in which they are shown; HDF5 keeps none
+ORDER: Final = (  # in which root attributes are shown; HDF5 does not keep an order
     *("format", "format_version", "model", "weights_sha256", "weights_origin", "architecture", "layers", "sampling"),
     *("preprocessing", "engine", "precision", "int8_sha256", "int8_cosine", "device", "p3dfeat_version"),
 )
@@ -46,7 +46,7 @@ ORDER: Final = (  # of root attributes, in which they are shown; HDF5 keeps none
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything needed to make the same numbers again; the root attributes of a feature file."""
+    """Everything needed to reproduce the values; the root attributes of a feature file."""
 
     model: str
     weights_sha256: str
@@ -58,12 +58,12 @@ class Settings:
     precision: str
     device: str
     p3dfeat_version: str
-    weights_origin: str = ""  # where they were fetched from: a URL, or user/repo@commit
+    weights_origin: str = ""  # source of the download: a URL, or user/repo@commit
     int8_sha256: str | None = None  # of the quantised weights; another calibration gives other numbers
-    int8_cosine: float | None = None  # the worst one to fp32, measured when they were calibrated
+    int8_cosine: float | None = None  # worst cosine to fp32, measured when they were calibrated
 
     def as_attributes(self) -> dict[str, str | int | float]:
-        """Plain text and numbers; nested settings as JSON, and only what there is."""
+        """Plain text and numbers; nested settings as JSON; settings that are None are left out."""
         values: dict[str, Any] = {
             **{name: getattr(self, name) for name in ("model", "weights_sha256", "weights_origin", "engine")},
             **{name: getattr(self, name) for name in ("precision", "device", "p3dfeat_version")},
@@ -79,7 +79,7 @@ class Settings:
 
 
 def read_attributes(file: h5py.File, path: Path) -> dict[str, Any]:
-    """Root attributes with nested settings decoded. Raises FeatureFileError unless the file is ours."""
+    """Root attributes with nested settings decoded. Raises FeatureFileError if the file is not a p3dfeat file."""
     if file.attrs.get("format") != FORMAT:
         raise FeatureFileError(f"{path}: an HDF5 file, but not one of p3dfeat's; choose another output")
     found = {name: _plain(file.attrs[name]) for name in ORDER if name in file.attrs}
@@ -113,7 +113,7 @@ def _plain(value: Any) -> Any:
 
 
 def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """What would make numbers of this run and of the file unlike, a short line each."""
+    """Settings that make the values of this run and of the file differ, one short line each."""
     lines = []
     stored, wanted = _comparable(stored), _comparable(wanted)
     defaults = {field.name: field.default for field in fields(Settings) if field.default is not MISSING}
@@ -128,13 +128,13 @@ def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
 
 
 def _comparable(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """With nested settings decoded, less what makes no difference: the order of layers, the tail of uniform clips."""
+    """With nested settings decoded, without irrelevant differences: order of layers, tail of evenly spaced clips."""
     found = {
         name: _nested(name, value) if name in NESTED and isinstance(value, str) else value
         for name, value in attributes.items()
     }
     for name, kind in (("sampling", Sampling), ("preprocessing", InputSpec)):
-        if isinstance(found.get(name), dict):  # what a file does not say was made as by default
+        if isinstance(found.get(name), dict):  # settings missing in a file have their default values
             found[name] = {field.name: field.default for field in fields(kind)} | found[name]
     found["layers"] = sorted(found["layers"])
     if found["sampling"].get("clips") is not None:
@@ -143,7 +143,7 @@ def _comparable(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def column_names(attributes: Mapping[str, Any]) -> list[str]:
-    """Names of a video's attributes that come from columns of a user's CSV; none where that makes no sense."""
+    """Names of a video's attributes that come from columns of a user's CSV; empty if the list is invalid."""
     try:
         found = parse_json(attributes.get(COLUMNS, "[]"))
     except (TypeError, ValueError):
@@ -153,20 +153,20 @@ def column_names(attributes: Mapping[str, Any]) -> list[str]:
 
 
 def foreign_names(group: h5py.Group, layers: Sequence[str]) -> list[str]:
-    """Arrays and attributes of a video's group that are the user's."""
+    """Arrays and attributes that a user added to a video's group."""
     columns = column_names(group.attrs)
     attributes = [name for name in group.attrs if name not in VIDEO_ATTRIBUTES and name not in columns]
     return [name for name in group if name not in array_names(layers)] + attributes
 
 
 def array_names(layers: Sequence[str]) -> Set[str]:
-    """Of the arrays that a video has."""
+    """Names of a video's arrays."""
     return {*layers, "seconds", *(["pooled"] if POOLED in layers else [])}
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """One line for whatever HDF5 says of bytes that are damaged. Raises FeatureFileError."""
+    """Turn HDF5's errors for damaged data into FeatureFileError with one line."""
     try:
         yield
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
@@ -175,13 +175,13 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def check_is_hdf5(path: Path) -> None:
-    """Raise FeatureFileError for a file that is there and is no HDF5, from its beginning alone."""
+    """Raise FeatureFileError for an existing file that is not HDF5; reads only its beginning."""
     if path.is_file() and os.access(path, os.R_OK) and not h5py.is_hdf5(path):
         raise FeatureFileError(f"{path}: not a feature file; it is not HDF5, or is damaged; choose another output")
 
 
 def locked(path: str | Path, mode: str = "r") -> h5py.File:
-    """h5py.File, without HDF5's lock on a file system that has none. Raises OSError."""
+    """h5py.File, without HDF5's lock if the file system has no locks. Raises OSError."""
     try:
         return h5py.File(path, mode)
     except OSError as error:
@@ -191,9 +191,9 @@ def locked(path: str | Path, mode: str = "r") -> h5py.File:
 
 
 def _is_outdated(file: h5py.File, path: Path) -> bool:
-    """Whether HDF5 shows a file as it was when another part of this process opened it, before it was added to.
+    """Whether HDF5 shows an old state of a file, which another part of this process opened before data were added.
 
-    Only files of our shape are added to in place; their superblock says where the root group is.
+    Only files of our format are added to in place; their superblock has the address of the root group.
     """
     with open(path, "rb") as now:
         start = now.read(ROOT_OFFSET + 8)
@@ -202,12 +202,12 @@ def _is_outdated(file: h5py.File, path: Path) -> bool:
 
 
 def open_hdf5(path: Path, mode: str = "r") -> h5py.File:
-    """h5py.File with one-line errors, as the file is now. Raises FeatureFileError."""
+    """h5py.File in its present state, with one-line errors. Raises FeatureFileError."""
     try:
         file = locked(path, mode)
         if mode == "r" and _is_outdated(file, path):
             file.close()
-            return h5py.File(open(path, "rb"), mode)  # which HDF5 does not join to what is open already
+            return h5py.File(open(path, "rb"), mode)  # HDF5 does not share this with files that are already open
         return file
     except FileNotFoundError:
         raise FeatureFileError(f"{path}: no such file") from None

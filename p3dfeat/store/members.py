@@ -1,8 +1,8 @@
-"""What a feature file holds itself: hard links alone, no group inside itself, names that can be ids.
+"""The members of a feature file itself: only hard links, no group inside itself, names that can be ids.
 
-A file may come from anywhere. A soft or external link in it may lead to another file, which is then read, or even
-written to; a group may hold itself; an array may keep its numbers in any file of the disk. Nothing of that is followed.
-What is passed over is told, in words: users may have linked ``train`` to train.h5, and wonder where its videos are.
+A file may come from an untrusted source. A soft or external link may lead to another file, which is then read, or even
+written to. A group may contain itself. An array may have its data in any file of the disk. None of this is followed.
+Skipped items are reported: users may have linked ``train`` to train.h5, and wonder where its videos are.
 """
 
 import sys
@@ -23,33 +23,33 @@ from p3dfeat.types import DEEPEST_ID, is_id
 LINK: Final = "a link to elsewhere, which p3dfeat does not follow"
 AGAIN: Final = "the same group as another"
 ITSELF: Final = "a group inside itself"
-MOST_NAMES: Final = 32  # of one group: names of groups in groups, each with two names, double from one to the next
+MOST_NAMES: Final = 32  # of one group: if each of nested groups has two names, the number doubles at each level
 
-OWN_FILTERS: Final = frozenset({*range(1, 7), 32000})  # of HDF5 itself, and the one that h5py brings (LZF)
+OWN_FILTERS: Final = frozenset({*range(1, 7), 32000})  # those of HDF5 itself, and that of h5py (LZF)
 
 Item: TypeAlias = "h5py.Group | h5py.Dataset | h5py.Datatype"
 Look = Callable[[Item], None]
-Tell = Callable[[str, str], None]  # takes where something is, and what it is
+Tell = Callable[[str, str], None]  # takes the path of an item, and its description
 
 
 def is_hard(group: h5py.Group, name: str) -> bool:
-    """Whether a member of ``group`` is of this file itself; nothing is opened. Raises KeyError."""
+    """Whether a member of ``group`` is in this file itself; nothing is opened. Raises KeyError."""
     return _address(group, name) is not None
 
 
 def _address(group: h5py.Group, name: str) -> int | None:
-    """Where in the file a member is; None for a link to elsewhere. Raises KeyError."""
+    """Address of a member in the file; None for a link to elsewhere. Raises KeyError."""
     link = group.id.links.get_info(name.encode("utf-8", "surrogateescape"))
     return int(link.u) if link.type == h5py.h5l.TYPE_HARD else None
 
 
 def has(group: h5py.Group, name: str) -> bool:
-    """Whether ``group`` has a member of this name, a link that leads nowhere included; nothing is opened."""
+    """Whether ``group`` has a member of this name, including broken links; nothing is opened."""
     return bool(group.id.links.exists(name.encode("utf-8", "surrogateescape")))
 
 
 def link_on_the_way(file: h5py.File, id: str) -> str | None:
-    """The first step on an id's way that is a link, as an id; None where all that is there is of the file itself."""
+    """The first part of an id's path that is a link, as an id; None if all existing parts are in the file itself."""
     place: Any = file
     parts = id.split("/")
     for count, name in enumerate(parts, 1):
@@ -62,27 +62,27 @@ def link_on_the_way(file: h5py.File, id: str) -> str | None:
 
 
 def address_of(group: h5py.Group) -> int:
-    """Where in the file a group is; the same for all its names."""
+    """Address of a group in the file; the same for all its names."""
     return int(h5py.h5o.get_info(group.id).addr)
 
 
 def own_groups(
     file: h5py.File, is_video: Callable[[h5py.Group], bool], tell: Tell, look: Look = lambda item: None
 ) -> Iterator[str]:
-    """Ids of all videos that are in the file itself, folder by folder; below a video nothing is looked for.
+    """Ids of all videos in the file itself, folder by folder; groups inside a video are not searched.
 
-    look: called with each folder, and with all else that lies in one.
+    look: called with each folder, and with all other items in a folder.
     """
     root = frozenset({address_of(file)})
     return _Walk(is_video, tell, look, MetadataCache(file)).below(file, "", root)
 
 
 def refers(item: Item) -> bool:
-    """Whether an array's numbers, or an attribute of it or of a folder, may be references to objects of the file."""
+    """Whether an array's values, or an attribute of it or of a folder, may be references to objects of the file."""
     try:
         types = [item.attrs.get_id(name).dtype for name in item.attrs]
         own = [] if isinstance(item, h5py.Group) else [item.dtype]
-    except TypeError:  # of a kind that NumPy lacks
+    except TypeError:  # of a type that NumPy lacks
         return True
     return any(map(_is_of_references, [*types, *own]))
 
@@ -107,7 +107,7 @@ class _Walk:
         self.cache.enter(folder)
         self.look(group)
         for name in group:
-            if not isinstance(name, str):  # h5py's answer to a name that is no UTF-8
+            if not isinstance(name, str):  # h5py returns bytes for a name that is not UTF-8
                 self.tell(f"{folder}/{name!r}", "no name of a video: it is not UTF-8")
                 continue
             id = f"{folder}/{name}" if folder else name
@@ -131,7 +131,7 @@ class _Walk:
 
 
 def own_array(group: h5py.Group, name: str, path: Path) -> h5py.Dataset:
-    """An array of a video, whose numbers are in this file. Raises FeatureFileError, KeyError."""
+    """An array of a video, with its data in this file. Raises FeatureFileError, KeyError."""
     place = f"{path}: {str(group.name).lstrip('/')}/{name}"
     if not is_hard(group, name):
         raise FeatureFileError(f"{place}: {LINK}")
@@ -146,8 +146,8 @@ def own_array(group: h5py.Group, name: str, path: Path) -> h5py.Dataset:
 
 
 def foreign_filters(item: h5py.Dataset) -> list[int]:
-    """Numbers of the filters of an array for which HDF5 would look in its plugin folders, and load code from there."""
-    if "hdf5plugin" in sys.modules:  # whoever imported it has chosen its filters
+    """Numbers of an array's filters that HDF5 and h5py lack: HDF5 would load code from its plugin folders for them."""
+    if "hdf5plugin" in sys.modules:  # the program that imported it has chosen its filters
         return []
     packed = item.id.get_create_plist()
     codes = [int(packed.get_filter(number)[0]) for number in range(packed.get_nfilters())]
@@ -155,7 +155,7 @@ def foreign_filters(item: h5py.Dataset) -> list[int]:
 
 
 class PassedOver:
-    """Collects what is passed over in a file, and says it in one line."""
+    """Collects the items of a file that are skipped, and reports them in one line."""
 
     def __init__(self, path: Path):
         self._path = path
@@ -166,7 +166,7 @@ class PassedOver:
         self._count += 1
 
     def say(self) -> None:
-        """Warn, with P3DFeatWarning, if there is anything to say."""
+        """Warn with P3DFeatWarning if items were skipped."""
         if self._count:
             more = f", and {self._count - 1} more like it" if self._count > 1 else ""
             warnings.warn(f"{self._path}: {self._first}{more}", P3DFeatWarning, stacklevel=2)

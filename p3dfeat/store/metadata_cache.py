@@ -1,27 +1,27 @@
-"""How much HDF5 keeps in memory of the groups that it has read.
+"""A limit on the memory that HDF5 uses for groups that it has read.
 
-It keeps up to 32 MB as they are in the file; with their attributes decoded they take twenty times that. So it is told
-to keep little: the names in the folders on the way to a video, which it needs for each, and not much besides.
+By default, it keeps up to 32 MB, as in the file; with decoded attributes they take twenty times as much. The limit is
+low: the names in the folders of a video's path, which are needed for each video, and a little more.
 """
 
 from typing import Final
 
 import h5py
 
-BESIDES_BYTES: Final = 256 << 10  # as they are in the file: some 200 videos' attributes
-MOST_BYTES: Final = 128 << 20  # that HDF5 takes for a limit
+BESIDES_BYTES: Final = 256 << 10  # size in the file: the attributes of about 200 videos
+MOST_BYTES: Final = 128 << 20  # maximum limit that HDF5 accepts
 
 
 class MetadataCache:
-    """Of an open file, from now on."""
+    """Limits the cache of an open file."""
 
     def __init__(self, file: h5py.File):
         self._file = file
-        self._names_bytes: dict[str, int] = {}  # in a folder and in those above it, by its path
+        self._names_bytes: dict[str, int] = {}  # of a folder and its parent folders, by path
         self._most = -1
 
     def enter(self, folder: str) -> None:
-        """Make room for the names on the way to a folder's members, before these are asked for. "" is the root."""
+        """Make room for the names in the path of a folder's members, before these are accessed. "" is the root."""
         if folder in self._names_bytes:
             return
         parts, total = folder.split("/") if folder else [], 0
@@ -36,12 +36,12 @@ class MetadataCache:
             self._limit(min(total + BESIDES_BYTES, MOST_BYTES))
 
     def enter_folder_of(self, id: str) -> None:
-        """The same, before a video is asked for."""
+        """The same, before a video is accessed."""
         self.enter(id.rpartition("/")[0])
 
     def _limit(self, num_bytes: int) -> None:
         config = self._file.id.get_mdc_config()
         config.set_initial_size = True
         config.initial_size = config.min_size = config.max_size = num_bytes
-        config.incr_mode = config.flash_incr_mode = config.decr_mode = 0  # neither more nor less
+        config.incr_mode = config.flash_incr_mode = config.decr_mode = 0  # keep this size
         self._file.id.set_mdc_config(config)

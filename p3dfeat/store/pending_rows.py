@@ -1,4 +1,4 @@
-"""One video on its way to the journal."""
+"""The rows of one video before they are in the journal."""
 
 import json
 from dataclasses import asdict
@@ -12,7 +12,7 @@ from p3dfeat.types import PART, Features, Video, VideoInfo
 
 
 class Rows:
-    """Rows in memory, and the offsets of the records that hold those before them.
+    """Rows in memory, and the offsets of the records with earlier rows.
 
     written: offsets in the run's journal.
     """
@@ -31,11 +31,11 @@ class Rows:
         self.padded_frames += features.padded_frames
         self._count += len(features)
         if POOLED in features.layers:
-            for row in features.layers[POOLED]:  # one by one: the sum must not depend on which rows came together
+            for row in features.layers[POOLED]:  # one by one: the sum must not depend on how rows are batched
                 self._sum = row.astype(np.float64) if self._sum is None else self._sum + row
 
     def take(self) -> dict[str, NDArray[Any]]:
-        """The rows in memory, {layer: (N, ...)} and "seconds" (N, 2), which are then no longer there."""
+        """Remove and return the rows in memory: {layer: (N, ...)} and "seconds" (N, 2)."""
         if not self._waiting:
             return {}
         arrays: dict[str, NDArray[Any]] = {
@@ -52,9 +52,9 @@ class Rows:
 
 
 def attributes_of(video: Video, info: VideoInfo, rows: Rows) -> dict[str, Any]:
-    """What is stored of a video beside its arrays."""
+    """The attributes stored of a video."""
     about = asdict(info) | {"padded_frames": rows.padded_frames, VIDEO_MARK: video.source}
-    if info.damage is None:  # else it is marked by these
+    if info.damage is None:  # only damaged videos have these
         del about["damage"], about["clips_left_out"]
     about["remarks"] = "; ".join(info.remarks)
     if not info.remarks:

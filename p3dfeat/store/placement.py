@@ -1,4 +1,4 @@
-"""Where a new video may stand in a feature file, which users may have added to."""
+"""Check the position of a new video in a feature file, to which users may have added data."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,15 +13,15 @@ from p3dfeat.store.stored import Stored
 
 
 class Placement:
-    """Checks the ids of new videos. in_file: whether the output holds anything that stays."""
+    """Checks the ids of new videos. in_file: whether the output holds anything that is kept."""
 
     def __init__(self, stored: Stored, output: Path, *, in_file: bool):
         self._stored, self._output, self._in_file = stored, output, in_file
         self._folders = folders_of(stored.ids)
-        self._folder_names: dict[int, str] = {}  # of folders that videos are added to, by their place in the output
+        self._folder_names: dict[int, str] = {}  # of folders that videos are added to, by their address in the output
 
     def check(self, id: str) -> None:
-        """A group that is a video holds no other videos, whichever run brought them; what users added is not theirs.
+        """A video cannot hold other videos, of any run, and cannot replace data that a user has added.
 
         Raises VideoError.
         """
@@ -36,7 +36,7 @@ class Placement:
                 self.check_not_taken(self._stored.opened(), id)
 
     def check_not_taken(self, place: h5py.Group, id: str) -> None:
-        """Raises VideoError where a new video's name, or its folder's, is taken by something that is no such thing."""
+        """Raises VideoError if the name of a new video, or of its folder, is used by something else."""
         parts = id.split("/")
         folders = {address_of(place): ""}
         for n, name in enumerate(parts, 1):
@@ -54,7 +54,7 @@ class Placement:
             place = found
 
     def _check_only_name(self, id: str, folder: Sequence[str], place: h5py.Group) -> None:
-        """A folder with two names is added to under one of them: two videos of one name in it would be one."""
+        """Use only one name of a folder with two names: otherwise two videos could get the same place."""
         used = self._folder_names.setdefault(address_of(place), "/".join(folder))
         if used != "/".join(folder):
             raise VideoError(f"id {id!r}: its folder is also {used!r} in {self._output}; use one of these names")

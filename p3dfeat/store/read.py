@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -29,28 +30,40 @@ from p3dfeat.types import VIDEO_ATTRIBUTES, is_id
 
 
 class VideoFeatures(Mapping[str, NDArray[Any]]):
-    """What is stored of one video: ``features["pool5"]`` (clips, ...), ``["pooled"]``, ``["seconds"]`` (clips, 2).
+    """The features of one video: ``features["pool5"]`` (clips, ...), ``["pooled"]``, ``["seconds"]`` (clips, 2).
 
-    attributes: source, duration_seconds, frame_rate, num_frames, padded_frames and the like.
-    columns: further columns of the CSV that named the video, such as {"label": "archery"}, as text.
-    Arrays are read when asked for. What users have added to the video is left out.
+    attributes: source, duration_seconds, frame_rate, num_frames, padded_frames and others.
+    columns: other columns of the CSV that named the video, such as {"label": "archery"}, as text.
+    Each array is read on access. Data that users added to the video are left out.
     """
 
-    def __init__(self, file: "FeatureFile", id: str, group: h5py.Group):
+    def __init__(self, file: "FeatureFile", id: str):
         self._file, self._id = file, id
         self._arrays = array_names(file.settings["layers"])
-        found = {name: group.attrs[name] for name in group.attrs if name in VIDEO_ATTRIBUTES}
-        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in found.items()}
-        self.attributes: dict[str, Any] = {
-            name: value for name, value in plain.items() if isinstance(value, str | int | float)
-        }
-        given = {name: group.attrs.get(name) for name in column_names(self.attributes)}
-        self.columns: dict[str, str] = {name: value for name, value in given.items() if isinstance(value, str)}
-        self.attributes.pop(COLUMNS, None)
+
+    @cached_property
+    def _found(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """The attributes, and those of them that are columns of a CSV."""
+        with reading(self._file.path):
+            attrs = dict(self._group.attrs)
+        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in attrs.items()}
+        own = {name: value for name, value in plain.items() if isinstance(value, str | int | float)}
+        columns = {name: text for name in column_names(own) if isinstance(text := own.get(name), str)}
+        return {name: value for name, value in own.items() if name in VIDEO_ATTRIBUTES and name != COLUMNS}, columns
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What is known of the video, by name."""
+        return self._found[0]
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Further columns of the CSV that named the video."""
+        return self._found[1]
 
     @property
     def _group(self) -> h5py.Group:
-        """Looked up each time: another process that got this by a fork or a pickle opens the file for itself."""
+        """Looked up each time: after a fork or a pickle, the other process opens the file itself."""
         return self._file.group(self._id)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
@@ -69,7 +82,7 @@ class VideoFeatures(Mapping[str, NDArray[Any]]):
         return tuple(self._array(name).shape)
 
     def rows(self, name: str, first: int, count: int) -> NDArray[Any]:
-        """Some rows of an array, (at most count, ...), without reading the others."""
+        """Rows of an array, (at most count, ...), without reading the others."""
         return np.asarray(self._array(name)[first : first + count])
 
     def _array(self, name: str) -> h5py.Dataset:
@@ -83,7 +96,7 @@ class VideoFeatures(Mapping[str, NDArray[Any]]):
 
 @dataclass(frozen=True)
 class _Opened:
-    """A file as one process has opened it."""
+    """A file as opened by one process."""
 
     pid: int
     file: h5py.File
@@ -98,18 +111,19 @@ class _Opened:
 class FeatureFile(Mapping[str, VideoFeatures]):
     """A feature file as a mapping from video id to VideoFeatures, in order of ids; for use in a with statement.
 
-    settings: how the numbers were made (model, weights, preprocessing, sampling, engine, precision ...).
-    It may be used in child processes, however they are started, and be pickled: each process opens the file for itself
-    when it first uses it. HDF5 does not promise that a child may read through what its parent has opened.
+    settings: of the extraction (model, weights, preprocessing, sampling, engine, precision ...).
+    It can be pickled and used in child processes, whatever their start method: each process opens the file itself at
+    first use. HDF5 does not guarantee that a child can read from a file that its parent opened.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self._place = Path(os.path.abspath(path))  # for processes that work in another folder
+        self._place = Path(os.path.abspath(path))  # for processes with another working folder
         state = None if self.path.exists() else unfinished(self.path)
         if state is not None:
             raise FeatureFileError(f"{self.path}: not there yet: {state}")
         self._closed = False
+        self._ids: tuple[str, ...] | None = None
         self._opened: _Opened | None = _Opened.now(self.path)
         try:
             with reading(self.path):
@@ -119,7 +133,7 @@ class FeatureFile(Mapping[str, VideoFeatures]):
             raise
 
     def _here(self) -> _Opened:
-        """The file, as this process has opened it."""
+        """The file as opened by this process."""
         if self._closed:
             raise FeatureFileError(f"{self.path}: is closed; use it inside its with statement")
         opened = self._opened
@@ -134,10 +148,10 @@ class FeatureFile(Mapping[str, VideoFeatures]):
         group = self._find(id) if isinstance(id, str) and is_id(id) else None
         if not isinstance(group, h5py.Group) or VIDEO_MARK not in group.attrs:
             raise KeyError(id)
-        return VideoFeatures(self, id, group)
+        return VideoFeatures(self, id)
 
     def group(self, id: str) -> h5py.Group:
-        """Where a video's arrays are. Raises KeyError."""
+        """The group with a video's arrays. Raises KeyError."""
         group = self._find(id)
         if not isinstance(group, h5py.Group):
             raise KeyError(id)
@@ -151,12 +165,40 @@ class FeatureFile(Mapping[str, VideoFeatures]):
             here.cache.enter_folder_of(id)
         return here.file.get(id)
 
+    def _all_ids(self) -> tuple[str, ...]:
+        """Ids of all videos, looked up once: an open file does not change."""
+        here = self._here()
+        if self._ids is None:
+            with reading(self.path):
+                self._ids = tuple(video_ids(here.file, self.path))
+        return self._ids
+
     def __iter__(self) -> Iterator[str]:
-        with reading(self.path):
-            yield from video_ids(self._here().file, self.path)
+        return iter(self._all_ids())
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return len(self._all_ids())
+
+    def table(self) -> dict[str, list[Any]]:
+        """Attributes of all videos as columns of one table, such as for ``pandas.DataFrame``.
+
+        Returns:
+            dict[str, list]: "id", "clips" (number of rows), attributes, and columns of CSV files. None for a video that
+                lacks a value.
+
+        Raises:
+            FeatureFileError: The file is damaged.
+
+        Example:
+            >>> pandas.DataFrame(features.table())
+        """
+        rows = []
+        for id, video in self.items():
+            with reading(self.path):
+                clips = video.shape("seconds")[0]
+            rows.append({"id": id, "clips": clips} | video.attributes | video.columns)
+        names = dict.fromkeys(name for row in rows for name in row)
+        return {name: [row.get(name) for row in rows] for name in names}
 
     def close(self) -> None:
         self._closed = True
@@ -173,7 +215,7 @@ class FeatureFile(Mapping[str, VideoFeatures]):
 
 
 def video_ids(file: h5py.File, path: Path, look: Look = lambda item: None) -> Iterator[str]:
-    """Ids of all videos of a file, folder by folder. Warns, in one line, of links and the like that are passed over.
+    """Ids of all videos of a file, folder by folder. Skipped items, such as links, give one warning of one line.
 
     look: as for ``own_groups``.
     """
@@ -183,7 +225,7 @@ def video_ids(file: h5py.File, path: Path, look: Look = lambda item: None) -> It
 
 
 def is_own_video(file: h5py.File, id: str) -> bool:
-    """Whether a file itself, and none that it links to, holds this video."""
+    """Whether a file itself holds this video, not a file that it links to."""
     if link_on_the_way(file, id) is not None:
         return False
     group = file.get(id)
@@ -194,13 +236,13 @@ def open_features(path: str | Path) -> FeatureFile:
     """Open a feature file for reading.
 
     Args:
-        path (str | Path): A feature file.
+        path (str | Path): Feature file.
 
     Returns:
         FeatureFile: A mapping from video id to VideoFeatures, for use in a with statement.
 
     Raises:
-        FeatureFileError: The file is missing, damaged or not p3dfeat's.
+        FeatureFileError: The file is missing, damaged or not a p3dfeat file.
 
     Example:
         >>> with p3dfeat.open_features("feats.h5") as features:

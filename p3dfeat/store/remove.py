@@ -1,4 +1,4 @@
-"""Removing videos from a feature file. As with adding, the file is at every moment the old or the new one."""
+"""Remove videos from a feature file. As with adding, the file is at every moment the old or the new one."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,21 +14,21 @@ from p3dfeat.system.disk import writing
 
 
 def remove_videos(path: str | Path, ids: Sequence[str], *, with_added: bool = False) -> int:
-    """Remove videos from a feature file; return the number of bytes that nothing uses any more.
+    """Remove videos from a feature file; return the number of bytes that are no longer used.
 
-    Other videos and whatever else is in the file stay as they are. The size of the file stays, too, until it is copied
-    by a tool such as ``h5repack``.
+    Other videos and all other data in the file stay as they are. The file keeps its size until a tool such as
+    ``h5repack`` copies it.
 
     Args:
-        path (str | Path): A feature file.
-        ids (Sequence[str]): Ids of videos in it.
-        with_added (bool): Also remove arrays and attributes that were added to these videos by other software.
+        path (str | Path): Feature file.
+        ids (Sequence[str]): Ids of videos to remove.
+        with_added (bool): Also remove arrays and attributes that other software added to these videos.
 
     Returns:
         int: Bytes of the videos' arrays.
 
     Raises:
-        FeatureFileError: The file is missing, damaged or not p3dfeat's.
+        FeatureFileError: The file is missing, damaged or not a p3dfeat file.
         UsageError: An id is not in the file, or the video holds something that p3dfeat did not write.
         OutputError: The file cannot be written, another run is writing it, or a run on it was interrupted.
 

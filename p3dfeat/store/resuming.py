@@ -1,4 +1,4 @@
-"""What earlier runs left: videos in the output, and journals of a run that was interrupted."""
+"""The results of earlier runs: videos in the output, and journals of an interrupted run."""
 
 from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import ExitStack, closing, contextmanager
@@ -23,10 +23,10 @@ REMEDY: Final = "move one of the two away, or finish the run that was interrupte
 
 @contextmanager
 def stored_videos(output: str | Path, settings: Settings, *, overwrite: bool = False) -> Iterator[Stored]:
-    """What a run with these settings would not compute again: of a feature file, and of an interrupted run on it.
+    """Videos that a run with these settings would not recompute: in a feature file, and in journals beside it.
 
-    overwrite: the run replaces what the file holds. Raises FeatureFileError for a file that is not ours or was made
-    with other settings, OutputError for a folder of journals that is not ours.
+    overwrite: the run replaces the content of the file. Raises FeatureFileError if the file is not a p3dfeat file or
+    was created with other settings, OutputError if the folder of journals is not p3dfeat's.
     """
     output, attributes = Path(output), settings.as_attributes()
     with ExitStack() as stack:
@@ -56,7 +56,7 @@ def stored_ids(
 ) -> list[str]:
     """Ids of the videos in the output; look: as for ``own_groups``.
 
-    Raises FeatureFileError where it was made with other settings.
+    Raises FeatureFileError if it was created with other settings.
     """
     if not output.exists():
         return []
@@ -69,7 +69,7 @@ def stored_ids(
 
 
 def is_bare(file: h5py.File) -> bool:
-    """Whether a file holds nothing but p3dfeat's settings: neither videos nor anything that a user has added."""
+    """Whether a file holds only p3dfeat's settings: no videos, and nothing that a user has added."""
     return len(file) == 0 and set(file.attrs) <= set(ORDER) and file.userblock_size == 0
 
 
@@ -81,19 +81,19 @@ def refuse(unlike: list[str], path: Path) -> None:
 
 
 def replaces(output: Path, folder: Folder | None, attributes: Mapping[str, Any], *, overwrite: bool) -> bool:
-    """Whether a run that may overwrite has it still to do: a killed one may have done all but tidy up."""
+    """Whether a run with overwrite must still replace the output: a killed run may have done so already."""
     if not overwrite or folder is None or not folder.holds(OVERWRITTEN):
         return overwrite
     return not output.exists() or bool(_differences(output, attributes))
 
 
 def goes_on(folder: Folder, attributes: Mapping[str, Any]) -> bool:
-    """Whether journals are those of a killed run that was to overwrite with these settings."""
+    """Whether the journals are of a killed run with overwrite and with these settings."""
     return folder.holds(OVERWRITES) and not any(_unlike(folder, name, attributes) for name in journals(folder))
 
 
 def _unlike(folder: Folder, name: str, attributes: Mapping[str, Any]) -> list[str]:
-    """What a journal's settings differ in; nothing where it was cut off before them."""
+    """Differences of a journal's settings; none if the journal is truncated before them."""
     with JournalReader(folder, name) as journal:
         first = next(iter(journal), None)
     try:
@@ -103,10 +103,10 @@ def _unlike(folder: Folder, name: str, attributes: Mapping[str, Any]) -> list[st
 
 
 def take_up(folder: Folder, attributes: Mapping[str, Any], stored: Stored) -> None:
-    """Add to ``stored`` what an interrupted run left in journals, but for what the output holds already."""
+    """Add to ``stored`` the videos in the journals of an interrupted run, except those already in the output."""
     where = stored.where
     folders = folders_of(where)
-    twice: dict[str, tuple[Mapping[str, Any], Path]] = {}  # what the journals hold in the end of the output's videos
+    twice: dict[str, tuple[Mapping[str, Any], Path]] = {}  # last records of videos that the output holds too
     for name in journals(folder):
         refuse(_unlike(folder, name, attributes), folder.path)
         with JournalReader(folder, name) as journal:
@@ -130,19 +130,19 @@ def take_up(folder: Folder, attributes: Mapping[str, Any], stored: Stored) -> No
 
 
 def identity_of(attributes: Mapping[str, Any]) -> Replaced:
-    """What tells a stored video from another of its id, as JSON has it."""
+    """The attributes that distinguish a stored video from another with the same id, as JSON values."""
     found = {name: attributes[name] for name in ("fingerprint", "size_bytes", *PART) if name in attributes}
     return {name: value.item() if isinstance(value, np.generic) else value for name, value in found.items()}
 
 
 def replaces_held(header: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
-    """Whether a record of a journal is to replace what the output holds; else it has done so already, or never was."""
+    """Whether a journal's record must still replace the video in the output; if not, it has done so or never must."""
     replaced = header.get("replaces")
     return replaced is not None and replaced == identity_of(held) and identity_of(header["attributes"]) != replaced
 
 
 def _check_same(id: str, waiting: Mapping[str, Any], held: Mapping[str, Any], journal: Path) -> None:
-    """Raise OutputError for a video of a journal that is another one than the output's of that id."""
+    """Raise OutputError if a journal's video is not the output's video with the same id."""
     if any(waiting.get(name) != held.get(name) for name in ("fingerprint", "size_bytes", *PART)):
         raise OutputError(
             f"{journal}: holds video {id!r} of {waiting.get(VIDEO_MARK)}, the output holds one of "
@@ -151,7 +151,7 @@ def _check_same(id: str, waiting: Mapping[str, Any], held: Mapping[str, Any], jo
 
 
 def _check_fits(id: str, where: Places, folders: Set[str], journal: Path) -> None:
-    """Raise OutputError for a video of a journal that cannot stand beside the output's: that may have been restored."""
+    """Raise OutputError if a journal's video conflicts with a video of the output, which may have been restored."""
     if id in folders:
         raise OutputError(f"{journal}: holds video {id!r}, which is a folder of videos in the output; {REMEDY}")
     for above in folders_of([id]):
@@ -164,5 +164,5 @@ def _is_in_output(id: str, where: Places) -> bool:
 
 
 def folders_of(ids: Iterable[str]) -> set[str]:
-    """All that stands before a slash."""
+    """All folders in the ids: the parts before each slash."""
     return {"/".join(parts[:n]) for parts in (id.split("/") for id in ids) for n in range(1, len(parts))}

@@ -1,4 +1,4 @@
-"""Which videos there are, in an output and in the journals beside it, and what is said of each."""
+"""The stored videos, in an output and in the journals beside it, and their attributes."""
 
 from collections.abc import Mapping, Set
 from pathlib import Path
@@ -13,19 +13,19 @@ from p3dfeat.store.metadata_cache import MetadataCache
 from p3dfeat.system.disk import Folder, writing
 from p3dfeat.types import Video
 
-IN_OUTPUT: Final = -1  # in place of a record's offset
+IN_OUTPUT: Final = -1  # instead of a record's offset
 
 Places = dict[str, tuple[str, int]]  # of each video: the journal's name, and the offset of its record
-Replaced = Mapping[str, str | int | float]  # what tells a video that is replaced, see resuming.identity_of
+Replaced = Mapping[str, str | int | float]  # identifies a video that is replaced, see resuming.identity_of
 PLACE_IN_OUTPUT: Final = ("", IN_OUTPUT)
 
 
 class Stored:
-    """Where each video is stored; to be closed after use. folder: that of the journals; None where there is none."""
+    """The place of each stored video; to be closed after use. folder: of the journals; None if there is none."""
 
     def __init__(self, output: Path, folder: Folder | None):
         self.where: Places = {}
-        self.replaced: dict[str, Replaced] = {}  # videos of the output that are computed again, since they changed
+        self.replaced: dict[str, Replaced] = {}  # videos of the output that are recomputed because they changed
         self._output, self._folder = output, folder
         self._reader: h5py.File | None = None
 
@@ -34,7 +34,7 @@ class Stored:
         return self.where.keys()
 
     def about(self, id: str) -> Mapping[str, Any]:
-        """Of all that is said of a video, what tells which one it is; a run asks for every video that is stored."""
+        """The attributes that identify a video; only these, because a run asks for every stored video."""
         name, offset = self.where[id]
         if offset == IN_OUTPUT:
             with reading(self._output):
@@ -48,18 +48,18 @@ class Stored:
             return about
 
     def opened(self) -> h5py.File:
-        """The output, to read in until ``close``."""
+        """The output, open for reading until ``close``."""
         if self._reader is None:
             self._reader = open_hdf5(self._output)
             self._cache = MetadataCache(self._reader)
         return self._reader
 
     def source_of(self, video: Video) -> str | None:
-        """What the video stored under this one's id was called, if it is the same; None if not."""
+        """The source stored under this video's id, if it is the same video; None if not."""
         return source_if_same(video, self.about(video.id)) if video.id in self.where else None
 
     def close(self) -> None:
-        """Let go of the output; what is asked for after that opens it again."""
+        """Close the output; later access opens it again."""
         if self._reader is not None:
             self._reader.close()
             self._reader = None

@@ -1,9 +1,9 @@
-"""Writing feature files so that the file under its name is at every moment absent or complete.
+"""Write feature files. At every moment, the output is absent or complete.
 
-Each video is appended to a journal in ``<output>.parts/`` when it is done. From time to time, and at the end of a run,
-however it ends, commit.py adds what the journals hold to the output; a run that is to overwrite does so when it has
-come to its end, and not before. Journals that an earlier run left behind are taken up by the next one. So a kill loses
-at most the videos then in flight.
+Each finished video is appended to a journal in ``<output>.parts/``. commit.py adds the videos of the journals to the
+output: from time to time, and at the end of a run, even after an error. A run with overwrite does this only at its
+regular end. If a run leaves journals behind, the next run resumes from them. So a kill loses at most the videos that
+are in progress.
 """
 
 import os
@@ -32,19 +32,19 @@ from p3dfeat.store.stored import PLACE_IN_OUTPUT, Stored
 from p3dfeat.system.disk import writing
 from p3dfeat.types import Features, Video, VideoInfo
 
-BUFFERED_BYTES: Final = 4 << 20  # of one video's rows held in memory before they go to the journal
-# What a journal holds before it is added to the output: so much that lists of names, which are then written anew, cost
-# little, and so little that a run which is interrupted ends within seconds.
+BUFFERED_BYTES: Final = 4 << 20  # of one video's rows in memory before they are written to the journal
+# Size of a journal before it is added to the output. Large enough: each time, lists of names are rewritten. Small
+# enough: an interrupted run must end within seconds.
 COMMITTED_BYTES: Final = 256 << 20
 COMMITTED_VIDEOS: Final = 1000
-COMMITTED_SHARE: Final = 0.01  # of the videos in the output, where that is more
+COMMITTED_SHARE: Final = 0.01  # of the videos in the output, if that is more
 
 
-Identity = tuple[int, int]  # what tells a file from others
+Identity = tuple[int, int]  # device and inode of a file
 
 
 def _identity(path: Path) -> Identity | None:
-    """None where there is no file. Raises OSError."""
+    """None if there is no file. Raises OSError."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -53,11 +53,11 @@ def _identity(path: Path) -> Identity | None:
 
 
 class FeatureWriter:
-    """Adds videos to a feature file; use in a with statement, whose end brings the file up to date.
+    """Adds videos to a feature file. Use in a with statement: its end updates the file.
 
-    stored: ids already in the file, and in journals taken up, which need not be computed again.
-    overwrite: what the file holds is replaced when the run ends, and not before.
-    Raises FeatureFileError for an output that is not ours or was made with other settings, OutputError where it
+    stored: ids in the file, and in the journals that the run resumes from. They need not be recomputed.
+    overwrite: the content of the file is replaced when the run ends, and not before.
+    Raises FeatureFileError if the output is not a p3dfeat file or was created with other settings, OutputError if it
     cannot be written or another run is writing it.
     """
 
@@ -67,8 +67,8 @@ class FeatureWriter:
         self._journal: JournalWriter | None = None
         self._breaks_off = False
         self._is_settled = False
-        self._refers = False  # whether the output holds references of the user's
-        self.went_on = False  # whether this run goes on with one that was to overwrite, and was interrupted
+        self._refers = False  # whether the output holds references that a user added
+        self.went_on = False  # whether this run resumes an interrupted run with overwrite
         self._lock = Lock(output).__enter__() if lock is None else lock
         self._releases = lock is None
         self.output = self._lock.target
@@ -84,8 +84,8 @@ class FeatureWriter:
         self._placement = Placement(self._stored, self.output, in_file=self._keeps)
 
     def _learn(self, asked_to_overwrite: bool) -> None:
-        """Find out what there is: in the output, and in journals of earlier runs."""
-        for name in self._folder.names():  # of a run that was killed; it may be a second name of the output
+        """Read the state of the output and of journals of earlier runs."""
+        for name in self._folder.names():  # of a killed run; it may be a second name of the output
             if PASSING.fullmatch(name):
                 self._folder.unlink(name)
         overwrite = replaces(self.output, self._folder, self._attributes, overwrite=asked_to_overwrite)
@@ -93,9 +93,9 @@ class FeatureWriter:
         ids = stored_ids(self.output, self._attributes, overwrite=overwrite, look=self._look)
         self._stored.where.update(dict.fromkeys(ids, PLACE_IN_OUTPUT))
         self._identity = _identity(self.output)
-        self._new: Identity | None = None  # of a file of this run's that is to take the output's place
+        self._new: Identity | None = None  # of this run's file that will replace the output
         if overwrite and self._is_there:
-            os.close(os.open(self.output, os.O_RDWR))  # what may not be written to is not replaced either
+            os.close(os.open(self.output, os.O_RDWR))  # a file without write permission is not replaced either
         self._keeps = not overwrite and self._is_there and not self._is_bare()  # a bare output may be replaced
         self._in_place = not overwrite and (not self._keeps or self._may_add_in_place())
         self._num_committed = len(ids)
@@ -103,8 +103,8 @@ class FeatureWriter:
         if overwrite and not self.went_on:
             self._begin_anew()
         take_up(self._folder, self._attributes, self._stored)
-        self._journals = set(journals(self._folder))  # that this run took up, or made
-        if not asked_to_overwrite:  # what a run left that was is now this one's
+        self._journals = set(journals(self._folder))  # that this run resumes from or created
+        if not asked_to_overwrite:  # this run takes over from a run with overwrite
             for mark in (OVERWRITES, OVERWRITTEN):
                 self._folder.unlink(mark)
 
@@ -112,7 +112,7 @@ class FeatureWriter:
         self._refers = self._refers or refers(item)
 
     def _may_add_in_place(self) -> bool:
-        """Adding in place makes lists of names anew; a user's reference to a folder would lead to the old one."""
+        """Adding in place rewrites the lists of names; a user's reference to a folder would point to the old one."""
         return not self._refers and commit.is_added_to_in_place(self.output)
 
     def _is_bare(self) -> bool:
@@ -121,12 +121,12 @@ class FeatureWriter:
 
     @property
     def _is_there(self) -> bool:
-        """Whether there was an output when this run began, or has written one."""
+        """Whether an output existed when this run began, or this run has written one."""
         return self._identity is not None
 
     @property
     def is_settled(self) -> bool:
-        """Whether the output holds what this run was to put there; one that is to be replaced has been."""
+        """Whether all results of this run are in the output, and with overwrite, the output is replaced."""
         return self._is_settled
 
     @property
@@ -134,11 +134,11 @@ class FeatureWriter:
         return self._stored.ids
 
     def source_of(self, video: Video) -> str | None:
-        """What the video stored under this one's id was called, if it is the same; None if not."""
+        """The source stored under this video's id, if it is the same video; None if not."""
         return self._stored.source_of(video)
 
     def _begin_anew(self) -> None:
-        """Drop earlier runs' journals; from now on they are of one that overwrites."""
+        """Drop earlier runs' journals, and mark the folder as that of a run with overwrite."""
         for name in journals(self._folder):
             self._folder.unlink(name)
         self._folder.unlink(OVERWRITTEN)
@@ -148,10 +148,10 @@ class FeatureWriter:
     def is_stored(
         self, video: Video, *, on_touched: Callable[[Touched], None] = lambda event: None, replace: bool = False
     ) -> bool:
-        """Whether the features of this very video are there. Raises VideoError where its id stands for another.
+        """Whether the features of this video are stored. Raises VideoError if its id stands for another video.
 
-        on_touched: told of a file that has another time than when it was stored, and is the same.
-        replace: a video whose file has changed is not stored; its old features stay until the new ones are there.
+        on_touched: called if a file has a new modification time but is the same.
+        replace: a video whose file has changed counts as not stored; its old features stay until the new are stored.
         """
         if video.id not in self._stored.where:
             self._placement.check(video.id)
@@ -162,7 +162,7 @@ class FeatureWriter:
         unlike = difference(video, about, on_touched)
         if unlike is None:
             return True
-        if self._overwrites:  # changed since a killed run stored it
+        if self._overwrites:  # it changed after a killed run stored it
             self._drop(video.id)
             return False
         if replace and about.get(VIDEO_MARK) == video.source:
@@ -172,8 +172,8 @@ class FeatureWriter:
         raise VideoError(f"{unlike}; choose another output or name{remedy}, or --overwrite")
 
     def _replace(self, id: str) -> None:
-        """Compute a video again. Raises VideoError where the user has added to it."""
-        if self._stored.where[id] != PLACE_IN_OUTPUT:  # it waits in a journal, where the last record counts
+        """Mark a video to be recomputed. Raises VideoError if the user has added data to it."""
+        if self._stored.where[id] != PLACE_IN_OUTPUT:  # it is in a journal, in which the last record counts
             return
         with reading(self.output):
             group = self._stored.opened()[id]
@@ -182,7 +182,7 @@ class FeatureWriter:
             self._stored.replaced[id] = identity_of(group.attrs)
 
     def _drop(self, id: str) -> None:
-        """Forget a video of a journal, for good: a run after this one must not find it there either."""
+        """Drop a video of a journal permanently: a later run must not find it there either."""
         with writing(self.output):
             self._append({"dropped": id})
         del self._stored.where[id]
@@ -196,7 +196,7 @@ class FeatureWriter:
                 rows.written.append(self._append({"rows": video.id}, rows.take()))
 
     def finish(self, video: Video, info: VideoInfo) -> None:
-        """Every row of ``video`` is added: from now on a kill does not lose it. Raises OutputError."""
+        """All rows of ``video`` are added: from now on, a kill does not lose it. Raises OutputError."""
         rows = self._open.pop(video.id)
         header = {"video": video.id, "attributes": attributes_of(video, info, rows), "rows": rows.written}
         if video.id in self._stored.replaced:
@@ -212,7 +212,7 @@ class FeatureWriter:
             self.commit()
 
     def _is_due(self) -> bool:
-        """Whether what waits is to be added to the output before the run ends."""
+        """Whether the journal is to be added to the output before the run ends."""
         assert self._journal is not None
         if not self._in_place or any(rows.written for rows in self._open.values()):
             return False
@@ -233,17 +233,17 @@ class FeatureWriter:
         return self._journal.append(header, arrays)
 
     def abandon(self, video: Video) -> None:
-        """Throw away what was added of a video that failed."""
+        """Drop the rows of a video that failed."""
         self._open.pop(video.id, None)
 
     def break_off(self) -> None:
-        """The run ends before its end: one that overwrites does not replace the output yet."""
+        """The run ends early: with overwrite, it does not replace the output yet."""
         self._breaks_off = self._overwrites
 
     def commit(self) -> None:
-        """Put what the journals hold into the output. Raises OutputError; the journals then stay where they are.
+        """Add the videos of the journals to the output. Raises OutputError; the journals then stay.
 
-        Nothing to put leaves the output as it was.
+        If there are none, the output stays as it was.
         """
         self._close()
         with writing(self.output):
@@ -261,7 +261,7 @@ class FeatureWriter:
     def _commit(self, waiting: Sequence[Waiting], ids: Set[str]) -> None:
         self._lock.check_folder()
         found = _identity(self.output)
-        if found is not None and found == self._new:  # an interrupt came between its taking the place and the end
+        if found is not None and found == self._new:  # an interrupt came just after it replaced the output
             self._identity = found
         if found != self._identity:
             what = "gone" if self._is_there and not self.output.exists() else "another file by now"
@@ -282,15 +282,15 @@ class FeatureWriter:
         self._identity = _identity(self.output)
 
     def _note_new(self, status: os.stat_result) -> None:
-        """A file of this run's is about to take the output's place."""
+        """This run's file is about to replace the output."""
         self._new = status.st_dev, status.st_ino
 
     def _not_held(self, waiting: Sequence[Waiting]) -> list[Waiting]:
-        """Less what the output holds already: a commit may have been cut off behind its last write.
+        """Videos that the output does not hold yet: a commit may have been killed after its last write.
 
-        Raises OutputError where a user has given a name to something else since a journal took it.
+        Raises OutputError if a user has used a video's name for something else in the meantime.
         """
-        os.stat(self.output)  # where the folder has gone, the system says so better than HDF5
+        os.stat(self.output)  # if the folder is gone, the system's error is clearer than that of HDF5
         try:
             with reading(self.output):
                 file = self._stored.opened()
@@ -302,10 +302,10 @@ class FeatureWriter:
         except VideoError as error:
             raise OutputError(f"{error}; its features wait in {self.parts}") from None
         finally:
-            self._stored.close()  # HDF5 would show it as it is now to whoever opens it again
+            self._stored.close()  # otherwise HDF5 would show the present state to whoever opens it again
 
     def _tidy(self, *, replaced: bool) -> None:
-        """Remove the journals; from the first step on, the output is what a run that overwrote goes on with."""
+        """Remove the journals; from the first step on, a run with overwrite resumes from the output."""
         if self._overwrites and replaced:
             self._folder.rename(OVERWRITES, OVERWRITTEN)
         for name in self._journals:
@@ -315,7 +315,7 @@ class FeatureWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Commit; but half a run that overwrites or copies leaves its journal, and the same command goes on with it."""
+        """Commit. An incomplete run that overwrites or copies keeps its journal; the same command resumes from it."""
         self._open.clear()
         try:
             if self._in_place or (kind is None and not self._breaks_off):

@@ -1,8 +1,8 @@
-"""What a process that reads files nobody vouches for may still do: few settings, no new rights, no writing.
+"""Limits for a process that reads untrusted files: few environment variables, no new rights, no writing.
 
-FFmpeg and HDF5 are large, and files may come from anywhere. Should one of them be taken over by a file, it runs in a
-process that has no tokens in its environment, cannot gain rights, and, where the kernel has Landlock (Linux 5.13), can
-neither write outside the folder for temporary files nor start programs. Elsewhere these last limits are absent.
+FFmpeg and HDF5 are large, and files may be malicious. If a file takes control of one of them, it is in a process that
+has no tokens in its environment and cannot gain rights. If the kernel has Landlock (Linux 5.13), the process can also
+neither write outside the folder for temporary files nor start programs. On other systems, these last limits are absent.
 
 Landlock: https://docs.kernel.org/userspace-api/landlock.html
 """
@@ -25,11 +25,11 @@ KEPT_BEGINNINGS: Final = ("LC_", "LD_", "DYLD_", "PYTHON", "CUDA_", "NVIDIA_", "
 PROXIES: Final = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy"})  # in capitals, too
 
 PR_SET_NO_NEW_PRIVS: Final = 38  # Linux's prctl.h
-CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # the same numbers on all of Linux's processors but Alpha
-VERSION: Final = 1  # a flag of CREATE_RULESET, which then tells the version of Landlock
+CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # the same on all processors of Linux except Alpha
+VERSION: Final = 1  # a flag of CREATE_RULESET, which then returns the version of Landlock
 PATH_BENEATH: Final = 1
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, REMOVE_FILE, MAKE_REGULAR = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 5, 1 << 8
-CHANGES: Final = WRITE_FILE | 0b1_1111_1111_0000  # and all that makes and removes names
+CHANGES: Final = WRITE_FILE | 0b1_1111_1111_0000  # and all rights to create and remove names
 REFER, TRUNCATE = 1 << 13, 1 << 14  # since versions 2 and 3
 FILE_RIGHTS: Final = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE  # those that a rule for a single file may name
 TCP: Final = 0b11  # binding and connecting, since version 4
@@ -37,7 +37,7 @@ SCOPES: Final = 0b11  # abstract sockets and signals of processes outside, since
 
 
 def environment(*, network: bool) -> dict[str, str]:
-    """The settings that such a process is started with. network: it fetches files, and needs to know of proxies."""
+    """The environment variables for such a process. network: it downloads files, and needs the proxy settings."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -46,17 +46,17 @@ def environment(*, network: bool) -> dict[str, str]:
 
 
 def gain_no_rights() -> None:
-    """From now on no program that this process starts has more rights than it, set-user-ID ones included."""
+    """From now on, programs that this process starts get no more rights than it has, even set-user-ID programs."""
     if sys.platform == "linux":
         with suppress(AttributeError, OSError):
             ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def confine(*, writable: Iterable[str] = (), readable: Iterable[str] | None = None, network: bool = True) -> bool:
-    """Let this thread, and those it starts, change files below ``writable`` alone, and start no programs.
+    """Allow this thread, and threads it starts, to change only files below ``writable``, and to start no programs.
 
-    readable: files and folders that may be read; None: all. network: whether TCP connections may be made. What is open
-    already stays usable. Returns whether the kernel does it; ``gain_no_rights`` must have been called.
+    readable: files and folders that may be read; None: all. network: whether TCP connections are allowed. Open files
+    stay usable. Returns whether the kernel supports this; ``gain_no_rights`` must have been called.
     """
     if sys.platform != "linux":
         return False
@@ -82,7 +82,7 @@ def confine(*, writable: Iterable[str] = (), readable: Iterable[str] | None = No
 
 
 def _allow(libc: ctypes.CDLL, rules: int, path: str, rights: int) -> None:
-    """Nothing happens for a path that is not there."""
+    """Allow rights below a path; a missing path is ignored."""
     try:
         fd = os.open(path or ".", os.O_PATH | os.O_CLOEXEC)
     except OSError:

@@ -1,4 +1,4 @@
-"""Writing that says in one line what the file system refuses, and that outlives a power cut where it must."""
+"""Write files: errors of the file system in one line, and data that survive a power cut if needed."""
 
 import errno
 import fcntl
@@ -35,7 +35,7 @@ REMEDIES: Final = {
 
 @contextmanager
 def writing(path: Path, remedy: str = "", *, error: type[P3DFeatError] = OutputError) -> Iterator[None]:
-    """One line for whatever the file system says of ``path``. remedy: instead of the one for what it says."""
+    """Turn errors of the file system for ``path`` into one line. remedy: replaces the default one for the error."""
     try:
         yield
     except OSError as refusal:
@@ -47,7 +47,7 @@ def writing(path: Path, remedy: str = "", *, error: type[P3DFeatError] = OutputE
 
 
 def write_at(fd: int, data: Bytes, offset: int) -> None:
-    """All of ``data``, however many calls it takes. Raises OSError."""
+    """Write all of ``data``, with as many calls as needed. Raises OSError."""
     left = memoryview(data)
     while left:
         count = os.pwrite(fd, left, offset)
@@ -55,37 +55,37 @@ def write_at(fd: int, data: Bytes, offset: int) -> None:
 
 
 def bring_to_disk(fd: int) -> None:
-    """Return when what was written to a file would outlive a power cut. Raises OSError.
+    """Return when the data written to a file would survive a power cut. Raises OSError.
 
     macOS: fsync leaves it in the drive's own memory; F_FULLFSYNC does not, see fsync(2) there.
     """
     if hasattr(fcntl, "F_FULLFSYNC"):
-        with suppress(OSError):  # some file systems do not know it
+        with suppress(OSError):  # some file systems do not support it
             fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
             return
     getattr(os, "fdatasync", os.fsync)(fd)
 
 
 def bring_out_of_memory(fd: int, first: int, end: int) -> None:
-    """To the disk, and out of the page cache: a system whose memory is full of unwritten pages writes slowly."""
+    """Write to the disk, and drop from the page cache: a system with many unwritten pages in memory is slow."""
     bring_to_disk(fd)
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(fd, first, end - first, os.POSIX_FADV_DONTNEED)
 
 
 class ForeignError(OSError):
-    """Something of ours was expected under a name, and something else is there."""
+    """A name for a p3dfeat file is used by something else."""
 
     def __init__(self, path: Path, reason: str):
         super().__init__(errno.EEXIST, reason, str(path))
 
 
 class SecondNameError(ForeignError):
-    """A file that was to be written to has a second name (a hard link), perhaps in a backup, which would change too."""
+    """A file to write to has a second name (a hard link), perhaps in a backup, which would change too."""
 
 
 class Folder:
-    """An open folder. Files in it are made, opened and removed by their names alone, and links are never followed.
+    """An open folder. Its files are created, opened and removed by name only, and links are never followed.
 
     Use in a with statement. All methods raise OSError. A name is one part of a path.
 
@@ -97,15 +97,15 @@ class Folder:
 
     def __init__(self, fd: int, path: Path):
         self.fd, self.path = fd, path
-        self._closed = weakref.finalize(self, os.close, fd)  # also where an interrupt comes before a with statement
+        self._closed = weakref.finalize(self, os.close, fd)  # also if an interrupt comes before the with statement
 
     @classmethod
     def opened(cls, path: Path) -> Self:
-        """The folder that the user names; links on the way to it are the user's own."""
+        """The folder at a path given by the user; links in this path are followed."""
         flags = os.O_DIRECTORY | os.O_CLOEXEC
         try:
             return cls(os.open(path, os.O_RDONLY | flags), path)
-        except PermissionError:  # it may be entered, but not listed
+        except PermissionError:  # no read permission
             if not hasattr(os, "O_PATH"):
                 raise
             return cls(os.open(path, os.O_PATH | flags), path)
@@ -121,22 +121,22 @@ class Folder:
         return Folder(fd, self.path / name)
 
     def make_folder(self, name: str, mode: int = 0o700) -> None:
-        """Make the folder ``name``. Raises FileExistsError."""
+        """Create the folder ``name``. Raises FileExistsError."""
         os.mkdir(name, mode, dir_fd=self.fd)
 
     def names(self) -> list[str]:
-        """Names of all that is in it, sorted."""
+        """Names of all items in it, sorted."""
         return sorted(os.listdir(self.fd))
 
     def new(self, name: str, mode: int = 0o666) -> int:
-        """A new file, open for reading and writing. Raises FileExistsError for whatever has the name already."""
+        """A new file, open for reading and writing. Raises FileExistsError if the name is already used."""
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         return os.open(name, flags, mode, dir_fd=self.fd)
 
     def open(self, name: str, flags: int = os.O_RDONLY, *, several_names: bool = False) -> int:
-        """A file that is there. Raises ForeignError for a link or a special file.
+        """Open an existing file. Raises ForeignError for a link or a special file.
 
-        Raises SecondNameError for a file with several names that would be written to, unless these do not matter.
+        Raises SecondNameError for writing to a file with several names, unless ``several_names``.
         """
         path = self.path / name
         try:
@@ -162,7 +162,7 @@ class Folder:
             return file.read(most_bytes)
 
     def holds(self, name: str) -> bool:
-        """Whether something has this name, a broken link included."""
+        """Whether the name is used, even by a broken link."""
         try:
             self.status(name)
         except FileNotFoundError:
@@ -170,20 +170,20 @@ class Folder:
         return True
 
     def status(self, name: str) -> os.stat_result:
-        """Of what has this name; of a link, the link's own."""
+        """Status of the item with this name; for a link, that of the link itself."""
         return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
 
     def unlink(self, name: str) -> None:
-        """Remove a file or a link; nothing happens where there is none."""
+        """Remove a file or a link; nothing happens if there is none."""
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self.fd)
 
     def rename(self, name: str, new: str, folder: "Folder | None" = None) -> None:
-        """Give a file another name at one stroke, in ``folder`` if one is given. What had that name is gone."""
+        """Rename a file atomically, into ``folder`` if one is given. A file with the new name is replaced."""
         os.replace(name, new, src_dir_fd=self.fd, dst_dir_fd=(folder or self).fd)
 
     def replace(self, name: str, new: str, folder: "Folder | None" = None) -> None:
-        """``rename`` for a file that is written and closed; it outlives a power cut."""
+        """``rename`` for a file that is written and closed; it survives a power cut."""
         fd = self.open(name)
         try:
             bring_to_disk(fd)
@@ -193,7 +193,7 @@ class Folder:
         (folder or self).keep_names()
 
     def link_new(self, name: str, new: str, folder: "Folder") -> None:
-        """``replace`` that takes no place that is taken. Raises FileExistsError."""
+        """``replace`` that does not replace an existing file. Raises FileExistsError."""
         fd = self.open(name)
         try:
             bring_to_disk(fd)
@@ -212,21 +212,21 @@ class Folder:
         folder.keep_names()
 
     def keep_names(self) -> None:
-        """Bring the folder's list of names to the disk, where the system can."""
-        with suppress(OSError):  # some file systems know no such thing; the names are then as safe as they get
+        """Write the folder's list of names to the disk, if the system supports it."""
+        with suppress(OSError):  # some file systems do not support it; nothing more can be done then
             os.fsync(self.fd)
 
     def remove_folder(self, name: str) -> None:
-        """Remove the folder ``name`` if it is empty; else it stays."""
+        """Remove the folder ``name`` if it is empty; otherwise it stays."""
         with suppress(OSError):
             os.rmdir(name, dir_fd=self.fd)
 
     @contextmanager
     def new_below(self, path: PurePosixPath) -> Iterator[int]:
-        """A new file at a relative path, in folders that are made where they are missing.
+        """A new file at a relative path; missing folders are created.
 
-        It has its name when the with statement ends without an error; it then replaces a file of that name.
-        Raises ForeignError where a step on the way is a link or a file.
+        It gets its name when the with statement ends without an error; it then replaces a file of that name.
+        Raises ForeignError if a folder in the path is a link or a file.
         """
         *above, name = path.parts
         part = f"{name}.writing"
@@ -238,7 +238,7 @@ class Folder:
                 below = here.inner(step)
                 here.close()
                 here = below
-            here.unlink(part)  # of a run that was killed
+            here.unlink(part)  # of a killed run
             fd = here.new(part)
             try:
                 yield fd
@@ -252,7 +252,7 @@ class Folder:
             here.close()
 
     def close(self) -> None:
-        """Nothing happens the second time."""
+        """Close it; a second call has no effect."""
         self._closed()
 
     def __enter__(self) -> Self:

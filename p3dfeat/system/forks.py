@@ -1,16 +1,16 @@
-"""Which process computes: the threads of torch and OpenVINO do not live on in a child that is forked from it."""
+"""The process that computes: the threads of torch and OpenVINO do not exist in a child forked from it."""
 
 import os
 
 from p3dfeat.errors import UsageError
 
-_computing: int | None = None  # the process that began to compute, as a forked child remembers it, too
+_computing: int | None = None  # the process that began to compute; a forked child has this value too
 
 
 def begin_computing() -> None:
-    """Called before torch or OpenVINO compute anything. Raises UsageError in a child forked from where they have.
+    """Call this before torch or OpenVINO compute. Raises UsageError in a forked child if its parent has computed.
 
-    Such a child has their locks and lists of threads but not the threads, and would wait for them without end.
+    Such a child has their locks and lists of threads but not the threads, and would wait for them forever.
     """
     global _computing
     if _computing is not None and _computing != os.getpid():

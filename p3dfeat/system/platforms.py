@@ -1,4 +1,4 @@
-"""Which systems p3dfeat runs on."""
+"""The systems that p3dfeat runs on."""
 
 from typing import Final
 

@@ -1,1 +1,1 @@
-"""How text that comes from elsewhere is read, shown and kept: lines, JSON, HTML, CSV, addresses, and file names."""
+"""Read, show and store external text: lines, JSON, HTML, CSV, addresses, and file names."""

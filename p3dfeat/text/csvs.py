@@ -1,4 +1,4 @@
-"""Lines of CSV that spreadsheets take for text and numbers, and never for formulas."""
+"""Lines of CSV that spreadsheets read as text and numbers, never as formulas."""
 
 import csv
 import io
@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from numbers import Real
 from typing import Final
 
-# Spreadsheets skip blanks, and some take full-width signs for the usual ones.
+# Spreadsheets skip blanks, and some read full-width signs as the usual ones.
 FORMULA: Final = re.compile("[\\s\0-\x1f\ufeff]*[=+@＝＋－＠-]|[\t\r\n]")
 
 
 def csv_cell(text: str) -> str:
-    """The text of a cell, behind a single quote where a spreadsheet would take it for a formula.
+    """The text of a cell, with a leading single quote if a spreadsheet would read it as a formula.
 
-    Halves of characters (lone surrogates), which no encoding takes, are shown escaped.
+    Halves of characters (lone surrogates), which no encoding accepts, are escaped.
 
         >>> csv_cell("=1+1")
         "'=1+1"
@@ -24,7 +24,7 @@ def csv_cell(text: str) -> str:
 
 
 def csv_line(cells: Iterable[object]) -> str:
-    """A line of CSV, without a line end. Numbers stay numbers, None is an empty cell, all else is text.
+    """A line of CSV, without a line end. Numbers stay numbers, None is an empty cell, other values are text.
 
     >>> print(csv_line(["-x", -1.5, "a,b"]))
     '-x,-1.5,"a,b"

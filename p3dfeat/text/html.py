@@ -1,4 +1,4 @@
-"""Pages of HTML that show text from elsewhere, run nothing but their own script, and load nothing."""
+"""Pages of HTML that show external text, run only their own script, and load nothing."""
 
 import base64
 import hashlib
@@ -18,7 +18,7 @@ UNSAFE_IN_SCRIPT: Final = str.maketrans({c: f"\\u{ord(c):04x}" for c in "<>&\u20
 def escaped(text: str) -> str:
     """A name, a label or other text, for HTML: between tags or in a quoted attribute.
 
-    What is not printable is shown escaped, as ``one_line`` does.
+    Characters that are not printable are escaped as by ``one_line``.
 
         >>> escaped("<b>\\n")
         '&lt;b&gt;\\\\n'
@@ -29,21 +29,21 @@ def escaped(text: str) -> str:
 def data_script(id: str, data: Any) -> str:
     """An element that holds data as JSON for the page's script. The data cannot end the element or begin a comment.
 
-    id: of the element. data: whatever ``json_line`` takes as a value.
+    id: of the element. data: any value that ``json_line`` accepts.
 
         >>> data_script("rows", ["</script>"])
         '<script type="application/json" id="rows">["\\\\u003c/script\\\\u003e"]</script>'
     """
-    text = json_text(data).translate(UNSAFE_IN_SCRIPT)  # in JSON, these characters stand in strings only
+    text = json_text(data).translate(UNSAFE_IN_SCRIPT)  # in JSON, these characters are in strings only
     return f'<script type="application/json" id="{escaped(id)}">{text}</script>'
 
 
 def page(title: str, body: str, *, data: Mapping[str, Any] | None = None, script: str = "", style: str = "") -> str:
-    """A whole page. Its policy lets it show pictures that are embedded or lie beside it, and nothing else from outside.
+    """A whole page. Its policy allows pictures that are embedded or from the same site, and nothing else from outside.
 
     title: plain text. body: HTML, without inline scripts, handlers and style attributes, which the policy blocks.
-    data: for each id, what goes into a ``data_script``. script, style: inline; the script runs behind the body.
-    Raises ValueError where script or style hold something that an inline element cannot.
+    data: for each id, the data of a ``data_script``. script, style: inline; the script runs after the body.
+    Raises ValueError if script or style contain text that is not allowed in an inline element.
 
         >>> page("Report", "<p>hello</p>").startswith("<!doctype html>")
         True
@@ -64,7 +64,7 @@ def page(title: str, body: str, *, data: Mapping[str, Any] | None = None, script
 
 
 def _hash(kind: str, text: str) -> str:
-    """Of an inline element's content (Content Security Policy Level 3, section 6.7.2.3)."""
+    """Hash of an inline element's content (Content Security Policy Level 3, section 6.7.2.3)."""
     held = [part for part in NOT_INLINE if part in text]
     if held:
         raise ValueError(f"{kind}: holds {held[0]!r}; an inline element cannot")

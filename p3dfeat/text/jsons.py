@@ -1,4 +1,4 @@
-"""JSON: one writer whose lines every reader takes, and one bounded reader for what others may have written."""
+"""JSON: a writer whose lines every reader accepts, and a reader with limits for untrusted JSON."""
 
 import json
 import math
@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, NoReturn
 
 MOST_BYTES: Final = 4 << 20
-MOST_LEVELS: Final = 100  # of lists and objects within each other; code that goes down by itself can follow
-MOST_DIGITS: Final = 1000  # of a number that is read; a float has 17, and Python takes long for very long ones
+MOST_LEVELS: Final = 100  # of nested lists and objects; recursive code can handle these
+MOST_DIGITS: Final = 1000  # of a number that is read; a float has 17, and Python is slow for very long ones
 MOST_BITS: Final = 2000  # of an integer that is written as a number: fewer than MOST_DIGITS
 
 
@@ -17,7 +17,7 @@ def json_line(record: Mapping[str, Any], *, encoding: str = "utf-8") -> str:
 
     NaN and infinities, which JSON does not have, become null. Arrays and scalars of numpy become lists and numbers.
     Bytes and objects of other types become text. Characters that are not printable, or that ``encoding`` does not
-    have, are written as \\uXXXX; the text that a reader gets is the same.
+    have, are written as \\uXXXX; a reader gets the same text.
 
         >>> json_line({"id": "vidéo", "mean": float("nan")})
         '{"id": "vidéo", "mean": null}'
@@ -30,7 +30,7 @@ def json_text(value: Any, *, encoding: str = "utf-8") -> str:
     text = json.dumps(_plain(value, MOST_LEVELS), ensure_ascii=False, allow_nan=False)
     if _is_kept(text, encoding):
         return text
-    # Only strings hold such characters: all else in JSON is printable ASCII.
+    # Only strings contain such characters: the rest of JSON is printable ASCII.
     return "".join(c if _is_kept(c, encoding) else json.dumps(c)[1:-1] for c in text)
 
 
@@ -45,7 +45,7 @@ def _is_kept(text: str, encoding: str) -> bool:
 
 
 def _plain(value: Any, levels: int) -> Any:
-    """The value as what the json module takes. levels: how many it may have; what lies deeper is left out."""
+    """The value, converted to types of the json module. levels: maximum number; deeper values are left out."""
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, int):
@@ -62,7 +62,7 @@ def _plain(value: Any, levels: int) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item, levels - 1) for item in value]
     try:
-        inner = value.tolist()  # numpy's arrays and scalars, and what is like them
+        inner = value.tolist()  # numpy's arrays and scalars, and similar types
     except Exception:  # it has no such method, or one that fails
         return _text(value)
     return _text(value) if type(inner) is type(value) else _plain(inner, levels)
@@ -71,17 +71,17 @@ def _plain(value: Any, levels: int) -> Any:
 def _text(value: object) -> str:
     try:
         return str(value)
-    except Exception:  # whatever a foreign __str__ raises
+    except Exception:  # __str__ of other software may raise anything
         return object.__repr__(value)
 
 
 def parse_json(
     data: str | bytes, *, most_bytes: int = MOST_BYTES, errors: Literal["strict", "replace"] = "strict"
 ) -> Any:
-    """What JSON text says, within limits. For all JSON from a disk or from another process.
+    """Parse JSON text, within limits. For all JSON from a disk or from another process.
 
-    most_bytes: of ``data``. errors: what is done with bytes that are not UTF-8. Raises ValueError, and nothing else,
-    for what is too long, nested too deeply or not JSON; NaN, infinities and endless numbers are not JSON.
+    most_bytes: of ``data``. errors: handling of bytes that are not UTF-8. Raises only ValueError: for text that is too
+    long, nested too deeply or not JSON; NaN, infinities and very long numbers are not JSON.
 
         >>> parse_json(b'{"pid": 7}')
         {'pid': 7}
@@ -116,7 +116,7 @@ def parse_object(
 
 
 def read_object(path: Path, *, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
-    """As ``parse_object``, for a file; no more than ``most_bytes`` of it are read. Raises OSError, ValueError."""
+    """As ``parse_object``, for a file of at most ``most_bytes``. Raises OSError, ValueError."""
     with open(path, "rb") as file:
         return parse_object(file.read(most_bytes + 1), most_bytes=most_bytes)
 

@@ -1,4 +1,4 @@
-"""Text as one line that shows what it holds and steers nothing."""
+"""Text as one printable line, without control codes."""
 
 from typing import Final
 
@@ -6,10 +6,10 @@ MOST_SHOWN: Final = 200  # characters of a text that is too long for a message
 
 
 def one_line(text: str) -> str:
-    """The text with every character escaped that is not printable.
+    """The text, with all characters escaped that are not printable.
 
-    These are line ends, the codes that steer terminals or turn the direction of writing, and halves of characters
-    (lone surrogates), which no encoding takes.
+    These are line ends, codes that control terminals or change the text direction, and halves of characters (lone
+    surrogates), which no encoding accepts.
 
         >>> one_line("a\\nb\\x1b[2J")
         'a\\\\nb\\\\x1b[2J'
@@ -20,5 +20,5 @@ def one_line(text: str) -> str:
 
 
 def shortened(text: str, over: int = MOST_SHOWN) -> str:
-    """The text; of one with more than ``over`` characters the first 200 and "..."."""
+    """The text; if it has more than ``over`` characters, its first 200 and "..."."""
     return text if len(text) <= over else f"{text[:MOST_SHOWN]}..."

@@ -1,21 +1,21 @@
-"""Addresses as they may be shown and kept."""
+"""Addresses without secrets, for messages and files."""
 
 import re
 from typing import Final
 
-COLLAPSED: Final = r"(?i:https?|ftps?|sftp|s3|gs|hf):/(?!/)"  # as a path says it that was made of an address
+COLLAPSED: Final = r"(?i:https?|ftps?|sftp|s3|gs|hf):/(?!/)"  # in a path that was made from an address
 ADDRESS: Final = re.compile(rf"([\w+.-]+://|{COLLAPSED})([^/?#]*)(.*)", re.DOTALL)
-# In a text: up to a blank, or to where another address begins. Right behind a colon, a scheme is part of a password.
+# In a text: up to a blank, or to the start of another address. Directly after a colon, a scheme is part of a password.
 SCHEME: Final = rf"(?:[a-zA-Z][a-zA-Z0-9+.-]{{0,20}}://|(?<![\w+.-]){COLLAPSED})"
 IN_TEXT: Final = re.compile(rf"{SCHEME}(?:(?!(?<![\w:@+.-]){SCHEME})\S)+")
-CLOSING: Final = re.compile(r"[)\]}>'\"`,.;:]*$")  # what may stand behind an address in a sentence
+CLOSING: Final = re.compile(r"[)\]}>'\"`,.;:]*$")  # what may follow an address in a sentence
 HIGHEST_PORT: Final = 65535
 
 
 def without_secrets(url: str) -> str:
-    """An address without user, password, query and fragment. A query may hold a signature.
+    """An address without user, password, query and fragment. A query may contain a signature.
 
-    Of a doubtful address, all before its last @ goes. Other text stays, up to a ? or #.
+    In a doubtful address, all text before its last @ is removed. Other text stays, up to a ? or #.
 
         >>> without_secrets("https://me:secret@example.org/a.mp4?key=1")
         'https://example.org/a.mp4'
@@ -30,10 +30,10 @@ def without_secrets(url: str) -> str:
 
 
 def is_doubtful(url: str) -> bool:
-    """Whether the password in an address may go on behind the first slash, # or ?.
+    """Whether the password in an address may continue after the first slash, # or ?.
 
-    This is so where an @ follows that may be the end of a password, and what stands before it is hardly a host and
-    port, or ends with an @ itself.
+    This is so if an @ follows that may be the end of a password, and the text before it is hardly a host and port, or
+    contains an @ itself.
 
         >>> is_doubtful("https://me:pass/word@example.org/a.mp4")
         True
@@ -56,7 +56,7 @@ def is_doubtful(url: str) -> bool:
 
 
 def scrubbed(text: str) -> str:
-    """Any text with each address in it as ``without_secrets`` gives it. For messages of libraries.
+    """The text, with ``without_secrets`` applied to each address in it. For messages of libraries.
 
     >>> scrubbed("404 for url 'https://me:secret@example.org/a.mp4?key=1'")
     "404 for url 'https://example.org/a.mp4'"

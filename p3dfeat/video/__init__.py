@@ -1,6 +1,6 @@
-"""Opening, decoding, seeking, sampling, resizing and cropping: the only place that imports av.
+"""Opening, decoding, seeking, sampling, resizing and cropping. Only this package imports av.
 
-Its names stand in __init__.pyi.
+Public names are listed in __init__.pyi.
 """
 
 from p3dfeat._lazy import lazy

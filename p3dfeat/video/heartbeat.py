@@ -1,4 +1,4 @@
-"""A sign of life from every loop that a file can make long."""
+"""A sign of life from every loop whose length depends on the file."""
 
 from collections.abc import Callable
 from typing import Final
@@ -8,9 +8,9 @@ LISTENERS: Final[list[Callable[[], None]]] = []
 
 
 def tick() -> None:
-    """Say that reading goes on: call it once per packet or frame. Costs less than a microsecond.
+    """Report that reading makes progress. Call it once per packet or frame. Costs less than a microsecond.
 
-    Raises OutOfTimeError where the video has used up its time.
+    Raises OutOfTimeError if the video has used up its time.
     """
     for listener in LISTENERS:
         listener()

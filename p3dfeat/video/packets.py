@@ -1,4 +1,4 @@
-"""What the packets of a video stream say, in the file's order."""
+"""The data of a video stream's packets, in the file's order."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -13,23 +13,24 @@ NO_TIME: Final = -(2**63)  # FFmpeg's AV_NOPTS_VALUE
 
 @dataclass(frozen=True)
 class Packets:
-    """What the P packets of a stream say, in the file's order: (P,) each; times in ticks, NO_TIME where there is none.
+    """The data of a stream's P packets, in the file's order: (P,) each. Times are in ticks; NO_TIME if there is none.
 
-    shown: whether a frame begins with this packet and is shown: it is not cut away by an edit list, not hidden, and
-    not the second field of a frame.
-    held_until: when what shows nothing ends, and with it what was shown before; NO_TIME where there is nothing.
+    shown: whether a frame begins with this packet and is shown. Such a packet is not cut away by an edit list, not
+    hidden, and not the second field of a frame.
+    held_until: the end of the last packet that shows nothing; the frame before it stays visible until then. NO_TIME if
+    there is no such packet.
     """
 
     presented: Int64Array
     decoded: Int64Array
     durations: Int64Array
-    positions: Int64Array  # in the file, in bytes; -1 where FFmpeg does not tell
+    positions: Int64Array  # in the file, in bytes; -1 if FFmpeg does not know
     sizes: Int64Array  # in bytes
     keys: NDArray[np.bool_]
     shown: NDArray[np.bool_]
-    broken: NDArray[np.bool_]  # incomplete, or with an error in transport
+    broken: NDArray[np.bool_]  # incomplete, or with a transport error
     cut_away: NDArray[np.bool_]  # by an edit list
-    second: Int64Array  # numbers of the packets that hold the second field of a frame
+    second: Int64Array  # numbers of the packets with the second field of a frame
     held_until: int
 
     def __len__(self) -> int:
@@ -37,7 +38,7 @@ class Packets:
 
     @classmethod
     def none(cls) -> "Packets":
-        """Of a video that is no file."""
+        """No packets: for a video that is not a file."""
         nothing, never = np.zeros(0, np.int64), np.zeros(0, np.bool_)
         return cls(
             presented=nothing,
@@ -55,18 +56,18 @@ class Packets:
 
     @property
     def has_fields(self) -> bool:
-        """Whether some frames are of two packets."""
+        """Whether some frames consist of two packets."""
         return len(self.second) > 0
 
     @property
     def first(self) -> int:
-        """The first keyframe, before which a recording that was cut anywhere refers to what is lost; else 0."""
+        """The first keyframe; 0 if there is none. Packets before it may refer to frames that were cut off."""
         keys = np.flatnonzero(self.keys)
         return int(keys[0]) if len(keys) else 0
 
     @property
     def parts(self) -> Int64Array:
-        """(P,) rising by one wherever the decoding clock goes back, as where recordings were joined."""
+        """(P,) part numbers. They rise by one when the decoding clock goes back, as in joined recordings."""
         known = np.flatnonzero(self.decoded != NO_TIME)
         parts = np.zeros(len(self), np.int64)
         parts[known[1:]] = np.diff(self.decoded[known]) < 0
@@ -74,17 +75,17 @@ class Packets:
 
     @property
     def longest_gap(self) -> int:
-        """Ticks for which nothing is decoded, at most, by what each packet says of how long it lasts."""
+        """The longest gap, in ticks, between the end of a packet, by its duration, and the next decoding time."""
         known = np.flatnonzero(self.decoded != NO_TIME)
         gaps = np.diff(self.decoded[known]) - self.durations[known[:-1]]
         return int(gaps.max(initial=0))
 
     def leading(self) -> Int64Array:
-        """Packets that follow the first keyframe and are shown before it."""
+        """Packets that follow the first keyframe but are shown before it."""
         keys = np.flatnonzero(self.keys)
         if not len(keys) or self.presented[keys[0]] == NO_TIME:
             return np.zeros(0, np.int64)
-        # From the second keyframe on, what is shown "before" is another recording, joined on, or damage.
+        # After the second keyframe, packets shown "before" are from another, joined recording, or are damaged.
         place = np.arange(keys[0] + 1, keys[1] if len(keys) > 1 else len(self))
         presented = self.presented[place]
         early = self.shown[place] & (presented < self.presented[keys[0]]) & (presented != NO_TIME)

@@ -1,4 +1,4 @@
-"""How fast this machine decodes, runs a network, and does both, and what holds it back."""
+"""The speed of decoding, of the network, and of both together, and the bottleneck."""
 
 import statistics
 import time
@@ -24,14 +24,14 @@ from p3dfeat.video import Decoders
 from p3dfeat.workflows import pipeline
 from p3dfeat.workflows.job import engine_for, model_for
 
-MATRIX: Final = 2048  # rows and columns of the product whose rate is the machine's limit
-PRODUCTS: Final = 10  # a turn
-MODEL_BATCHES: Final = 4  # run a round where no videos are given
+MATRIX: Final = 2048  # rows and columns of the matrix product that measures the machine's limit
+PRODUCTS: Final = 10  # per turn
+MODEL_BATCHES: Final = 4  # per round if no videos are given
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Rates of one model on one machine; medians over the rounds, in which all that is measured takes turns."""
+    """Rates of one model on one machine: medians over rounds. Each round measures everything once."""
 
     model: str
     engine: str
@@ -39,31 +39,31 @@ class Measurement:
     precision: str
     batch_size: int
     rounds: int
-    gflop_a_clip: float  # two a multiply-add
+    gflop_a_clip: float  # two per multiply-add
     limit_gflops: float  # of float32 matrix products on this machine's CPU, or on the GPUs together
     model_clips_per_second: float
-    videos: int  # measured; what follows is None without any
-    clips: int  # of all of them
+    videos: int  # measured; the rates below are None if there are none
+    clips: int  # of all videos together
     failed: int
     decode_clips_per_second: float | None = None
     clips_per_second: float | None = None  # decoding and running the network together
-    int8_cosine: float | None = None  # the worst one to fp32, measured when int8 was calibrated
+    int8_cosine: float | None = None  # worst cosine to fp32, measured when int8 was calibrated
 
     @property
     def share_of_limit(self) -> float:
-        """Of the matrix product's rate that the network alone reaches."""
+        """Rate of the network alone, as a fraction of the matrix product's rate."""
         return self.gflop_a_clip * self.model_clips_per_second / self.limit_gflops
 
     @property
     def bound_by(self) -> str | None:
-        """Which of the two alone is the slower one."""
+        """The bottleneck: the slower of the two, measured alone."""
         if self.decode_clips_per_second is None:
             return None
         return "the network" if self.model_clips_per_second < self.decode_clips_per_second else "decoding"
 
     @property
     def efficiency(self) -> float | None:
-        """Of the rate that both allow: on a CPU they share the cores, beside a GPU the slower one is the limit."""
+        """Fraction of the possible rate. On a CPU both share the cores; with a GPU the slower one is the limit."""
         if self.decode_clips_per_second is None or self.clips_per_second is None:
             return None
         model, decode = 1 / self.model_clips_per_second, 1 / self.decode_clips_per_second
@@ -75,23 +75,23 @@ class Measurement:
 
 
 def run_bench(inputs: Inputs, settings: BenchSettings) -> Measurement:
-    """Measure how fast this machine decodes, runs a network, and does both.
+    """Measure the speed of decoding, of the model, and of both together, and find the bottleneck.
 
     Args:
-        inputs (str | Path | Sequence): Videos to measure with, as for ``extract``. An empty one measures the network
-            alone.
+        inputs (str | Path | Sequence): Videos to measure with, as for ``extract``. If empty, only the model is
+            measured.
         model (str | Path | Model | None): As for ``extract``.
         clips (int): Number of evenly spaced clips per video.
-        rounds (int): Number of rounds; medians are given.
-        max_videos (int): Largest number of videos measured.
-        on_calibration (Callable): Called while int8 is calibrated.
+        rounds (int): Number of rounds. The median is returned.
+        max_videos (int): Maximum number of videos measured.
+        on_calibration (Callable): Called with the progress events of the int8 calibration.
         **options: engine, device, precision, batch_size, as for ``extract``.
 
     Returns:
-        Measurement: Rates in clips per second, and what holds the machine back.
+        Measurement: Rates in clips per second, and the bottleneck.
 
     Raises:
-        UsageError: An option has a value that it does not take.
+        UsageError: An option has an invalid value.
         WeightsError: The weights are missing, unreachable or wrong.
         NothingReadError: None of the videos can be read.
 
@@ -132,7 +132,7 @@ bench = with_options(BenchSettings)(run_bench)
 
 
 def _readable(inputs: Sequence[str], spec: InputSpec, sampling: Sampling, limit: int) -> tuple[list[Video], int, int]:
-    """The first videos that can be read, how many clips they have in all, and how many could not be read."""
+    """The first readable videos, their total number of clips, and the number of unreadable videos."""
     found, failures = find_videos(list(inputs)) if inputs else ([], [])
     videos: list[Video] = []
     clips, failed = 0, len(failures)
@@ -153,7 +153,7 @@ def _readable(inputs: Sequence[str], spec: InputSpec, sampling: Sampling, limit:
 
 @dataclass(frozen=True)
 class _Work:
-    """What takes turns."""
+    """The operations that are measured in turn."""
 
     engine: Engine
     spec: InputSpec
@@ -165,19 +165,19 @@ class _Work:
 
     @property
     def net_clips(self) -> int:
-        """Clips of a turn of the net: as many as the videos have, in whole batches."""
+        """Clips per turn of the network: as many as the videos have, rounded up to whole batches."""
         return -(-(self.clips or MODEL_BATCHES * self.batch_size) // self.batch_size) * self.batch_size
 
     @cached_property
     def matrices(self) -> list[torch.Tensor]:
-        """One a device."""
+        """One per device."""
         return [torch.ones(MATRIX, MATRIX, device=device) for device in str(self.engine.device).split(",")]
 
     def multiply(self) -> None:
         for _ in range(PRODUCTS):
             results = [torch.mm(matrix, matrix) for matrix in self.matrices]
         for result in results:
-            float(result[0, 0])  # a GPU has only then finished
+            float(result[0, 0])  # waits until the GPU has finished
 
     def run_net(self) -> None:
         shape = (self.batch_size, self.spec.length, self.spec.num_channels, *self.spec.size)
@@ -206,7 +206,7 @@ class _Work:
 
 
 def _medians(parts: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
-    """{part: its median seconds}; one turn of each goes before, uncounted."""
+    """{part: its median seconds}; the first turn of each is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in parts}
     for number in range(rounds + 1):
         for name, run in parts.items():
@@ -218,7 +218,7 @@ def _medians(parts: dict[str, Callable[[], None]], rounds: int) -> dict[str, flo
 
 
 def gflop_a_clip(architecture: Architecture, length: int, size: tuple[int, int]) -> float:
-    """What a network computes for one clip of ``length`` frames of (height, width) pixels; two a multiply-add."""
+    """GFLOP of a network for one clip of ``length`` frames of (height, width) pixels; two per multiply-add."""
     net, x = on_meta(architecture, length, size)
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         net(x, layers=("pool5",))

@@ -1,4 +1,4 @@
-"""What int8 is calibrated on: clips of the run's own videos, kept beside the weights."""
+"""Calibrate int8 on clips of the run's own videos. Calibrations are kept in the cache folder."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
@@ -11,8 +11,8 @@ from p3dfeat.video import Decoders
 from p3dfeat.zoo import Model
 from p3dfeat.zoo.download.cache import cache_folder
 
-CALIBRATION_CLIPS: Final = 16  # what half a minute allows for P3D-199
-HELD_OUT_EVERY: Final = 3  # the third clip, the sixth ...: 8 clips to measure on beside 16
+CALIBRATION_CLIPS: Final = 16  # they take half a minute for P3D-199
+HELD_OUT_EVERY: Final = 3  # every third clip: 8 clips to measure on, beside 16 to calibrate on
 CLIPS: Final = CALIBRATION_CLIPS * HELD_OUT_EVERY // (HELD_OUT_EVERY - 1)
 
 
@@ -22,9 +22,9 @@ def calibration_for(
     videos: Sequence[Video],
     on_event: Callable[[Calibrating | Calibrated], None] = lambda event: None,
 ) -> Calibration | None:
-    """How ``model`` is calibrated on ``videos``; None for a precision that needs no calibration.
+    """The calibration of ``model`` on ``videos``; None if the precision needs none.
 
-    Raises WeightsError where there is no place to keep it.
+    Raises WeightsError if there is no folder to keep it in.
     """
     if precision != "int8":
         return None
@@ -34,16 +34,16 @@ def calibration_for(
 
 
 def chosen_clips(model: Model, videos: Sequence[Video]) -> CalibrationClips:
-    """Clips from all over ``videos``, always the same ones; what cannot be read is passed over.
+    """Clips spread over all ``videos``, always the same ones. Unreadable videos are skipped.
 
-    Every third is held out to measure on. Raises UsageError where no clip can be had.
+    Every third clip is held out to measure on. Raises UsageError if there is no clip.
     """
     clips_a_video = -(-CLIPS // max(1, min(CLIPS, len(videos))))
     found: dict[bytes, UInt8Array] = {}
     with Decoders() as decoders:
         for video in spread(videos, CLIPS):
             for frames in _clips_of(video, model, clips_a_video, decoders):
-                found.setdefault(frames.tobytes(), frames)  # clips of a short video can be all the same
+                found.setdefault(frames.tobytes(), frames)  # clips of a short video can be identical
             if len(found) >= CLIPS:
                 break
     clips = list(found.values())[:CLIPS]
@@ -67,7 +67,7 @@ def spread(videos: Sequence[Video], count: int) -> Iterator[Video]:
 
 
 def _clips_of(video: Video, model: Model, count: int, decoders: Decoders) -> list[UInt8Array]:
-    """Uniformly spaced ones; of a video that cannot be read none, as the run itself will say."""
+    """Evenly spaced clips; none if the video cannot be read, which the run itself reports."""
     clips: list[UInt8Array] = []
     for _, item in decoders.read([video], model.card.input, model.sampling(clips=count)):
         if isinstance(item, Clip):

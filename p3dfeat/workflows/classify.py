@@ -1,4 +1,4 @@
-"""Naming what videos show: the classes of a model, best first, and how they change over time."""
+"""Classify videos: the top labels of each video, and how they change over time."""
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -18,20 +18,20 @@ from p3dfeat.workflows import pipeline
 from p3dfeat.workflows.job import decoders_for, engine_for, found_by, model_for, sampling_for
 from p3dfeat.zoo import Model
 
-SHORT_RUN_VIDEOS: Final = 10  # so few that it counts how long an engine takes to start
+SHORT_RUN_VIDEOS: Final = 10  # up to this number, the start time of an engine matters
 
 
 def run_classify(inputs: Inputs, settings: ClassifySettings) -> list[Classification]:
-    """Name what videos show: the classes of a model, best first, by the mean of the clips' probabilities.
+    """Predict the top labels of each video, by the mean of its clips' probabilities.
 
     Args:
         inputs (str | Path | Sequence): As for ``extract``.
         top_k (int): Number of labels per video.
-        timeline (bool): Also tell how the top label changes over time. The timeline uses clips that follow each other
-            over the whole video, unless ``clips`` or ``clip_stride`` is given. The predictions do not change.
+        timeline (bool): Also return how the top label changes over time. The timeline uses consecutive clips of the
+            whole video, unless ``clips`` or ``clip_stride`` is given. The predictions do not change.
         on_failure (Callable | None): Called with the Failure of a video that cannot be read. None: its error is raised.
-        on_left_out (Callable): Called, at the end, with the files of folders that were not taken for videos.
-        on_calibration (Callable): Called while int8 is calibrated.
+        on_left_out (Callable): Called at the end with the LeftOut: files in folders that were not read as videos.
+        on_calibration (Callable): Called with the progress events of the int8 calibration.
         **options: model, clips, clip_stride, frame_interval, fps, engine, device, precision, batch_size, workers,
             decode_device, timeout, decoder_memory, any_extension, frames, segment_origin, as for ``extract``.
 
@@ -39,9 +39,9 @@ def run_classify(inputs: Inputs, settings: ClassifySettings) -> list[Classificat
         list[Classification]: One per video that could be read, in order.
 
     Raises:
-        UsageError: An option has a value that it does not take.
+        UsageError: An option has an invalid value.
         WeightsError: The weights are missing, unreachable or wrong.
-        VideoError: A video cannot be read, and there is no ``on_failure``.
+        VideoError: A video cannot be read, and ``on_failure`` is None.
 
     Example:
         >>> for result in p3dfeat.classify("clip.mp4", model="p3d-camera"):
@@ -70,12 +70,12 @@ classify = with_options(ClassifySettings)(run_classify)
 
 
 def classify_sampling(settings: ClassifySettings, model: Model) -> Sampling:
-    """Which clips the predictions are the mean of. No frame is repeated if the video is long enough."""
+    """The clips that are averaged for the predictions. No frame is repeated if the video is long enough."""
     return sampling_for(settings, model, tail="align")
 
 
 def timeline_sampling(settings: ClassifySettings, model: Model) -> Sampling:
-    """Which clips a timeline is made of: clips that follow each other without gaps, unless others are asked for."""
+    """The clips of a timeline: consecutive clips without gaps, unless other clips are asked for."""
     if settings.clips is None and settings.clip_stride is None:
         stride = model.sampling(clips=1, step=settings.frame_interval).span
         settings = replace(settings, clip_stride=stride)
@@ -90,9 +90,9 @@ def classify_videos(
     decoders: Decoders,
     on_no_video: Callable[[Failure], None] = lambda failure: None,
 ) -> Generator[Classification | Failure, None, None]:
-    """A Classification or a Failure for each video, in order, as they come.
+    """A Classification or a Failure for each video, in order, as soon as it is known.
 
-    on_no_video: told of each that was tried, whatever its extension, and is a file of another kind.
+    on_no_video: called for each file that was tried regardless of its extension and is not a video.
     """
     sampling, over_time = classify_sampling(settings, model), timeline_sampling(settings, model)
     runner = engine_for(
@@ -118,7 +118,7 @@ def classify_videos(
 
 @dataclass(frozen=True)
 class _Run:
-    """What all videos are classified with."""
+    """Classifies videos, all with the same model, engine and decoders."""
 
     model: Model
     engine: Engine
@@ -132,11 +132,11 @@ class _Run:
         """A Classification or a Failure for each video, in order."""
         spec, labels, open_videos = self.model.card.input, self.model.card.labels, dict[str, _Tally]()
         events = pipeline.describe(videos, engine=self.engine, spec=spec, sampling=sampling, decoders=self.decoders)
-        with closing(events):  # ends what the decoders are doing, however this ends
+        with closing(events):  # stops the decoders in every case
             for event in events:
                 if isinstance(event, pipeline.Described):
                     open_videos.setdefault(event.video.id, _Tally()).add(event.features)
-                elif isinstance(event, pipeline.Started):  # once more, where it has been begun before
+                elif isinstance(event, pipeline.Started):  # possibly again: then the earlier clips are dropped
                     open_videos.pop(event.video.id, None)
                 elif isinstance(event, pipeline.Finished):
                     yield open_videos.pop(event.video.id).classification(event.video, labels, self.top_k)
@@ -150,7 +150,7 @@ class _Run:
 
 @dataclass
 class _Tally:
-    """The clips of one video, as far as they are known."""
+    """The clips of one video so far."""
 
     probabilities: list[np.ndarray] = field(default_factory=list)
     seconds: list[np.ndarray] = field(default_factory=list)
@@ -167,9 +167,9 @@ class _Tally:
 
 
 def timeline_of(probabilities: np.ndarray, seconds: np.ndarray, labels: Sequence[str]) -> tuple[Span, ...]:
-    """Neighbouring clips with the same best class, joined: (clips, classes) and (clips, 2) -> spans in time order.
+    """Join neighbouring clips with the same top class: (clips, classes) and (clips, 2) -> spans in time order.
 
-    Where clips overlap or leave a gap, the border lies in the middle of it: the timeline has neither.
+    If clips overlap or leave a gap, the border is in the middle of it: the timeline has no overlaps and no gaps.
     """
     spans = []
     borders = (seconds[1:, 0] + seconds[:-1, 1]) / 2

@@ -1,4 +1,4 @@
-"""How two models differ on a video: two readings of one file, or a conversion and its original."""
+"""Compare two models on a video: two readings of one file, or a conversion and its original."""
 
 from collections.abc import Generator, Mapping
 from contextlib import closing, suppress
@@ -33,12 +33,12 @@ class LayerDifference:
 
 @dataclass(frozen=True)
 class ModelReading:
-    """What one of the models says of the video."""
+    """The predictions of one model for the video."""
 
     model: str
     family: str
     predictions: tuple[Prediction, ...]  # best first, by the mean over clips
-    confidence: float  # the best label's probability, mean over clips
+    confidence: float  # highest probability of a clip, mean over clips
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -55,10 +55,10 @@ class Comparison:
 
     source: str
     num_clips: int
-    same_input: bool  # both see the same pixels; otherwise layers differ by preprocessing too
-    layers: tuple[LayerDifference, ...]  # those that both have, of equal shape
-    unlike: tuple[str, ...]  # layers that both have, of unequal shape, which cannot be compared
-    agreement: float | None  # share of clips that both give the same best label; None where labels differ
+    same_input: bool  # both have the same preprocessing; otherwise layers differ for that reason too
+    layers: tuple[LayerDifference, ...]  # layers of both models with equal shape
+    unlike: tuple[str, ...]  # layers of both models with different shapes, which cannot be compared
+    agreement: float | None  # fraction of clips with the same top label; None if the models' labels differ
     a: ModelReading
     b: ModelReading
 
@@ -78,22 +78,22 @@ class Comparison:
 def run_compare(
     a: str | Path | Model, b: str | Path | Model, video: str | Path, settings: CompareSettings
 ) -> Comparison:
-    """Run two models over evenly spaced clips of a video, each with its own preprocessing.
+    """Compare two models on evenly spaced clips of a video, each with its own preprocessing.
 
     Args:
-        a (str | Path | Model): As for ``load_model``, or a model.
-        b (str | Path | Model): Another, measured against ``a``.
-        video (str | Path): A video.
+        a (str | Path | Model): Name, path or repository, as for ``load_model``, or a Model.
+        b (str | Path | Model): Model to compare with ``a``.
+        video (str | Path): Video to run both models on.
         clips (int): Number of evenly spaced clips.
-        top_k (int): Number of labels of each model.
+        top_k (int): Number of labels per model.
         **options: engine, device, precision, batch_size, as for ``extract``.
 
     Returns:
-        Comparison: How far the layers that both have are apart, and the labels of both.
+        Comparison: Differences of the layers that both models have, and the top labels of each.
 
     Raises:
         VideoError: The video cannot be read.
-        WeightsError: The numbers of a model are not finite, or its weights are missing or wrong.
+        WeightsError: A model's probabilities are not finite, or its weights are missing or wrong.
 
     Example:
         >>> for layer in p3dfeat.compare("a.safetensors", "b.safetensors", "clip.mp4").layers:
@@ -118,7 +118,7 @@ def _compared(a: Model, b: Model, video: str, settings: CompareSettings) -> Comp
             for model, runner in zip((a, b), runners, strict=True)
         ]
         with closing(sides[0]), closing(sides[1]), suppress(_BegunAgainError):
-            for first, second in zip(*sides, strict=True):  # batch by batch: memory does not grow with the clips
+            for first, second in zip(*sides, strict=True):  # one batch at a time: memory does not grow with the clips
                 for name, tally in tallies.items():
                     tally.add(first[name], second[name])
                 for rows, found in zip(probabilities, (first, second), strict=True):
@@ -139,20 +139,20 @@ def _compared(a: Model, b: Model, video: str, settings: CompareSettings) -> Comp
 
 
 def _landmarks(model: Model) -> list[str]:
-    """pool1, the last block of every stage, and what follows."""
+    """pool1, the last block of every stage, and the layers after it."""
     architecture = model.card.architecture
     last = [architecture.stage_blocks(stage)[-1] for stage in (2, 3, 4, 5)]
     return ["pool1", *last, "pool5", "logits", "prob"]
 
 
 class _BegunAgainError(Exception):
-    """What came of a video's clips so far is to be forgotten."""
+    """A video was started again: its results so far must be dropped."""
 
 
 def _described(
     model: Model, runner: Engine, path: str, clips: int, *, distrust: bool
 ) -> Generator[Mapping[str, FloatArray], None, None]:
-    """{layer: (n, ...)} of the video's clips, a batch at a time. Raises _BegunAgainError unless ``distrust``."""
+    """{layer: (n, ...)} of the video's clips, one batch at a time. Raises _BegunAgainError unless ``distrust``."""
     video = Video(id="-", path=path, source=path)
     decoders = Decoders(1, distrust=distrust)
     events = pipeline.describe(
@@ -175,7 +175,7 @@ def _described(
 
 
 class _Tally:
-    """How far one layer of two models is apart, over all clips so far."""
+    """Distance between one layer of two models, over all clips so far."""
 
     def __init__(self, layer: str):
         self.alike = True
@@ -184,7 +184,7 @@ class _Tally:
         self._cosine = np.inf
 
     def add(self, a: FloatArray, b: FloatArray) -> None:
-        """Rows of the next clips, (n, ...) each."""
+        """Add the rows of the next clips, (n, ...) each."""
         if a.shape != b.shape:
             self.alike = False
             return

@@ -1,4 +1,4 @@
-"""What this installation is and whether it computes what it should."""
+"""Check this installation: its versions, and whether it computes correct values."""
 
 import platform
 import sys
@@ -29,7 +29,7 @@ TOLERANCE: Final = (
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Everything a report of trouble should hold."""
+    """Everything that a bug report should contain."""
 
     p3dfeat: str
     python: str
@@ -43,8 +43,8 @@ class Diagnosis:
     models: list[str]
     embedded_weights: str
     default_model: str
-    weights_cache: str  # of files from the web
-    hub_cache: str  # of the Hugging Face hub's, wherever HF_HUB_CACHE or HF_HOME put it
+    weights_cache: str  # folder of downloaded files
+    hub_cache: str  # folder of the Hugging Face Hub, as set by HF_HUB_CACHE or HF_HOME
     self_test_error: float  # relative L2 of the embedded model's logits to the stored ones
     self_test_passed: bool
 
@@ -53,10 +53,10 @@ class Diagnosis:
 
 
 def doctor() -> Diagnosis:
-    """Look at this installation, and run the embedded model once.
+    """Check this installation, and run the embedded model once.
 
     Returns:
-        Diagnosis: Versions, devices, codecs, and how far the embedded model's answer is from the stored one.
+        Diagnosis: Versions, devices, codecs, and the error of the embedded model's logits to the stored ones.
 
     Raises:
         WeightsError: The embedded model is missing.
@@ -94,22 +94,22 @@ def _cache() -> str:
 
 @dataclass(frozen=True)
 class WeightsCheck:
-    """What a look at one model's weights found."""
+    """The result of checking one model's weights."""
 
     name: str
     path: str
-    checksums: tuple[str, ...]  # the kinds that were known and agree
-    self_test: str  # what its answer to the self-test clip was held to
-    error: str | None = None  # what is wrong; nothing else counts then
+    checksums: tuple[str, ...]  # the kinds of checksums that are known and match
+    self_test: str  # how the output for the self-test clip was judged
+    error: str | None = None  # the problem; checksums and self_test are then empty
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self) | {"checksums": list(self.checksums)}
 
 
 def check_weights(name: str) -> WeightsCheck:
-    """Recompute the checksums of a model's weights and run it on the self-test clip; nothing is fetched.
+    """Recompute the checksums of a model's weights and run it on the self-test clip; nothing is downloaded.
 
-    name: of a model, or the path of a card. Raises UsageError for an unknown one.
+    name: model name, or path of a card. Raises UsageError if it is unknown.
     """
     card = find_card(name)
     located = weights_here(card)
@@ -124,7 +124,7 @@ def check_weights(name: str) -> WeightsCheck:
 
 
 def _self_test(model: Model) -> str:
-    """How the answer to the self-test clip was judged. Raises WeightsError for a wrong one."""
+    """How the output for the self-test clip was judged. Raises WeightsError if it is wrong."""
     if model.card.self_test:
         error = self_test_error(model)
         if not error <= TOLERANCE:
@@ -153,12 +153,12 @@ def _devices() -> list[str]:
 
 
 def self_test_logits(model: Model) -> list[float]:
-    """What ``model`` says of the clip."""
+    """The model's logits for the self-test clip."""
     x = normalize(torch.from_numpy(synthetic_clip(model.card.input)), model.card.input)
     with torch.inference_mode():
         return [float(value) for value in model.net(x, layers=("logits",))["logits"][0]]
 
 
 def self_test_error(model: Model) -> float:
-    """Relative L2 between the model's answer and the one in its card, which must have one."""
+    """Relative L2 between the model's logits and those in its card, which must have some."""
     return relative_l2(self_test_logits(model), model.card.self_test)

@@ -23,10 +23,10 @@ from p3dfeat.workflows.job import MakingReady, RunJob, check_output, decoders_fo
 
 @dataclass(frozen=True)
 class ToDo:
-    """The run is laid out; the other videos are stored already.
+    """The plan of a run. Videos that are already stored are not counted.
 
-    num_videos: videos to compute. size_bytes: sizes of their files by id, where all are whole files.
-    clips_per_video: where it is the same for all.
+    num_videos: videos to compute. size_bytes: their file sizes by id, if all are whole files.
+    clips_per_video: if it is the same for all.
     """
 
     num_videos: int
@@ -36,12 +36,12 @@ class ToDo:
 
 @dataclass(frozen=True)
 class VideoDone:
-    """A video is dealt with: "stored", "skipped" (it was stored before) or "failed".
+    """The final status of a video: "stored", "skipped" (it was stored before) or "failed".
 
     "accepted": it failed in an earlier run, has not changed, and is not tried again.
-    "left_out": a file that was tried, whatever its extension, and is no video; error says what it is.
-    damage: what is wrong with one that is stored less some clips, or less its end.
-    remarks: what does not add up in one that is stored whole.
+    "left_out": the file was tried regardless of its extension, but is not a video; error says what it is.
+    damage: the damage of a video that is stored without some clips or without its end.
+    remarks: inconsistencies in a video that is stored whole.
     """
 
     id: str
@@ -62,7 +62,7 @@ class VideoDone:
 
 @dataclass(frozen=True)
 class ExtractSummary:
-    """What a run did."""
+    """The result of a run."""
 
     stored: int
     skipped: int
@@ -71,9 +71,9 @@ class ExtractSummary:
     elapsed_seconds: float  # from the first video opened to the last one stored
     output: str
     failures: tuple[Failure, ...] = field(default=(), repr=False)
-    partial: int = 0  # of those stored, damaged ones of which only parts are
-    accepted: int = 0  # skipped, since they failed in an earlier run and have not changed
-    with_remarks: int = 0  # of those stored whole, ones in which something does not add up
+    partial: int = 0  # stored videos that are damaged: only a part is stored
+    accepted: int = 0  # skipped because they failed in an earlier run and have not changed
+    with_remarks: int = 0  # videos stored whole, but with inconsistencies
     stopped: bool = False  # by the first failure, with on_error "stop"
     left_out: LeftOut = field(default_factory=LeftOut)
 
@@ -97,56 +97,55 @@ ExtractEvent = MakingReady | ToDo | Touched | Warned | VideoDone | pipeline.Star
 
 
 def run_extract(inputs: InputNames, output: str | Path, settings: ExtractSettings) -> ExtractSummary:
-    """Describe videos and store the result in a feature file. What the file already holds is skipped.
+    """Extract features from videos into an HDF5 file. Videos that are already stored are skipped.
 
     A video that cannot be read is listed in the summary and in ``<output>.failed.jsonl``; the others are stored.
 
     Args:
         inputs (str | Path | Sequence): Files, folders, globs, "@list.txt", "-" for paths on stdin, a CSV of segments,
             or http(s) addresses.
-        output (str | Path): The feature file to make or add to.
-        model (str | Path | Model | None): A name, a path or a repository, as for ``load_model``, or a model. None is
-            the default model.
+        output (str | Path): Feature file to create or to add to.
+        model (str | Path | Model | None): Name, path or repository, as for ``load_model``, or a Model. None: the
+            default model.
         layers (str | Sequence[str]): Layers to store, such as "pool5", "prob", "res5c". Default: pool5.
         clips (int | None): Number of evenly spaced clips per video. Default: 20.
-        clip_stride (int | None): Instead of ``clips``: frames from the start of one clip to the start of the next.
-        frame_interval (int | None): Take every K-th frame. Default: the model's own.
-        fps (float | None): Resample to this rate, in frames per second, by timestamps.
-        tail (str): With ``clip_stride``: "pad" the frames after the last whole clip to a clip, "drop" them, or "align"
-            a last clip with the end.
-        engine (str): "torch", "openvino", or "auto": the fastest that is installed and gives the numbers of plain
-            torch.
+        clip_stride (int | None): Dense sampling instead of ``clips``: number of frames between clip starts.
+        frame_interval (int | None): Use every K-th frame of the video. Default: as the model was trained.
+        fps (float | None): Resample to this rate first, in frames per second, by timestamps. Default: all frames.
+        tail (str): With ``clip_stride``, the frames after the last whole clip: "pad" repeats the last frame, "drop"
+            ignores them, "align" moves the last clip back.
+        engine (str): Software that runs the network: "torch", "openvino", or "auto": the fastest that is installed and
+            matches plain torch.
         device (str): "auto", "cpu", "cuda:1", "mps", or several GPUs: "cuda:0,cuda:1", "cuda:all".
-        precision (str): "fp32", which "auto" is, or "tf32", "bf16", "fp16", or, on CPUs, "int8". int8 is calibrated
-            once per model on these videos, and refused where its worst cosine to fp32 is below 0.99.
-        batch_size (int | None): Clips per batch. None: what suits the device, on a GPU found by trying.
-        workers (int | None): Number of videos decoded at once, each in a process of its own. None: one per core, at
-            most four.
-        decode_device (str): "cpu", "cuda", or "auto": a CUDA GPU where that gives the same pixels sooner.
-        timeout (float | None): Longest decoding time per video, in seconds.
-        decoder_memory (float): Memory limit of a decoder process per video, in GB, on Linux.
-        max_videos (int | None): Largest number of videos to store in this run.
-        overwrite (bool): Replace what the file holds, when the run ends.
-        on_error (str): A video that cannot be read or is damaged: "skip" it, store what is left of it ("partial",
-            marked by the attributes damage and clips_left_out), or "stop" the run.
-        on_changed (str): If the file of a stored video has changed: "fail" reports it, "replace" computes it again. The
-            old features stay until the new ones are there.
-        accept_failed (bool): Skip videos that failed in an earlier run and have not changed since.
-        strict (bool): A video in which something does not add up has failed, instead of being stored with remarks.
-        any_extension (bool): Try every file of a folder that is not hidden.
-        frames (float | None): Read folders of numbered pictures as videos of this number of frames per second.
-        segment_origin (str): What the seconds of a CSV's segments are counted from: "first-frame", or the file's
-            "clock".
-        stdin (TextIO | None): Where "-" is read from.
+        precision (str): Number format of the convolutions: "fp32" (= "auto"), "tf32", "bf16", "fp16", or on CPUs
+            "int8". int8 is calibrated once per model on these videos, and refused if its worst cosine to fp32 is
+            below 0.99.
+        batch_size (int | None): Number of clips per batch. None: depends on the device; on a GPU it is measured.
+        workers (int | None): Number of decoder processes. Default: one per CPU core, at most 4.
+        decode_device (str): "cpu", "cuda", or "auto": a CUDA GPU if a test shows that it is faster and exact.
+        timeout (float | None): Maximum decoding time per video in seconds, download included. Default: no limit.
+        decoder_memory (float): Maximum memory that a video may take in its decoder process, in GB (Linux only).
+        max_videos (int | None): Maximum number of videos stored in this run.
+        overwrite (bool): Recompute everything; replace the file when the run ends.
+        on_error (str): If a video cannot be read or is damaged: "skip" it, store the readable part ("partial", marked
+            by the attributes damage and clips_left_out), or "stop" the run.
+        on_changed (str): If the file of a stored video has changed: "fail" reports it as failed, "replace" recomputes
+            it. The old features stay until the new ones are stored.
+        accept_failed (bool): Skip videos that failed in an earlier run and have not changed.
+        strict (bool): Count videos with remarks as failed.
+        any_extension (bool): Try all files in a folder, whatever their extension, except hidden ones.
+        frames (float | None): Read folders of numbered pictures as videos with this number of frames per second.
+        segment_origin (str): Zero of the times in a CSV of segments: "first-frame", or the file's own "clock".
+        stdin (TextIO | None): Stream that "-" is read from.
         on_event (Callable): Called with each ExtractEvent.
 
     Returns:
-        ExtractSummary: Counts, and the failures.
+        ExtractSummary: Counts and failures.
 
     Raises:
-        UsageError: An option has a value that it does not take.
+        UsageError: An option has an invalid value.
         WeightsError: The weights are missing, unreachable or wrong.
-        FeatureFileError: The output is not p3dfeat's, or was made with other settings.
+        FeatureFileError: The output is not a p3dfeat file, or was created with other settings.
         OutputError: The output cannot be written, or another run is writing it.
 
     Example:
@@ -193,7 +192,7 @@ def _extract(
             sampling=job.sampling,
             decoders=decoders,
         )
-        with closing(events):  # ends the decoders, however this ends
+        with closing(events):  # ends the decoders in every case
             for event in events:
                 run.handle(event, writer)
                 if run.num_stored == job.limit or run.stopped:
@@ -204,7 +203,7 @@ def _extract(
 
 
 def sizes_of(videos: Sequence[Video]) -> dict[str, int]:
-    """Sizes of the videos' files in bytes, by id; nothing where some are segments, folders or web addresses."""
+    """File sizes in bytes, by id; empty if any video is a segment, a folder or a web address."""
     sizes = {}
     for video in videos:
         if video.is_segment or not os.path.isfile(video.path):
@@ -215,9 +214,9 @@ def sizes_of(videos: Sequence[Video]) -> dict[str, int]:
 
 @contextmanager
 def _stored(writer: FeatureWriter, ledger: Ledger, *, overwrite: bool) -> Iterator[None]:
-    """Bring the output up to date at the end, then its list of failures.
+    """Update the output at the end, then its list of failures.
 
-    A run that does not get as far, or has nothing to replace the old file with, keeps the old list, too.
+    If the run ends before that, or has nothing to replace the old file with, the old list stays too.
     """
     with ledger:
         try:
@@ -273,7 +272,7 @@ class _Run:
                 yield video
 
     def accepts(self, id: str, source: str, path: str) -> bool:
-        """Whether a video is skipped since it failed before, and has not changed; reports it then."""
+        """Whether a video is skipped because it failed before and has not changed; if so, reports it."""
         accepted = self._accepts and self.ledger.is_known(id, source, path)
         if accepted:
             self._done(VideoDone(id, source, "accepted"))

@@ -1,4 +1,4 @@
-"""What ``extract`` is asked for, and what that takes: a model, an engine, and a plan of clips."""
+"""Prepare a run from its settings: model, engine and sampling."""
 
 import dataclasses
 import os
@@ -45,9 +45,9 @@ MakingReady = Fetching | Calibrating | Calibrated
 
 
 def check_output(output: str | Path) -> None:
-    """Raise UsageError for an output that was hardly meant to be one, and is to be kept as it is.
+    """Raise UsageError for an output that is probably a mistake, so that its file is not changed.
 
-    A shell makes ``-o a.mp4 b.mp4`` of ``-o *.mp4``, and FeatureFileError is raised for what holds something else.
+    A shell expands ``-o *.mp4`` to ``-o a.mp4 b.mp4``. Raises FeatureFileError if the file is not HDF5.
     """
     text = str(output)
     if ADDRESS.match(text):
@@ -74,7 +74,7 @@ def check_output(output: str | Path) -> None:
 def found_by(
     options: InputOptions, inputs: Sequence[str], *, output: str | Path | None, stdin: TextIO | None
 ) -> Inputs:
-    """The videos that ``inputs`` name; those of folders are found as the options say."""
+    """The videos that ``inputs`` name; folders are searched as the options say."""
     return look_for(
         inputs,
         stdin=stdin,
@@ -86,7 +86,7 @@ def found_by(
 
 
 def decoders_for(options: DecodingOptions, *, partial: bool = False, strict: bool = False) -> Decoders:
-    """The processes that read the videos; for use in a with statement."""
+    """The decoder processes; for use in a with statement."""
     return Decoders(
         options.workers,
         decoder=options.decode_device,
@@ -98,7 +98,7 @@ def decoders_for(options: DecodingOptions, *, partial: bool = False, strict: boo
 
 
 def model_for(options: ModelOptions, on_fetch: Callable[[Fetching], None] | None = None) -> Model:
-    """The model, loaded, fetched if need be. Raises UsageError for one that takes no pictures, WeightsError."""
+    """The loaded model, downloaded if needed. Raises WeightsError, or UsageError if it does not take pictures."""
     model = options.model
     loaded = model if isinstance(model, Model) else load_model(model, on_fetch=on_fetch)
     loaded.check_sees_pictures()
@@ -106,7 +106,7 @@ def model_for(options: ModelOptions, on_fetch: Callable[[Fetching], None] | None
 
 
 def sampling_for(options: SamplingOptions, model: Model, *, tail: str) -> Sampling:
-    """The sampling asked for, completed by the model's own clip length and frame interval."""
+    """The requested sampling, completed by the model's clip length and frame interval."""
     return model.sampling(
         clips=options.clips, stride=options.clip_stride, step=options.frame_interval, fps=options.fps, tail=tail
     )
@@ -121,7 +121,7 @@ def engine_for(
     short_run: bool = False,
     on_calibration: Callable[[Calibrating | Calibrated], None] = lambda event: None,
 ) -> Engine:
-    """What runs the model's network; int8 is calibrated on ``videos`` where it is not yet, or refused without any."""
+    """The engine of the model's network. int8 is calibrated on ``videos`` if needed, or refused without videos."""
     calibration = None
     if videos is not None:
         calibration = calibration_for(options.precision, model, videos, on_calibration)
@@ -142,13 +142,13 @@ def engine_for(
 
 @dataclass(frozen=True)
 class RunJob:
-    """Settings with their model loaded and their engine made."""
+    """Settings with the model loaded and the engine created."""
 
     model: Model
     sampling: Sampling
     engine: Engine
-    precision: str  # the engine's, but for a plan of int8 that is not calibrated yet
-    limit: int  # of videos
+    precision: str  # the engine's, except in a plan with int8 that is not calibrated yet
+    limit: int  # maximum number of videos
 
     @classmethod
     def of(
@@ -159,7 +159,7 @@ class RunJob:
         *,
         only_plan: bool = False,
     ) -> "RunJob":
-        """With only_plan nothing is calibrated: what is not yet is planned with an engine of fp32."""
+        """only_plan: calibrate nothing. If int8 is not calibrated yet, plan with an fp32 engine."""
         loaded = model_for(settings, on_event)
         sampling = sampling_for(settings, loaded, tail=settings.tail)
         layers = settings.layer_names
@@ -180,7 +180,7 @@ class RunJob:
         return self.model.card.input
 
     def recorded(self) -> Settings:
-        """What a feature file says of how its numbers were made."""
+        """The settings as a feature file records them."""
         architecture, calibrated = self.model.card.architecture, self.engine.calibrated
         return Settings(
             model=self.model.name,

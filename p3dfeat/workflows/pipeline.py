@@ -28,15 +28,15 @@ from p3dfeat.video import Decoders, Read
 
 
 class Engine(Protocol):
-    """What runs a network on batches."""
+    """Runs a network on batches."""
 
-    in_flight: int  # started batches that are worth having at once
+    in_flight: int  # useful number of started batches
 
     @property
     def batch_size(self) -> int: ...
 
     def start(self, batch: Batch) -> Pending:
-        """Begin with a batch. Its memory may be written over as soon as this returns."""
+        """Start a batch. Its memory may be overwritten as soon as this returns."""
         ...
 
 
@@ -44,7 +44,7 @@ class Engine(Protocol):
 class Started:
     """A video was opened and its clips are planned.
 
-    again: whether what was described of it so far is to be thrown away.
+    again: whether its results so far must be dropped.
     """
 
     video: Video
@@ -62,7 +62,7 @@ class Described:
 
 @dataclass(frozen=True)
 class Finished:
-    """Every clip of a video is described."""
+    """All clips of a video are computed."""
 
     video: Video
     info: VideoInfo
@@ -70,14 +70,14 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """A video could not be read to its end; what was described of it is to be thrown away."""
+    """A video could not be read to its end; its results so far must be dropped."""
 
     video: Video
     failure: Failure
 
     @property
     def is_no_video(self) -> bool:
-        """Whether it was only tried, and is a file of another kind: it is left out, and did not fail."""
+        """Whether the file was only tried, and is not a video: it is left out, not failed."""
         return is_no_video(self.video, self.failure.error)
 
 
@@ -94,10 +94,10 @@ def describe(
 ) -> Generator[Event, None, None]:
     """Run ``engine`` over all clips of all videos; yield events in the order of ``videos``, whatever the timing.
 
-    decoders: what reads the videos; None: processes that are started here and end here.
-    A video that cannot be read costs only itself. Memory is bounded by the settings, not by the videos.
+    decoders: None: new processes, which are started and ended here.
+    A video that cannot be read does not affect the others. Memory depends on the settings, not on the videos.
     """
-    room: UInt8Array | None = None  # for the clips of a batch; an engine has read them when it has started
+    room: UInt8Array | None = None  # for the clips of a batch; an engine has read them when ``start`` returns
     group, started = _Group(), deque[_Group]()
     size = engine.batch_size
     with closing(decoded_ahead(videos, spec, sampling, decoders)) as decoded:
@@ -110,7 +110,7 @@ def describe(
             if room is not None and group.num_clips == size:
                 started.append(group.start(engine, room))
                 group = _Group()
-                size = min(engine.batch_size, size)  # smaller once memory has run out
+                size = min(engine.batch_size, size)  # smaller after memory has run out
             while len(started) >= engine.in_flight:
                 yield from started.popleft().events()
             if not started and not group.num_clips:
@@ -123,11 +123,11 @@ def describe(
 
 
 def _room(batch_size: int, clip_shape: tuple[int, ...]) -> UInt8Array:
-    """(batch_size, T, H, W, C) uint8, in memory channel by channel as clips are: copying them is 50 times as fast."""
+    """(batch_size, T, H, W, C) uint8, stored channel by channel like clips: copying them is 50 times as fast."""
     length, height, width, channels = clip_shape
     try:
         return Batch.of_planes(np.empty((batch_size, length, channels, height, width), np.uint8)).frames
-    except (MemoryError, ValueError):  # more than there is; more than can be counted
+    except (MemoryError, ValueError):  # more than available; more than can be addressed
         raise UsageError(f"batch size {batch_size}: its clips do not fit into memory; take a smaller one") from None
 
 
@@ -143,7 +143,7 @@ _Happening = VideoStart | _Row | VideoEnd | VideoError
 
 
 class _Group:
-    """The clips of one batch, and everything that happened around them, in order."""
+    """The clips of one batch, and the events around them, in order."""
 
     def __init__(self) -> None:
         self.num_clips = 0
@@ -156,19 +156,19 @@ class _Group:
             self.num_clips += 1
             return
         if isinstance(item, VideoError) or (isinstance(item, VideoStart) and item.again):
-            # Its clips here, which are the last ones, need not be run any more.
+            # Its clips in this group, which are the last ones, are no longer needed.
             while self._happened and self._happened[-1][0] == video and isinstance(self._happened[-1][1], _Row):
                 self._happened.pop()
                 self.num_clips -= 1
         self._happened.append((video, item))
 
     def start(self, engine: Engine, room: UInt8Array) -> "_Group":
-        """Let ``engine`` begin with the first rows of ``room``, which are this group's."""
+        """Start ``engine`` on the first rows of ``room``, which belong to this group."""
         self._pending = engine.start(Batch(room[: self.num_clips]))
         return self
 
     def events(self) -> Iterator[Event]:
-        """What happened, in order, with the features of clips that follow each other in a video together."""
+        """The events in order; features of consecutive clips of a video come together."""
         rows = {} if self._pending is None else self._pending.result()
         first = 0
         for (video, is_row), entries in groupby(self._happened, key=lambda e: (e[0], isinstance(e[1], _Row))):
@@ -197,14 +197,14 @@ def _event(video: Video, item: _Happening) -> Event:
 
 
 def is_no_video(video: Video, error: P3DFeatError) -> bool:
-    """Whether a file that was tried, whatever its extension, turned out to be of another kind."""
+    """Whether a file was tried regardless of its extension and is not a video."""
     return video.by_content and isinstance(error, NotAVideoError)
 
 
 def decoded_ahead(
     videos: Sequence[Video], spec: InputSpec, sampling: Sampling, decoders: Decoders | None = None
 ) -> Generator[tuple[Video, Read], None, None]:
-    """``Decoders.read``, where there are none yet with some that end with it."""
+    """``Decoders.read``; without ``decoders``, new ones are started and ended here."""
     if decoders is not None:
         yield from decoders.read(videos, spec, sampling)
     elif videos:

@@ -1,4 +1,4 @@
-"""What extracting would do, without doing it: ``p3dfeat extract --dry-run``."""
+"""The plan of an extraction, without running it: ``p3dfeat extract --dry-run``."""
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from p3dfeat.video import check_decoding
 from p3dfeat.workflows.job import RunJob, check_output, decoders_for, found_by
 from p3dfeat.workflows.pipeline import is_no_video
 
-# What HDF5 takes for attributes, groups and headers, measured.
+# Size of HDF5's attributes, groups and headers, measured.
 FILE_OVERHEAD_BYTES: Final = 11000
 VIDEO_OVERHEAD_BYTES: Final = 3000
 
@@ -34,13 +34,13 @@ class PlannedVideo:
 
 @dataclass(frozen=True)
 class ExtractPlan:
-    """What a run would compute, without computing it."""
+    """The videos, clips and size of a run, without running it."""
 
     videos: tuple[PlannedVideo, ...]
     failures: tuple[Failure, ...]
     skipped: int  # stored already
     clip_bytes: int  # of one clip's features
-    video_bytes: int  # of what else is stored of a video
+    video_bytes: int  # of everything else that is stored per video
     left_out: LeftOut
 
     @property
@@ -49,23 +49,23 @@ class ExtractPlan:
 
     @property
     def size_bytes(self) -> int:
-        """Of what it would add to the feature file, within a few per cent."""
+        """Bytes that the run would add to the feature file, within a few per cent."""
         return FILE_OVERHEAD_BYTES + self.clips * self.clip_bytes + len(self.videos) * self.video_bytes
 
 
 def run_plan(inputs: InputNames, output: str | Path | None, settings: ExtractSettings) -> ExtractPlan:
-    """Tell what ``extract`` would do with the same options, from the videos' packets alone.
+    """Plan a run of ``extract`` with the same options. Only the videos' packets are read; nothing is computed.
 
     Args:
         inputs (str | Path | Sequence): As for ``extract``.
-        output (str | Path | None): The feature file, whose videos would be skipped. None: no file.
+        output (str | Path | None): Feature file, whose videos would be skipped. None: no file.
         **options: As for ``extract``.
 
     Returns:
-        ExtractPlan: The videos with their numbers of clips, and the size of what would be stored.
+        ExtractPlan: The videos with their number of clips, and the size of their features.
 
     Raises:
-        P3DFeatError: What ``extract`` would raise.
+        P3DFeatError: As for ``extract``.
 
     Example:
         >>> p3dfeat.plan("videos/", None, model="p3d-camera").clips
@@ -111,7 +111,7 @@ plan = with_options(ExtractSettings)(run_plan)
 def _named(
     found: Inputs, output: str | Path | None, job: RunJob, *, overwrite: bool
 ) -> tuple[list[Video], list[Failure], Set[str]]:
-    """The videos with the ids they would have, what cannot be used, and which ids are stored."""
+    """The videos with their ids, the inputs that cannot be used, and the ids that are stored."""
     if not output:
         return *found.named(), set()
     with stored_videos(output, job.recorded(), overwrite=overwrite) as stored:
@@ -121,6 +121,6 @@ def _named(
 def layer_shapes(
     architecture: Architecture, layers: Sequence[str], length: int, size: tuple[int, int]
 ) -> dict[str, tuple[int, ...]]:
-    """{layer: its shape for one clip}, worked out without computing anything."""
+    """{layer: its shape for one clip}, without computing anything."""
     net, x = on_meta(architecture, length, size)
     return {name: tuple(value.shape[1:]) for name, value in net(x, layers=tuple(layers)).items()}

@@ -1,4 +1,4 @@
-"""Computing stored videos once more, in the way their file says, and holding what comes out to what is stored."""
+"""Recompute stored videos with the settings of their file, and compare the results with the stored values."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,22 +22,22 @@ from p3dfeat.workflows import pipeline
 from p3dfeat.workflows.job import RunJob
 from p3dfeat.zoo import load_model
 
-# How far a row may be from the stored one, relative to its length. On the machine and with the versions that made them
-# rows are the same to the bit; elsewhere sums are made in another order. That alone gives 1e-6 in fp32, and a wrong net
-# or picture 1e-1. Products of 10 bits (tf32, fp16) and 7 (bf16) leave as much more. In 8 bits processors differ in what
-# they saturate: what a cosine of 0.99 is, below which no calibration is taken.
+# Maximum relative L2 distance of a row from the stored one. With the same machine and versions, rows are bit-identical.
+# Elsewhere, the order of sums differs. This alone gives 1e-6 in fp32; a wrong network or picture gives 1e-1. Products
+# of 10 bits (tf32, fp16) and 7 bits (bf16) have larger errors accordingly. In int8, processors saturate differently:
+# 0.14 corresponds to a cosine of 0.99, below which no calibration is accepted.
 TOLERANCES: Final = {"fp32": 1e-4, "tf32": 1e-2, "fp16": 1e-2, "bf16": 5e-2, "int8": 0.14}
 
 
 @dataclass(frozen=True)
 class Recomputed:
-    """A video was computed once more. problems: what is further off than it may be, a line each."""
+    """A video was recomputed. problems: one line for each deviation."""
 
     id: str
     source: str
     clips: int
-    identical: bool  # every number, to the bit
-    worst_relative_error: float  # of any row of any layer
+    identical: bool  # all values are bit-identical
+    worst_relative_error: float  # largest over all rows and layers
     problems: tuple[str, ...] = ()
 
 
@@ -46,7 +46,7 @@ RecomputeEvent = Fetching | Calibrating | Calibrated | pipeline.Started | pipeli
 
 @dataclass(frozen=True)
 class Recomputation:
-    """A network, made ready to compute what a feature file holds. remark: what is not as it was, and does no harm."""
+    """A network prepared to recompute a feature file. remark: a harmless difference from the original run."""
 
     file: Path
     job: RunJob
@@ -61,9 +61,9 @@ class Recomputation:
         model: str | Path | None = None,
         on_event: Callable[[RecomputeEvent], None] = lambda event: None,
     ) -> "Recomputation":
-        """settings: the file's, decoded. model: in place of the one that is named there.
+        """settings: of the file, decoded. model: used instead of the one named there.
 
-        Raises P3DFeatError where other numbers would come out: with other weights, pictures or calibrations.
+        Raises P3DFeatError if the values would differ because of other weights, preprocessing or calibration.
         """
         loaded = load_model(model or settings["model"], on_fetch=on_event)
         sampling = settings["sampling"]
@@ -93,10 +93,10 @@ class Recomputation:
         workers: int | None = None,
         on_event: Callable[[RecomputeEvent], None] = lambda event: None,
     ) -> Iterator[Recomputed]:
-        """Compute videos that the file holds; they come in their order."""
+        """Recompute stored videos; the results come in the order of ``videos``."""
         job, open_videos = self.job, dict[str, _Comparison]()
         with open_features(self.file) as features, ExitStack() as stack:
-            # Of whole videos, reading parts is the same to the bit.
+            # For undamaged videos, partial reading gives bit-identical results.
             in_part = any("damage" in features[video.id].attributes for video in videos)
             decoders = stack.enter_context(Decoders(workers, partial=in_part))
             events = pipeline.describe(
@@ -105,7 +105,7 @@ class Recomputation:
             with closing(events):
                 for event in events:
                     video = event.video
-                    if isinstance(event, pipeline.Started):  # once more, where it has been begun before
+                    if isinstance(event, pipeline.Started):  # possibly again: then the earlier rows are dropped
                         open_videos.pop(video.id, None)
                     comparison = open_videos.setdefault(video.id, _Comparison(features[video.id], job.engine))
                     if isinstance(event, pipeline.Started | pipeline.Described):
@@ -118,7 +118,7 @@ class Recomputation:
 
 
 def _job(wanted: ExtractSettings, settings: Mapping[str, Any]) -> tuple[RunJob, str | None]:
-    """With the file's engine on its device or, where one is not to be had here, with what is; and a word on that."""
+    """A job with the file's engine and device or, if not available here, with others; and a remark on that."""
     ways = dataclasses.replace(wanted, precision=settings["precision"])
     try:
         as_it_was = dataclasses.replace(ways, engine=settings["engine"], device=settings["device"])
@@ -126,20 +126,20 @@ def _job(wanted: ExtractSettings, settings: Mapping[str, Any]) -> tuple[RunJob, 
     except UsageError as error:
         job = RunJob.of(ways, [], only_plan=True)
         remark = f"computed with engine {job.engine.name} on {job.engine.device} ({error})"
-    if job.engine.precision != settings["precision"]:  # a stand-in
+    if job.engine.precision != settings["precision"]:  # a stand-in for int8
         raise UsageError(f"precision {settings['precision']!r}: the calibration of this file is not kept here")
     return job, remark
 
 
 @dataclass
 class _Comparison:
-    """What is computed of a video, held to what is stored of it as it comes."""
+    """Compares the recomputed rows of a video with the stored ones, as they come."""
 
     stored: VideoFeatures
     engine: Engine
     clips: int = 0
     identical: bool = True
-    worst: dict[str, float] = field(default_factory=dict)  # of each layer
+    worst: dict[str, float] = field(default_factory=dict)  # by layer
 
     def add(self, features: Features) -> None:
         first, self.clips = self.clips, self.clips + len(features)

@@ -1,4 +1,4 @@
-"""Removing videos from a feature file: those that are named, or those that are gone from the inputs."""
+"""Remove videos from a feature file: named videos, or those that are no longer among the inputs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from p3dfeat.workflows.job import found_by
 
 @dataclass(frozen=True)
 class Removed:
-    """What was removed, or would be. size_bytes: of the videos' arrays; the file keeps its size until it is copied."""
+    """The videos that were or would be removed. size_bytes: of their arrays; the file shrinks when it is copied."""
 
     ids: tuple[str, ...]
     size_bytes: int
@@ -30,20 +30,20 @@ def run_remove(file: str | Path, ids: Sequence[str], settings: RemoveSettings) -
     """Remove videos from a feature file.
 
     Args:
-        file (str | Path): A feature file.
-        ids (Sequence[str]): Ids of videos in it.
-        not_in (str | Path | Sequence | None): Inputs, as for ``extract``. Stored videos that are not among them are
-            removed, too.
-        dry_run (bool): Remove nothing.
+        file (str | Path): Feature file.
+        ids (Sequence[str]): Ids of videos to remove.
+        not_in (str | Path | Sequence | None): Also remove videos that are not among these inputs, named as for
+            ``extract``.
+        dry_run (bool): Return the videos without removing them.
         with_added (bool): Also remove arrays and attributes that other software added to these videos.
         any_extension (bool), frames (float | None), segment_origin (str): As for ``extract``.
 
     Returns:
-        Removed: The ids, and the bytes that nothing uses any more.
+        Removed: The ids, and the number of bytes that are no longer used.
 
     Raises:
-        FeatureFileError: The file is missing, damaged or not p3dfeat's.
-        UsageError: An id is not in the file, an input cannot be found, or nothing is named.
+        FeatureFileError: The file is missing, damaged or not a p3dfeat file.
+        UsageError: An id is not in the file, or the inputs cannot be used or hold no videos.
         OutputError: The file cannot be written.
 
     Example:
@@ -66,7 +66,7 @@ remove = with_options(RemoveSettings)(run_remove)
 
 
 def _gone(features: Any, file: str | Path, settings: RemoveSettings) -> list[str]:
-    """Ids of stored videos that are not among the inputs. Raises UsageError where an input cannot be used."""
+    """Ids of stored videos that are not among the inputs. Raises UsageError if an input cannot be used."""
     inputs = as_texts(settings.not_in or ())
     found = found_by(settings, inputs, output=file, stdin=settings.stdin)
 

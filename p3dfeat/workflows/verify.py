@@ -1,4 +1,4 @@
-"""Is a feature file whole, complete and right? Every byte is read, inputs are held to it, a sample is recomputed."""
+"""Check a feature file: read every byte, compare it with the inputs, and recompute a sample."""
 
 import hashlib
 import math
@@ -31,10 +31,10 @@ from p3dfeat.text.jsons import parse_json
 from p3dfeat.types import SEGMENT_ORIGINS, LeftOut, Video
 from p3dfeat.video import Decoders, clip_starts
 
-if TYPE_CHECKING:  # what computes brings torch, which looking does not need
+if TYPE_CHECKING:  # recompute imports torch, which reading the file does not need
     from p3dfeat.workflows.recompute import Recomputed, RecomputeEvent
 
-DEFAULT_SAMPLE: Final = 3  # videos recomputed where inputs are named and no number is
+DEFAULT_SAMPLE: Final = 3  # videos recomputed if inputs are given without a number
 SEED: Final = b"p3dfeat verify"  # the same videos are chosen each time
 GONE: Final = "is stored, but no longer among the inputs; p3dfeat remove --not-in removes it"
 
@@ -43,9 +43,9 @@ Sample = int | Literal["all"]
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong, or, as a remark, worth knowing; without an id, of the file as a whole.
+    """A problem, or a remark. Without an id, it is about the whole file.
 
-    kind: "damaged", "missing", "failed", "changed", "different" or "not recomputed"; of remarks "foreign", "gone",
+    kind: "damaged", "missing", "failed", "changed", "different" or "not recomputed"; for remarks "foreign", "gone",
     "touched", "interrupted", "not recomputed" or "recomputed".
     """
 
@@ -61,7 +61,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class ToRecompute:
-    """The file was looked through and held to the inputs; so many videos are now computed again."""
+    """The file was read and compared with the inputs; ``num_videos`` videos are now recomputed."""
 
     num_videos: int
 
@@ -71,14 +71,14 @@ VerifyEvent: TypeAlias = "Looked | Finding | ToRecompute | Recomputed | Recomput
 
 @dataclass(frozen=True)
 class VerifySummary:
-    """What was looked at, and all that was found."""
+    """The result of a check: counts, findings and remarks."""
 
     file: str
     videos: int
     clips: int
     recomputed: int
-    identical: int  # of these, to the bit
-    worst_relative_error: float  # of any row of any layer that was recomputed
+    identical: int  # of these, bit-identical
+    worst_relative_error: float  # largest over all recomputed rows and layers
     findings: tuple[Finding, ...] = field(repr=False)
     remarks: tuple[Finding, ...] = field(repr=False)
     left_out: LeftOut = field(default_factory=LeftOut)  # of the folders in ``against``
@@ -94,26 +94,26 @@ class VerifySummary:
 
 
 def run_verify(file: str | Path, settings: VerifySettings) -> VerifySummary:
-    """Check that a feature file is whole, complete and right. Damage, however bad, is a finding.
+    """Check a feature file for damage, missing videos and wrong values. Damage is a finding, not an error.
 
     Args:
-        file (str | Path): A feature file.
-        against (str | Path | Sequence | None): Inputs, as for ``extract``: each of their videos should be stored.
-        recompute (int | "all" | None): Number of videos that are computed again and compared. None: 3 with ``against``,
-            else none.
-        model (str | Path | None): In place of the one that the file names, where that name means nothing here.
-        workers (int | None): Number of videos decoded at once.
-        any_extension (bool): As for ``extract``, of the folders in ``against``.
-        frames (float | None): As for ``extract``, of the folders in ``against``.
-        stdin (TextIO | None): Where "-" in ``against`` is read from.
+        file (str | Path): Feature file.
+        against (str | Path | Sequence | None): Videos that the file should hold, named as for ``extract``.
+        recompute (int | "all" | None): Number of videos to recompute and compare. Default: 3 with ``against``,
+            otherwise 0.
+        model (str | Path | None): Model to recompute with. Default: the one named in the file.
+        workers (int | None): Number of decoder processes. Default: one per CPU core, at most 4.
+        any_extension (bool): As for ``extract``, for the folders in ``against``.
+        frames (float | None): As for ``extract``, for the folders in ``against``.
+        stdin (TextIO | None): Stream that "-" in ``against`` is read from.
         on_event (Callable): Called with each VerifyEvent.
 
     Returns:
-        VerifySummary: Counts, findings and remarks; ``is_sound`` if there are no findings.
+        VerifySummary: Counts, findings and remarks. ``is_sound`` is true if there are no findings.
 
     Raises:
-        UsageError: An option has a value that it does not take.
-        FeatureFileError: The file is not there or may not be read.
+        UsageError: An option has an invalid value.
+        FeatureFileError: The file is missing or not readable.
 
     Example:
         >>> p3dfeat.verify("feats.h5", against="videos/").is_sound
@@ -142,7 +142,7 @@ verify = with_options(VerifySettings)(run_verify)
 
 
 def chosen(videos: Sequence[Video], sample: Sample) -> list[Video]:
-    """``sample`` of the videos, in their order: always the same ones, whatever else comes and goes."""
+    """A sample of the videos, in their order. The choice depends on the ids only, so it is the same each time."""
     if sample == "all":
         return list(videos)
     ranks = sorted(videos, key=lambda video: hashlib.sha256(SEED + video.id.encode("utf-8", "replace")).digest())
@@ -151,26 +151,26 @@ def chosen(videos: Sequence[Video], sample: Sample) -> list[Video]:
 
 
 def as_stored(video: Video, about: Mapping[str, Any]) -> Video:
-    """A video, its segment counted as it was when it was stored; before that was told, by the file's clock."""
+    """A video with the segment origin that is stored. Older files do not store it: they used the file's clock."""
     origin = about.get("segment_origin", "clock")
     return replace(video, segment_origin=origin) if video.is_segment and origin in SEGMENT_ORIGINS else video
 
 
 class _Verification:
-    """Looks at one file, and keeps what it finds."""
+    """Checks one file and collects the findings."""
 
     def __init__(self, path: Path, on_event: Callable[[VerifyEvent], None]):
         self._path, self._on_event = path, on_event
         self._settings: dict[str, Any] = {}
         self._stored: dict[str, Looked] = {}
-        self._unsound: set[str] = set()  # ids of videos that something is wrong with
+        self._unsound: set[str] = set()  # ids of videos with findings
         self._findings: list[Finding] = []
         self._remarks: list[Finding] = []
         self._recomputed: list[Recomputed] = []
         self._left_out = LeftOut()
 
     def look_through(self) -> bool:
-        """Find what is damaged; whether the file could be opened at all."""
+        """Find damage; return whether the file could be opened."""
         state = unfinished(self._path)
         if state is not None and not self._path.exists():
             raise FeatureFileError(f"{self._path}: not there yet: {state}")
@@ -195,7 +195,7 @@ class _Verification:
         return bool(self._settings)
 
     def hold_to(self, inputs: Inputs, workers: int | None) -> list[Video]:
-        """Find what is missing and what has changed; the videos that are stored, and are still what they were."""
+        """Find missing and changed videos; return the stored videos that are unchanged."""
         videos, failures = inputs.named(Known(self._stored, self._source_of))
         failed = {entry["id"]: entry["error"] for entry in Ledger(self._path).entries()}
         tried = [video for video in videos if video.by_content and video.id not in {*self._stored, *failed}]
@@ -209,7 +209,7 @@ class _Verification:
                     same.append(as_stored(video, self._stored[video.id].attributes))
             elif video.id in failed:
                 self._find("failed", video.id, f"could not be read: {failed[video.id]}")
-            elif video.id not in self._unsound:  # of what is damaged beyond reading that has been told
+            elif video.id not in self._unsound:  # unreadable videos are already reported
                 self._find("missing", video.id, f"is not stored, nor listed as failed: {video.source}")
         for failure in failures:
             self._find("failed", failure.id, f"{failure.error}")
@@ -222,12 +222,12 @@ class _Verification:
         return same
 
     def _source_of(self, video: Video) -> str | None:
-        """What the video stored under this one's id was called, if it is the same; None if not."""
+        """The source stored under this video's id, if it is the same video; None if not."""
         looked = None if video.id in self._unsound else self._stored.get(video.id)
         return None if looked is None else source_if_same(as_stored(video, looked.attributes), looked.attributes)
 
     def _is_same(self, video: Video) -> bool:
-        """Whether what is stored is of this file; tells what differs."""
+        """Whether the stored features are of this file; reports differences."""
         about = self._stored[video.id].attributes
         video = as_stored(video, about)
         if (other := other_part(video, about)) is not None:
@@ -253,7 +253,7 @@ class _Verification:
         return found.kind in ("same", "touched")
 
     def videos_at_hand(self) -> list[Video]:
-        """The stored videos whose files are where they were, by the names they were given."""
+        """The stored videos whose files are still at their stored paths and unchanged."""
         found = []
         for id, looked in self._stored.items():
             about = looked.attributes
@@ -265,7 +265,7 @@ class _Verification:
         return found
 
     def recompute(self, videos: Sequence[Video], model: str | Path | None, workers: int | None, *, asked: bool) -> None:
-        """asked: that nothing can be computed again is then wrong, not only worth knowing."""
+        """asked: if nothing can be recomputed, that is a finding, not only a remark."""
         videos = [video for video in videos if video.id not in self._unsound and not video.remote]
         tell = self._find if asked else self._remark
         if not videos:
@@ -312,7 +312,7 @@ class _Verification:
 
 
 def decoded(attributes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The root's attributes with nested settings as JSON says; what cannot be understood is left out."""
+    """The root attributes, with nested settings decoded from JSON; invalid ones are left out."""
     for name, value in attributes.items():
         if name in NESTED:
             try:
@@ -323,7 +323,7 @@ def decoded(attributes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def wrong_number_of_clips(settings: Mapping[str, Any] | None, looked: Looked) -> str | None:
-    """What is wrong with how many clips a video has, where its frames tell how many it should have."""
+    """The problem if a video's number of clips does not match its number of frames; otherwise None."""
     try:
         sampling = Sampling(**settings or {})
         frames, seconds = int(looked.attributes["num_frames"]), float(looked.attributes["duration_seconds"])
@@ -334,7 +334,7 @@ def wrong_number_of_clips(settings: Mapping[str, Any] | None, looked: Looked) ->
         if sampling.fps is not None:
             frames, slack = max(1, math.ceil(seconds * sampling.fps - 1e-6)), 1  # the file's own times were not rounded
         expected = len(clip_starts(frames, sampling)) - int(looked.attributes.get("clips_left_out", 0))
-    except (KeyError, TypeError, ValueError, OverflowError, P3DFeatError):  # told of already, as damaged attributes
+    except (KeyError, TypeError, ValueError, OverflowError, P3DFeatError):  # already reported as damaged attributes
         return None
     if abs(looked.clips - expected) <= slack:
         return None
@@ -342,7 +342,7 @@ def wrong_number_of_clips(settings: Mapping[str, Any] | None, looked: Looked) ->
 
 
 def ids_of_no_videos(videos: Sequence[Video], workers: int | None) -> set[str]:
-    """Of files that a run would try, whatever their extension, those that are of another kind."""
+    """Ids of files that a run would try regardless of their extension, but that are not videos."""
     if not videos:
         return set()
     with Decoders(workers) as decoders:

@@ -1,4 +1,4 @@
-"""Models: their cards and their weights, wherever those are. Its names stand in __init__.pyi."""
+"""Models: their cards and their weights, local or remote. Public names are listed in __init__.pyi."""
 
 from p3dfeat._lazy import lazy
 

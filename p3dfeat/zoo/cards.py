@@ -1,4 +1,4 @@
-"""Model cards: TOML files that say what a checkpoint is, checked when loaded."""
+"""Model cards: TOML files that describe a checkpoint. They are checked when loaded."""
 
 import re
 import tomllib
@@ -16,7 +16,7 @@ from p3dfeat.text.urls import without_secrets
 
 LABELS: Final = "labels.toml"  # class names by label set
 
-# Names become files in caches, so none may leave its folder: no "..", and no part that begins with a dot or a dash.
+# Names become file names in caches, so they must stay in their folder: no "..", no part that begins with "." or "-".
 NAME: Final = r"(?!.*\.\.)\w[\w.-]{0,199}"
 FILE_NAME: Final = r"(?!.*\.\.)\w[\w. +=,@()-]{0,199}"
 HUB_NAME: Final = r"(?!.*\.\.)[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}"
@@ -27,13 +27,13 @@ CHECKSUMS: Final = {"md5": 32, "sha1": 40, "sha256": 64}  # hexadecimal digits
 
 @dataclass(frozen=True)
 class Source:
-    """One place where a checkpoint is published: on the Hugging Face hub, at a URL, or on a page for a person."""
+    """One place where a checkpoint is published: the Hugging Face hub, a URL, or a web page for a browser."""
 
     file: str  # its name there
     hub: str | None = None  # user/repo
     revision: str | None = None  # of that repository; a commit, unless the card says that none is known
-    url: str | None = None  # of the file itself, or of a zip around it
-    page: str | None = None  # where a person with a browser gets it
+    url: str | None = None  # of the file itself, or of a zip that contains it
+    page: str | None = None  # web page where a person can download the file with a browser
 
     @property
     def by_hand(self) -> bool:
@@ -41,13 +41,13 @@ class Source:
 
     @property
     def place(self) -> str:
-        """Where that is, with whatever secrets the address holds; for the name of a cache folder alone."""
+        """The place, including any secrets in the address. Use it only for the name of a cache folder."""
         if self.hub is not None:
             return f"{self.hub}@{self.revision}" if self.revision else self.hub
         return self.url or f"{self.page} (by hand: {self.file})"
 
     def __str__(self) -> str:
-        """Where that is, as it may be shown."""
+        """The place for messages, without secrets."""
         if self.page is not None:
             return f"{without_secrets(self.page)} (by hand: {self.file})"
         return without_secrets(self.place)
@@ -55,37 +55,37 @@ class Source:
 
 @dataclass(frozen=True)
 class Card:
-    """What a checkpoint is: its net, its preprocessing, its classes, and where all that comes from."""
+    """The description of a checkpoint: its network, preprocessing, classes and sources."""
 
     name: str
     title: str
     architecture: Architecture
-    input: InputSpec  # and the sampling it was trained with: length and step
+    input: InputSpec  # includes the sampling of the training: length and step
     labels: tuple[str, ...]  # index = class
-    label_set: str | None  # the known set they are, such as "kinetics400"
+    label_set: str | None  # name of the known label set, such as "kinetics400"
     licence: str
     citation: str
-    notes: str  # how it was made and how good it is
-    unknown: str  # what is not known, in words
-    metrics: Mapping[str, float]  # published or measured, by name, as fractions; the first is the one to compare by
-    weights: Path | None  # the file beside the card; without one, sources tell where to fetch it
+    notes: str  # how it was created and how good it is
+    unknown: str  # unknown facts, as text
+    metrics: Mapping[str, float]  # published or measured, by name, as fractions; compare models by the first one
+    weights: Path | None  # the file beside the card; None: it is fetched from the sources
     sources: tuple[Source, ...]  # in order of preference
-    checksums: Mapping[str, str]  # {"md5", "sha1", "sha256": digest} of the weights file, out of any archive
-    self_test: tuple[float, ...]  # logits of the self-test clip, or nothing
+    checksums: Mapping[str, str]  # {"md5", "sha1", "sha256": digest} of the weights file, after unpacking an archive
+    self_test: tuple[float, ...]  # logits of the self-test clip, or empty
 
     @property
     def identity(self) -> str:
-        """What tells its weights file from others: its checksums, or, where none is known, where it is published."""
+        """The identity of its weights file: its checksums or, if none is known, the place of publication."""
         return repr(sorted(self.checksums.items()) or [source.place for source in self.sources[:1]])
 
     @property
     def fetchable(self) -> bool:
-        """Whether its weights are here or can be had without a person's hands."""
+        """Whether its weights are local or can be downloaded automatically."""
         return self.weights is not None or any(not source.by_hand for source in self.sources)
 
 
 def weights_folder() -> Path:
-    """Where the cards and embedded weights are: inside the installed package, else the repository's weights/cards."""
+    """The folder of cards and embedded weights: in the installed package, else the repository's weights/cards."""
     installed = Path(__file__).parents[1] / "_weights"
     return installed if installed.is_dir() else Path(__file__).parents[2] / "weights" / "cards"
 
@@ -119,7 +119,7 @@ def card_beside(path: Path) -> Card | None:
 
 
 def card_content(card: Card) -> dict[str, Any]:
-    """A card as its file holds it, for storing with the weights; defaults are left out."""
+    """The content of a card, as in a card file, for storing it with the weights. Defaults are left out."""
     spec = {field.name: getattr(card.input, field.name) for field in fields(InputSpec)}
     plain = InputSpec(resize=(1, 1))
     return {
@@ -150,7 +150,7 @@ def load_card(path: Path) -> Card:
     """Read and check a card. Raises WeightsError naming the file and the field."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:  # ValueError: not TOML, not UTF-8, a number without end
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: not TOML, not UTF-8, a number too long
         raise WeightsError(f"{path.name}: not a readable card ({error})") from None
     try:
         return _card(path, content)
@@ -197,7 +197,7 @@ def _card(path: Path, content: dict[str, Any]) -> Card:
 
 
 def _check_kinds(card: Card) -> None:
-    """A file that no checksum covers must at least say that it holds weights."""
+    """Raise UsageError unless files without a checksum have the extension of a weights file."""
     named = {f"sources[{number}].file": source.file for number, source in enumerate(card.sources, start=1)}
     if card.weights is not None:
         named["weights"] = card.weights.name
@@ -207,12 +207,12 @@ def _check_kinds(card: Card) -> None:
 
 
 def safe_name(text: str) -> str:
-    """A name for a model, made of any text."""
+    """A valid model name from any text."""
     return re.sub(r"[^\w.-]+|\.\.+", "-", text).lstrip(".-")[:200] or "model"
 
 
 def _architecture(net: "_Table") -> Architecture:
-    """``depth`` stands for the blocks and the width of a published network."""
+    """The architecture of a card. ``depth`` is short for the blocks and the width of a published network."""
     depth = net.take("depth", int, None)
     if depth is not None and depth not in STAGES:
         raise UsageError(f"net.depth: no published P3D has {depth}; known are {', '.join(map(str, STAGES))}")
@@ -229,7 +229,7 @@ def _architecture(net: "_Table") -> Architecture:
 
 
 def _labels(labels: list[Any] | str | None, classes: int) -> tuple[str | None, tuple[str, ...]]:
-    """The label set's name, if it is one, and the names; numbers where nobody knows the names."""
+    """The name of the label set, or None, and the class names; numbered names if the card has none."""
     if labels is None:
         return None, numbered_labels(classes)
     named_set = labels if isinstance(labels, str) else None
@@ -244,13 +244,13 @@ def _labels(labels: list[Any] | str | None, classes: int) -> tuple[str | None, t
 
 
 def _check_printable(field: str, text: str) -> None:
-    """A card may come from anywhere; what it says is shown on terminals."""
+    """Raise UsageError for control characters: a card may come from anywhere, and terminals show its text."""
     if not text.isprintable():
         raise UsageError(f"{field}: {text!r} holds characters that are no text")
 
 
 def numbered_labels(classes: int) -> tuple[str, ...]:
-    """The names "class 0", "class 1" ..., for classes whose own names nobody knows."""
+    """The names "class 0", "class 1" ..., for classes with unknown names."""
     return tuple(f"class {number}" for number in range(classes))
 
 
@@ -320,7 +320,7 @@ def _input_spec(content: dict[str, Any]) -> InputSpec:
 
 
 class _Table:
-    """One table of a card, from which every field must be taken, by its type."""
+    """One table of a card. Each field is taken with its type, and all fields must be taken."""
 
     def __init__(self, name: str, content: dict[str, Any]):
         self._prefix = f"{name}." if name else ""

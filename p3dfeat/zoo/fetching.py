@@ -1,4 +1,4 @@
-"""From a reference to a weights file here: out of a cache, or fetched from where its card says."""
+"""From a reference to a local weights file: from a cache, or fetched from the sources in its card."""
 
 import os
 import re
@@ -24,15 +24,15 @@ MIRROR: Final = "P3DFEAT_MIRROR"
 
 @dataclass(frozen=True)
 class Located:
-    """A weights file and what is known of it."""
+    """A local weights file with its card, origin and checksums."""
 
     weights: Path
     card: Card | None = None
-    origin: str = ""  # where it was fetched from: a URL, or user/repo@commit; nothing for a file of the user's
-    checksums: Mapping[str, str] = field(default_factory=dict)  # that it must have
+    origin: str = ""  # source of the download: a URL, or user/repo@commit; empty for a file of the user
+    checksums: Mapping[str, str] = field(default_factory=dict)  # expected checksums
 
     def check(self) -> str:
-        """The file's sha256, after all checksums. Raises WeightsError where it is not there or not what it was."""
+        """Check all checksums and return the sha256. Raises WeightsError if the file is missing or has changed."""
         try:
             found = cache.digests(self.weights, (*self.checksums, "sha256"))
         except OSError as error:
@@ -44,14 +44,14 @@ class Located:
 
 
 def locate(text: str, *, on_fetch: OnFetch | None = None) -> Located:
-    """``resolve`` and ``obtain``, one after the other."""
+    """The weights that ``text`` names: ``resolve``, then ``obtain``."""
     return obtain(resolve(text), on_fetch=on_fetch)
 
 
 def obtain(reference: Reference, *, on_fetch: OnFetch | None = None) -> Located:
-    """The weights that a reference leads to, fetched where they are not here; they are still to be checked.
+    """The weights of a reference, fetched if they are not local. They are not checked yet.
 
-    Raises WeightsError where they are missing or unreachable.
+    Raises WeightsError if they are missing or unreachable.
     """
     card = reference.card
     if reference.weights is not None:
@@ -69,7 +69,7 @@ def obtain(reference: Reference, *, on_fetch: OnFetch | None = None) -> Located:
 
 
 def weights_here(card: Card) -> Located | None:
-    """The weights of ``card`` if they need not be fetched."""
+    """The local weights of ``card``, or None if they must be fetched."""
     if card.weights is not None:
         return Located(card.weights, card, checksums=card.checksums) if card.weights.is_file() else None
     if found := cache.kept(card):
@@ -85,23 +85,23 @@ def _located_in_cache(found: cache.Kept, card: Card) -> Located:
 
 
 def _located_on_hub(path: Path, card: Card | None, origin: str) -> Located:
-    """A file in the hub's cache, where a large one lies under its sha256."""
+    """A file in the hub's cache. The cache stores a large file under its sha256."""
     blob = path.resolve().name
     known = {"sha256": blob} if re.fullmatch("[0-9a-f]{64}", blob) else {}
     return Located(path, card, origin, known | dict(card.checksums if card else {}))
 
 
 def weights_of(card: Card, *, on_fetch: OnFetch | None = None) -> Located:
-    """The weights of ``card``, fetched where they are not here yet."""
+    """The weights of ``card``, fetched if they are not local yet."""
     return weights_here(card) or fetch(card, on_fetch=on_fetch)
 
 
 def fetch(card: Card, *, place: str | None = None, anew: bool = False, on_fetch: OnFetch | None = None) -> Located:
-    """Fetch the weights of ``card`` from its sources, first to last.
+    """Fetch the weights of ``card``. Its sources are tried in order.
 
-    place: from this URL, or file fetched by hand, instead.
-    anew: even where they are here already.
-    Raises WeightsError that tells what was tried and the ways on.
+    place: a URL, or a file downloaded by hand, to use instead.
+    anew: fetch even if the weights are local already.
+    Raises WeightsError with the failed attempts and the remaining options.
     """
     if card.weights is not None:
         if not card.weights.is_file():
@@ -131,18 +131,18 @@ def fetch(card: Card, *, place: str | None = None, anew: bool = False, on_fetch:
 
 
 def _url(source: Source) -> str | None:
-    """Where the file is fetched from, the mirror if there is one; None for the hub and for what is fetched by hand."""
+    """The URL of the file, on the mirror if there is one; None for the hub and for downloads by hand."""
     mirror = os.environ.get(MIRROR, "").rstrip("/")
     return f"{mirror}/{quote(source.file)}" if mirror and not source.hub else source.url
 
 
 def _named(card: Card) -> str:
-    """How a user names this card on the command line."""
+    """The name of this card on the command line."""
     return card.name if card.name in card_names() else "CARD.toml"
 
 
 def _ways_on(card: Card, tried: list[str]) -> str:
-    """One message: what could not be reached, and the three ways on."""
+    """An error message with the failed attempts and three options for the user."""
     source = next((s for s in card.sources if s.by_hand), None) or card.sources[0]
     keep = f"p3dfeat weights download {_named(card)} --from FILE"
     problem = f"could not be fetched: {'; '.join(tried)}" if tried else "has to be fetched by hand"
@@ -160,7 +160,7 @@ def _ways_on(card: Card, tried: list[str]) -> str:
 
 
 def _from_place(card: Card, place: str, report: OnFetch) -> Located:
-    """From where the user says: a URL, or a file here."""
+    """Fetch from the user's place: a URL or a local file."""
     if not re.match(r"\w+://", place):
         return _from_file(card, Path(place))
     if not re.match("(?i)https?://", place):
@@ -175,7 +175,7 @@ def _from_url(card: Card, url: str, report: OnFetch, *, anew: bool) -> Located:
     if url.lower().startswith("http://") and not card.checksums:
         text = f"{place}: plain http, and no checksum is published: whoever is on the way may change the weights"
         warnings.warn(text, P3DFeatWarning, stacklevel=2)
-    report(Fetching(card.name, place, 0, None))  # before what may take long: the lock, the connection
+    report(Fetching(card.name, place, 0, None))  # first, because the lock and the connection may take long
     with cache.filling(card) as folder:
         found = cache.kept(card)
         if found is not None and not anew:  # another process was faster
@@ -204,10 +204,10 @@ def _from_file(card: Card, source: Path) -> Located:
 
 
 def _reads_as(card: Card) -> Callable[[Path], object]:
-    """A check that a file holds the tensors of ``card``'s net."""
+    """A function that checks that a file holds the tensors of ``card``'s network."""
 
     def read(path: Path) -> object:
-        from p3dfeat.zoo.conversion.convert import convert  # which needs torch; most files have a checksum instead
+        from p3dfeat.zoo.conversion.convert import convert  # imports torch; files with a checksum do not need it
 
         return convert(path, card=card)
 
@@ -232,7 +232,7 @@ def _from_hub(card: Card, source: Source, report: OnFetch, *, anew: bool) -> Loc
 
 
 def _on_hub(repository: str, revision: str | None, *, on_fetch: OnFetch | None) -> Located:
-    """A repository in our layout; one without config.json may carry its card in its weights."""
+    """The weights in a repository with p3dfeat's layout. Without config.json, the weights may contain the card."""
     report = on_fetch or (lambda event: None)
 
     def on_bytes(done: int, total: int | None) -> None:
@@ -240,7 +240,7 @@ def _on_hub(repository: str, revision: str | None, *, on_fetch: OnFetch | None) 
 
     try:
         config, commit = hub.fetch(repository, hub.CONFIG, revision)
-        revision = commit  # both files of one commit, whatever is pushed meanwhile
+        revision = commit  # take both files from one commit, even if someone pushes meanwhile
         card = configured_card(hub.read_config(config), config.with_name(hub.WEIGHTS), repository)
     except hub.MissingFileError:
         card = None

@@ -1,4 +1,4 @@
-"""The files of 2-D ResNets, here or on the hub, to make P3D networks of."""
+"""The files of 2-D ResNets, local or on the hub, for conversion to P3D networks."""
 
 import os
 from contextlib import suppress
@@ -13,9 +13,9 @@ from p3dfeat.zoo.download.progress import OnFetch
 
 
 def locate_resnet(text: str, *, on_fetch: OnFetch | None = None) -> FlatResNet:
-    """The files of a 2-D ResNet: ``user/repo[@revision]`` on the hub, fetched if need be, a folder or a weights file.
+    """The files of a 2-D ResNet: a folder, a weights file, or ``user/repo[@revision]`` on the hub, fetched if needed.
 
-    Raises WeightsError for what is none of these, or where a file is missing or unreachable.
+    Raises WeightsError if ``text`` is none of these, or if a file is missing or unreachable.
     """
     path = Path(text)
     if os.path.isdir(path):
@@ -38,7 +38,7 @@ def locate_resnet(text: str, *, on_fetch: OnFetch | None = None) -> FlatResNet:
         revision,
         on_bytes=lambda done, total: report(Fetching(name, hub.address(name), done, total)),
     )
-    for file in (hub.CONFIG, hub.PREPROCESSING):  # timm has the first alone
+    for file in (hub.CONFIG, hub.PREPROCESSING):  # timm has only the first
         with suppress(hub.MissingFileError):
             hub.fetch(name, file, commit)
     return FlatResNet(weights, *_configs(weights.parent), origin=f"{name}@{commit}")

@@ -1,4 +1,4 @@
-"""A card and its weights, together: a network ready to run and the preprocessing it wants."""
+"""A card and its weights together: a network ready to run, and its preprocessing."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,14 +23,14 @@ class Model:
     card: Card
     net: P3D
     weights_sha256: str
-    origin: str = ""  # where the weights were fetched from: a URL, or user/repo@commit; nothing for a local file
+    origin: str = ""  # source of the weights: a URL, or user/repo@commit; empty for a local file
 
     @property
     def name(self) -> str:
         return self.card.name
 
     def check_sees_pictures(self) -> None:
-        """Raise UsageError for a network that takes optical flow, which is not made from videos here."""
+        """Raise UsageError for a network that takes optical flow, which p3dfeat does not compute."""
         if self.card.input.channels == "flow":
             raise UsageError(f"model {self.name}: takes optical flow, which p3dfeat does not compute from videos")
 
@@ -43,7 +43,7 @@ class Model:
         fps: float | None = None,
         tail: str = "pad",
     ) -> Sampling:
-        """The sampling asked for, completed by the model's own clip length and step; 20 clips unless told otherwise."""
+        """The given sampling, completed with the model's clip length and step. The default is 20 clips."""
         spec = self.card.input
         if clips is None and stride is None:
             clips = 20
@@ -54,12 +54,11 @@ class Model:
 def load_model(name_or_path: str | Path | None = None, *, on_fetch: OnFetch | None = None) -> Model:
     """Load a model by its name, by a path, or by its repository on the hub. Weights are fetched on first use.
 
-    Files may be safetensors, .caffemodel, .caffemodel.h5, MXNet's .params (also zipped) or the community port's
-    .pth.tar,
-    with a card of the same name beside them or none.
+    Supported files: safetensors, .caffemodel, .caffemodel.h5, MXNet's .params (also zipped), and the community port's
+    .pth.tar. A card of the same name beside the file is used if there is one.
 
     Args:
-        name_or_path (str | Path | None): A name of ``p3dfeat weights list``; a weights file or a card; a folder of
+        name_or_path (str | Path | None): A name from ``p3dfeat weights list``; a weights file or a card; a folder with
             config.json and model.safetensors; or ``user/repo[@revision]`` on the Hugging Face hub. None: the default
             model.
         on_fetch (Callable | None): Called with Fetching events while weights are fetched.
@@ -69,21 +68,21 @@ def load_model(name_or_path: str | Path | None = None, *, on_fetch: OnFetch | No
 
     Raises:
         UsageError: The name is unknown.
-        WeightsError: The weights are missing, unreachable, damaged or another network's.
+        WeightsError: The weights are missing, unreachable or damaged, or belong to another network.
 
     Example:
         >>> model = p3dfeat.load_model("p3d-camera")
         >>> model.net(x, layers=("pool5",))  # x: (N, C, T, H, W) float32, preprocessed
     """
-    begin_computing()  # before a download is
+    begin_computing()  # before a download begins
     return load_located(locate(str(name_or_path or default_model()), on_fetch=on_fetch))
 
 
 def load_located(located: Located) -> Model:
-    """The model of a weights file that is here. Raises WeightsError where it is damaged or another network's."""
+    """The model of a local weights file. Raises WeightsError if it is damaged or belongs to another network."""
     begin_computing()
     sha256 = located.check()
     converted = convert(located.weights, card=located.card)
     net = P3D(converted.card.architecture)
-    net.load_state_dict(converted.state, strict=False)  # all but the counters of batch norm, which nothing reads
+    net.load_state_dict(converted.state, strict=False)  # everything except the unused counters of batch norm
     return Model(converted.card, net.eval(), sha256, located.origin)

@@ -1,4 +1,4 @@
-"""A model as the Hugging Face hub keeps it."""
+"""The files of a model on the Hugging Face hub."""
 
 import json
 from typing import Final
@@ -7,11 +7,11 @@ from p3dfeat.zoo.cards import Card, card_content
 from p3dfeat.zoo.conversion.saving import Converted, file_content
 from p3dfeat.zoo.download import hub
 
-HUB_LICENCES: Final = ("MIT", "Apache-2.0", "BSD-3-Clause")  # those the hub knows by these names
+HUB_LICENCES: Final = ("MIT", "Apache-2.0", "BSD-3-Clause")  # licences with the same name on the hub
 
 
 def hub_files(converted: Converted, *, repository: str) -> dict[str, bytes]:
-    """A model as the hub keeps it: config.json and model.safetensors, and a README.md for people."""
+    """The files of a model on the hub: config.json, model.safetensors, and a README.md for people."""
     card = converted.card
     config = {"model_type": "p3d", "library_name": "p3dfeat", "p3dfeat": card_content(card)}
     return {

@@ -1,4 +1,4 @@
-"""What a name stands for: a published model, a card, a weights file, a folder, or a repository on the hub."""
+"""The meaning of a model name: a published model, a card, a weights file, a folder, or a repository on the hub."""
 
 import os
 from dataclasses import dataclass, replace
@@ -11,10 +11,10 @@ from p3dfeat.zoo.download import hub
 
 @dataclass(frozen=True)
 class Reference:
-    """What a user names. Nothing of it has been fetched yet.
+    """The model that a user names. Nothing has been fetched yet.
 
-    Either weights, a file that is here; or a repository on the hub, with a revision if one was named; or neither, and
-    the card says where its weights are.
+    It has either weights (a local file), or a repository on the hub with an optional revision, or neither. In the last
+    case, the card says where its weights are.
     """
 
     text: str
@@ -24,9 +24,9 @@ class Reference:
 
 
 def resolve(text: str) -> Reference:
-    """What ``text`` names: a model, a card, a weights file, a folder, or ``user/repo[@revision]`` on the hub.
+    """The meaning of ``text``: a model, a card, a weights file, a folder, or ``user/repo[@revision]`` on the hub.
 
-    Raises UsageError for an unknown name, WeightsError for a file or a folder that is not there, or a damaged card.
+    Raises UsageError for an unknown name, WeightsError if a file or a folder is missing or a card is damaged.
 
         resolve("p3d-camera").card.title
         resolve("someone/p3d@main").repository  # ("someone/p3d", "main")
@@ -38,7 +38,7 @@ def resolve(text: str) -> Reference:
         return _in_folder(path)
     if path.suffix == ".toml":
         return Reference(text, load_card(path))
-    if os.path.isfile(path):  # unlike Path's own, false where one may not look
+    if os.path.isfile(path):  # unlike Path.is_file, it gives False if access is denied
         return Reference(text, card_beside(path), path)
     if (repository := hub.parse_repository(text)) and path.suffix not in FILE_KINDS:
         return Reference(text, repository=repository)
@@ -60,7 +60,7 @@ def _in_folder(folder: Path) -> Reference:
 
 
 def find_card(text: str) -> Card:
-    """The card of a model by name, or a card's own file. Raises UsageError for anything else."""
+    """The card with this model name or in this .toml file. Raises UsageError for anything else."""
     if text in card_names():
         return published_card(text)
     if not text.endswith(".toml"):
@@ -69,7 +69,7 @@ def find_card(text: str) -> Card:
 
 
 def configured_card(content: dict[str, object], weights: Path, place: str) -> Card:
-    """The card in a config.json."""
+    """The card in a config.json. Raises WeightsError if there is none."""
     own = content.pop("p3dfeat", None)
     if not isinstance(own, dict):
         raise WeightsError(

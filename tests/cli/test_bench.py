@@ -6,7 +6,7 @@ from p3dfeat.workflows.bench import Measurement, bench
 
 
 def test_decoding_the_net_and_both_are_measured(p3dfeat, folder):
-    ended = p3dfeat("bench", folder, "-n", 2, "--rounds", 2, "--json")
+    ended = p3dfeat("bench", folder, "-n", 2, "--rounds", 1, "--json")
     (record,) = ended.records
     assert (record["model"], record["videos"], record["clips"], record["failed"]) == ("p3d-camera", 3, 6, 0)
     for name in ("decode_clips_per_second", "model_clips_per_second", "clips_per_second", "limit_gflops"):

@@ -1,5 +1,7 @@
 """p3dfeat info, doctor, --help and --version."""
 
+import csv
+import io
 import json
 import resource
 import subprocess
@@ -8,9 +10,11 @@ import sys
 import h5py
 import pytest
 
+import p3dfeat as package
 from p3dfeat import __version__
 from p3dfeat.cli import app as app_module
-from p3dfeat.store.layout import ORDER, VIDEO_ATTRIBUTES
+from p3dfeat.store.layout import ORDER
+from p3dfeat.types import VIDEO_ATTRIBUTES
 from p3dfeat.workflows import doctor as diagnosis
 
 
@@ -32,12 +36,28 @@ def test_info_says_what_a_file_holds_and_how_it_was_made(p3dfeat, feats):
         "fp32",
         "clips 2",
         "resize 64 64",
-        "pool5 2x512",
-        "prob 2x12",
-        "archery/clip7",
+        "pool5 (clips, 512), pooled (512), prob (clips, 12), seconds (clips, 2)",
+        "archery/clip7  2      0.96 s    24      128x96",
         "1 videos, reasons in",
     ):
         assert words in ended.stdout
+
+
+def test_info_as_csv_and_the_table_hold_all_attributes_and_columns_of_all_videos(p3dfeat, folder, tmp_path):
+    (tmp_path / "list.csv").write_text(f"path,id,label\n{folder}/left.mp4,l,=1+1\n{folder}/right.mp4,r,\n")
+    output = tmp_path / "feats.h5"
+    assert p3dfeat("extract", tmp_path / "list.csv", folder / "archery", "-o", output, "--clips", 2).code == 0
+    rows = list(csv.DictReader(io.StringIO(p3dfeat("info", output, "--csv").stdout)))
+    found = [(row["id"], row["clips"], row["label"]) for row in rows]
+    assert found == [("clip7", "2", ""), ("l", "2", "'=1+1"), ("r", "2", "")]
+    assert [row["num_frames"] for row in rows] == ["24", "40", "40"]
+    with package.open_features(output) as features:
+        table = features.table()
+        assert table["id"] == list(features) == ["clip7", "l", "r"]
+        assert table["label"] == [None, "=1+1", ""]
+        assert table["duration_seconds"] == [features[id].attributes["duration_seconds"] for id in features]
+        assert len({len(column) for column in table.values()}) == 1
+    assert "label" in p3dfeat("info", output).stdout
 
 
 def test_info_as_json_is_complete(p3dfeat, feats):

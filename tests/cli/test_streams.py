@@ -18,7 +18,6 @@ COMMANDS = {
     "classify": ("classify", "videos", "--clips", 1, "--engine", "torch"),
     "classify --timeline": ("classify", f"videos/{NAME}.mp4", "--timeline", "--engine", "torch"),
     "doctor": ("doctor",),
-    "bench": ("bench", "--rounds", 1, "--clips", 1, "--engine", "torch"),
     "weights list": ("weights", "list"),
     "weights show": ("weights", "show", "p3d-camera"),
     "weights compare": ("weights", "compare", "p3d-camera", "p3d-camera", f"videos/{NAME}.mp4", "--clips", 1),

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -256,7 +257,9 @@ def test_good_and_damaged_weights_are_told_apart(p3dfeat, tmp_path, monkeypatch)
     card.write_text(SMALL_CARD)
     missing = p3dfeat("weights", "check", card)
     assert (missing.code, "not here" in missing.stdout) == (5, True)
-    kept = Path(p3dfeat("weights", "download", card, "--from", GLUONCV_FILE).stdout.strip())
+    ended = p3dfeat("weights", "download", card, "--from", GLUONCV_FILE)
+    assert ended.stderr == ""
+    kept = Path(ended.stdout.strip())
     good = p3dfeat("weights", "check", card)
     assert (good.code, good.stdout) == (
         0,
@@ -354,3 +357,15 @@ def test_the_model_can_be_set_once_and_for_all(p3dfeat, monkeypatch, folder):
     (record,) = p3dfeat("classify", folder / "left.mp4", "-n", 1, "--json").records
     assert record["predictions"][0]["label"].startswith("class ")
     assert "P3DFEAT_MODEL" in p3dfeat("extract", "--help").stdout
+
+
+def test_of_weights_without_a_published_checksum_the_one_that_arrives_is_recorded_and_said(
+    p3dfeat, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("P3DFEAT_CACHE", str(tmp_path / "cache"))
+    card = tmp_path / "small.toml"
+    card.write_text(re.sub(r"sha1 = .*", "", SMALL_CARD).replace("[checksums]", ""))
+    ended = p3dfeat("weights", "download", card, "--from", GLUONCV_FILE)
+    digest = hashlib.sha256(Path(ended.stdout.strip()).read_bytes()).hexdigest()
+    told = f"no checksum is published, only its tensors were checked; sha256 {digest} is recorded\n"
+    assert (ended.code, ended.stderr.endswith(told)) == (0, True)

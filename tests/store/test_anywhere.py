@@ -120,7 +120,7 @@ def test_a_run_interrupted_at_any_line_ends_as_one_and_loses_nothing_it_reported
     shutil.copytree(start, tmp_path / "counted")
     lines = at_line(0, be_interrupted, partial(run, tmp_path / "counted" / "feats.h5", wanted, **options))
     last = (lines - 5 - 7 * number for number in range(10))
-    for line in {*(1 + lines * number // 24 + number % 3 for number in range(24)), *last}:
+    for line in {*(1 + lines * number // 16 + number % 3 for number in range(16)), *last}:
         output = tmp_path / str(line) / "feats.h5"
         shutil.copytree(start, output.parent)
 
@@ -142,11 +142,11 @@ def test_a_disk_full_at_any_size_loses_nothing_and_the_run_goes_on_later(scenari
     run(tmp_path / "whole" / "feats.h5", wanted, **options)
     size = (tmp_path / "whole" / "feats.h5").stat().st_size
     refused = 0
-    for number in range(25):
+    for number in range(16):
         output = tmp_path / str(number) / "feats.h5"
         shutil.copytree(start, output.parent)
 
-        def work(report, limit=size * number // 25, output=output):
+        def work(report, limit=size * number // 16, output=output):
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
             try:
                 run(output, wanted, report, **options)

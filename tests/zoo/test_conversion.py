@@ -245,13 +245,13 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
 def test_a_damaged_or_hostile_file_is_an_error_and_nothing_else(tmp_path, kind):
     data = samples(tmp_path)[kind].read_bytes()
     rng, target, errors = random.Random(kind), tmp_path / f"mutated{kind}", []
-    for _ in range(600):
+    for _ in range(300):
         target.write_bytes(mutated(data, rng))
         try:
             convert(target)
         except WeightsError as error:
             errors.append(str(error))
-    assert len(errors) > 60
+    assert len(errors) > 30
     assert not [error for error in errors if "\n" in error]
 
 

@@ -1,6 +1,7 @@
 """p3dfeat info"""
 
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,6 +9,7 @@ import typer
 
 from p3dfeat.cli.options import command, flag
 from p3dfeat.cli.output import one_line, out
+from p3dfeat.text.csvs import csv_line
 
 if TYPE_CHECKING:
     from p3dfeat.store import FeatureFile, VideoFeatures
@@ -17,20 +19,24 @@ SHOWN = 20  # videos listed unless all are asked for
 File = Annotated[Path, typer.Argument(metavar="FILE.h5", help="Feature file.")]
 All = Annotated[bool, flag("--all", "-a", help=f"List all videos, not only the first {SHOWN}.")]
 
+Csv = Annotated[bool, flag("--csv", help="Print one line per video, with all attributes, as CSV.")]
+
 
 @command(quiet=False)
-def info(file: File, all_videos: All = False) -> None:
+def info(file: File, all_videos: All = False, as_csv: Csv = False) -> None:
     """Show what a feature file holds and how it was made.
 
     Examples:
         p3dfeat info feats.h5
-        p3dfeat info feats.h5 --json | jq -r .id
+        p3dfeat info feats.h5 --csv > videos.csv
     """
     from p3dfeat.store import open_features
 
     with open_features(file) as features:
         if out.wants_json:
             _print_json(features)
+        elif as_csv:
+            _print_csv(features)
         else:
             _print_tables(features, None if all_videos else SHOWN)
 
@@ -38,7 +44,8 @@ def info(file: File, all_videos: All = False) -> None:
 def _print_json(features: "FeatureFile") -> None:
     for id, video in features.items():
         arrays = {name: list(video.shape(name)) for name in video}
-        _print_record({"event": "video", "id": id, "arrays": arrays}, video.attributes)
+        columns = {"columns": video.columns} if video.columns else {}
+        _print_record({"event": "video", "id": id, "arrays": arrays} | columns, video.attributes)
     totals = {"videos": len(features), "size_bytes": features.path.stat().st_size}
     _print_record({"event": "summary", **totals}, features.settings)
 
@@ -48,41 +55,65 @@ def _print_record(ours: dict[str, Any], from_file: Mapping[str, Any]) -> None:
     out.json({**ours, **from_file, **ours})
 
 
+def _print_csv(features: "FeatureFile") -> None:
+    """One line per video, with all attributes."""
+    table = features.table()
+    out.data(csv_line(table))
+    for row in zip(*table.values(), strict=True):
+        out.data(csv_line(row))
+
+
 def _print_tables(features: "FeatureFile", shown: int | None) -> None:
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from p3dfeat.store import Ledger
 
-    made = Table(box=None, show_header=False, pad_edge=False)
+    made = Table(Column(), Column(overflow="fold"), box=None, show_header=False, pad_edge=False)
     size = f"{features.path.stat().st_size / 1e6:.2f} MB"
     made.add_row("file", f"{one_line(str(features.path))}, {size}, {len(features)} videos")
     for name, value in features.settings.items():
         if name not in ("format", "format_version") and value != "":
             made.add_row(one_line(name.replace("_", " ")), one_line(_brief(value)))
+    chosen = list(islice(features.items(), shown))
+    if chosen:
+        made.add_row("arrays", one_line(_arrays(chosen[0][1])))
     ledger = Ledger(features.path)
     if len(ledger):
         made.add_row("failed", f"{len(ledger)} videos, reasons in {one_line(str(ledger.path))}")
-    videos = Table("id", "duration", "frames", "size", "arrays", "padded", "remarks", box=None, pad_edge=False)
-    for number, (id, video) in enumerate(features.items()):
-        if number == shown:
-            break
-        videos.add_row(*map(one_line, (id, *_row(video))))
+    columns = list(dict.fromkeys(name for _, video in chosen for name in video.columns))
+    rows = [(id, *_row(video), *(video.columns.get(name, "") for name in columns)) for id, video in chosen]
+    notes = [str(video.attributes.get("damage") or video.attributes.get("remarks", "")) for _, video in chosen]
+    headings = ["id", "clips", "duration", "frames", "size", *map(one_line, columns)]
+    if any(notes):
+        headings.append("remarks")
+        rows = [(*row, note) for row, note in zip(rows, notes, strict=True)]
+    videos = Table(*headings, box=None, pad_edge=False)
+    for row in rows:
+        videos.add_row(*map(one_line, row))
     out.show(made, "", videos)
     if shown is not None and len(features) > shown:
         out.data(f"... and {len(features) - shown} more; --all lists them")
 
 
+def _arrays(video: "VideoFeatures") -> str:
+    """Names and shapes of the arrays; the first dimension is that of the clips."""
+    found = []
+    for name in video:
+        first, *others = video.shape(name)
+        sizes = [str(first if name == "pooled" else "clips"), *map(str, others)]
+        found.append(f"{name} ({', '.join(sizes)})")
+    return ", ".join(found)
+
+
 def _row(video: "VideoFeatures") -> tuple[str, ...]:
     about = video.attributes
-    arrays = ", ".join(f"{name} {'x'.join(map(str, video.shape(name)))}" for name in video)
     seconds = about.get("duration_seconds", "?")  # a file from elsewhere may lack anything, or hold anything
+    padded = about.get("padded_frames")
     return (
+        f"{video.shape('seconds')[0]}" if "seconds" in video else "?",
         f"{seconds:.2f} s" if isinstance(seconds, float) else f"{seconds}",
-        str(about.get("num_frames", "?")),
+        f"{about.get('num_frames', '?')}{f' (+{padded} padded)' if padded else ''}",
         f"{about.get('width', '?')}x{about.get('height', '?')}",
-        arrays,
-        str(about.get("padded_frames") or ""),
-        str(about.get("damage") or about.get("remarks", "")),
     )
 
 

@@ -1,9 +1,9 @@
-"""OpenVINO's one Core of this process, and a thread for what makes others.
+"""The process's only OpenVINO Core, and a separate thread for code that creates other Cores.
 
-The plugin that a Core loads for CPUs gives the thread that it is loaded in a stack of its own for signals. It unmaps
-that stack with itself: also where it is still the thread's, and where another plugin put it back. Python hears of
-signals on that stack, so the next one would end the process with SIGSEGV. Signals come to the main thread; a thread
-that has no more to do than to load plugins hears of none, and its stack is nobody's once it has ended.
+The CPU plugin of a Core gives the thread that loads it its own signal stack. The plugin unmaps this stack when it is
+unloaded, even if the thread still uses the stack or another plugin has restored it. Python handles signals on that
+stack, so the next signal would end the process with SIGSEGV. Signals go to the main thread. A thread that only loads
+plugins receives none, and nobody uses its stack after it has ended.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 from p3dfeat.engines.openvino.telemetry import no_telemetry
 from p3dfeat.errors import UsageError
 
-ENDING_SECONDS: Final = 1.0  # for a thread that is interrupted
+ENDING_SECONDS: Final = 1.0  # time for an interrupted thread to end
 
 Found = TypeVar("Found")
 _one_thread: Final = threading.Lock()
@@ -30,7 +30,7 @@ def openvino_installed() -> bool:
 
 
 def load_openvino() -> Any:
-    """The module. Raises UsageError where it is not installed."""
+    """The openvino module. Raises UsageError if it is not installed."""
     try:
         with no_telemetry():
             import openvino
@@ -40,8 +40,8 @@ def load_openvino() -> Any:
 
 
 def openvino_core() -> Any:
-    """The openvino.Core that all of this process compiles with. Raises UsageError where OpenVINO is not installed."""
-    with _one_thread:  # a second Core, of a thread that came too late, would end, and its plugin with it
+    """The openvino.Core that the whole process compiles with. Raises UsageError if OpenVINO is not installed."""
+    with _one_thread:  # two threads would create two Cores; one would be deleted, and its plugin unloaded
         return _core()
 
 
@@ -51,16 +51,17 @@ def _core() -> Any:
 
     def loaded() -> Any:
         core = openvino.Core()
-        core.get_property("CPU", "FULL_DEVICE_NAME")  # anything that needs the plugin
+        core.get_property("CPU", "FULL_DEVICE_NAME")  # any call that loads the plugin
         return core
 
     return apart(loaded)
 
 
 def apart(work: Callable[[], Found]) -> Found:
-    """What ``work`` returns or raises, in a thread of its own.
+    """The result of ``work``, run in its own thread. Raises the exceptions of ``work``.
 
-    Interrupted, this interrupts the thread, too, and waits a moment for its end; it may be in C for longer.
+    If this call is interrupted, it interrupts the thread, too, and waits at most a second for its end. C code in the
+    thread may run longer.
     """
     outcome: Future[Found] = Future()
 

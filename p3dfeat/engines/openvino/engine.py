@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: the network's graph, built operation by operation, fused and laid out by its compiler."""
+"""OpenVINO on the CPU. The graph is built operation by operation; OpenVINO's compiler fuses it and lays it out."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,24 +18,24 @@ from p3dfeat.nets import P3D
 from p3dfeat.nets.p3d import Bottleneck, FlatBottleneck
 from p3dfeat.types import Batch, Pending, UInt8Array
 
-BATCH_SIZE: Final = 4  # clips that always go together; more gain nothing on a CPU and make results wait
-GRAPH_VERSION: Final = 2  # raised whenever _Graph comes to compute something else: calibrations are of one graph
+BATCH_SIZE: Final = 4  # clips computed together; more are not faster on a CPU and delay results
+GRAPH_VERSION: Final = 2  # increase it when _Graph computes something else: a calibration belongs to one graph
 
 
 @dataclass(frozen=True)
 class Quantized:
     """A network's graph in 8 bits."""
 
-    model: Any  # openvino.Model that gives the layers asked for, in their order
+    model: Any  # openvino.Model with the layers asked for as outputs, in their order
     about: Calibrated
 
 
 class OpenVINOEngine(Engine):
-    """Runs a network on batches through OpenVINO; the layers it returns are fixed when it is made.
+    """Runs a network on batches with OpenVINO. The layers that it returns are fixed at construction.
 
-    quantized: the graph of ``net`` for ``layers`` in 8 bits, which is run in place of the one in full precision.
-    batch_size: clips that are wanted at once; they go through the network in fours all the same.
-    Raises UsageError where OpenVINO is not installed or a layer is not in the network.
+    quantized: the 8-bit graph of ``net`` for ``layers``. It is run instead of the full-precision graph.
+    batch_size: number of clips wanted at once. The network still computes four at a time.
+    Raises UsageError if OpenVINO is not installed or a layer is not in the network.
     """
 
     name = "openvino"
@@ -56,7 +56,7 @@ class OpenVINOEngine(Engine):
         self.precision = "fp32" if quantized is None else "int8"
         self.calibrated = None if quantized is None else quantized.about
         model = net_graph(net, spec, layers) if quantized is None else quantized.model
-        # f32 is for what is not quantised; where the processor has bf16, the default would be that.
+        # f32 is for the operations that are not quantised; on a processor with bf16, the default would be bf16.
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
         self._request = core.compile_model(model, "CPU", settings).create_infer_request()
         self._fitting = Fitting(self._start, device="cpu")
@@ -75,7 +75,7 @@ class OpenVINOEngine(Engine):
 
 
 def net_graph(net: P3D, spec: InputSpec, layers: tuple[str, ...]) -> Any:
-    """An openvino.Model: (N, T, C, H, W) uint8 -> ``layers`` in their order, each output named after its layer."""
+    """An openvino.Model: (N, T, C, H, W) uint8 -> ``layers`` in their order. Each output has the name of its layer."""
     load_openvino()
     return _Graph(folded(net), spec).model(layers)
 
@@ -118,7 +118,7 @@ class _Graph:
         return openvino.Model(results, [frames], "p3d")
 
     def _normalized(self, frames: Any) -> Any:
-        """As ``engines.normalize``, to (N, C, T, H, W)."""
+        """The same as ``engines.normalize``; gives (N, C, T, H, W)."""
         ops, spec = self._ops, self._spec
         mean, std = (np.array(values, np.float32).reshape(-1, 1, 1) for values in (spec.mean, spec.std))
         x = ops.multiply(ops.convert(frames, "f32"), np.float32(spec.scale))
@@ -164,7 +164,7 @@ class _Graph:
             x, self._constant(convolution.weight), list(convolution.stride), padding, padding, [1] * dimensions
         )
         assert convolution.bias is not None
-        # NNCF corrects biases only of the same rank as what they are added to.
+        # NNCF corrects a bias only if its rank is that of the tensor to which it is added.
         return self._ops.add(y, self._constant(convolution.bias.reshape(1, -1, *[1] * dimensions)))
 
     def _pool1(self, x: Any) -> Any:
@@ -176,10 +176,10 @@ class _Graph:
         sizes = [x.get_partial_shape()[axis].get_length() for axis in (2, 3, 4)]
         fitting = [min(each, size + 2 * pad) for each, size, pad in zip(kernel, sizes, padding, strict=True)]
         pooled = self._ops.max_pool(x, list(stride), [1] * 3, list(padding), list(padding), fitting, rounding)
-        return pooled.output(0)  # the other one tells where the largest were
+        return pooled.output(0)  # output 1 holds the indices of the maxima
 
     def _constant(self, value: torch.Tensor) -> Any:
-        """Numbers as they lie in memory; arrays handed to operations would go through lists, a hundred times slower."""
+        """A constant from memory. Arrays passed to operations would be converted to lists, 100 times slower."""
         return self._ops.constant(np.ascontiguousarray(value.detach().numpy()))
 
     @staticmethod

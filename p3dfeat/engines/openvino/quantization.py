@@ -1,7 +1,7 @@
-"""int8: a network's graph in 8 bits, by the ranges its numbers have on calibration clips; made once and kept on disk.
+"""int8: a network's graph in 8 bits, quantized by its value ranges on calibration clips. It is kept on disk.
 
-An entry is a folder of two OpenVINO files and a record, written last, of their checksums and of how near the 8 bits
-come to fp32. NNCF makes entries; OpenVINO alone reads them.
+An entry is a folder with two OpenVINO files and a record. The record is written last. It holds the checksums of the
+files and the closeness to fp32. NNCF is needed to create entries, and only OpenVINO to read them.
 """
 
 import hashlib
@@ -33,15 +33,15 @@ from p3dfeat.system.disk import Folder, writing
 from p3dfeat.text.jsons import read_object
 from p3dfeat.types import Batch, FloatArray, UInt8Array
 
-# Good calibrations give 0.999 and more; at 0.99 a row is off by 14 % of its length, which no user of int8 bargains for.
+# Good calibrations give 0.999 and more. At 0.99 a row is off by 14 % of its length, more than a user of int8 expects.
 LEAST_COSINE: Final = 0.99
 ENDS: Final = ("pool5", "logits", "prob")  # calibrated together, so that extracting and classifying share an entry
-GOOD_COSINE: Final = 0.999  # below it, on the calibration clips themselves, minutes are spent to come nearer
-METHOD: Final = "mixed preset, absolute ranges, biases corrected where needed"  # named anew whenever the way is changed
+GOOD_COSINE: Final = 0.999  # if the calibration clips give less, biases are corrected, which takes minutes
+METHOD: Final = "mixed preset, absolute ranges, biases corrected where needed"  # change it when the method changes
 FILES: Final = ("model.xml", "model.bin")
 RECORD: Final = "record.json"
 OTHER_FOLDER: Final = "P3DFEAT_CACHE may name another folder"
-_one_thread: Final = threading.RLock()  # at a time has stdout and stderr
+_one_thread: Final = threading.RLock()  # only one thread at a time may redirect stdout and stderr
 
 
 class _Runs(Protocol):
@@ -54,18 +54,18 @@ class _Runs(Protocol):
 
 @dataclass(frozen=True)
 class CalibrationClips:
-    """Clips (T, H, W, C) uint8 to find the ranges with, and clips to measure the result on."""
+    """Clips (T, H, W, C) uint8 for finding the ranges, and clips for measuring the result."""
 
     calibration: Sequence[UInt8Array]
     measured: Sequence[UInt8Array]
-    held_out: bool  # whether the second are others than the first
+    held_out: bool  # whether the measured clips differ from the calibration clips
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Where calibrations are kept, of which weights, and what to make one of.
+    """The folder of calibrations, the checksum of the weights, and the clips for a new calibration.
 
-    clips: asked only where none is kept. Raises UsageError where there are none.
+    clips: called only if no calibration is kept. Raises UsageError if there are no clips.
     """
 
     folder: Path
@@ -75,10 +75,10 @@ class Calibration:
 
 
 def quantized(net: P3D, spec: InputSpec, layers: tuple[str, ...], calibration: Calibration) -> Quantized:
-    """The graph of ``net`` in 8 bits: the one that is kept, or, where there is none, one made now and kept.
+    """The graph of ``net`` in 8 bits: from disk, or, if there is none, created now and kept.
 
-    Raises UsageError without OpenVINO, NNCF or clips, or where 8 bits are too few for this network; OutputError where
-    nothing can be kept.
+    Raises UsageError if OpenVINO, NNCF or clips are missing, or if 8 bits are too few for this network. Raises
+    OutputError if the graph cannot be written.
     """
     net.architecture.check_layers(layers)
     entry = _Entry.of(net, spec, layers, calibration)
@@ -97,7 +97,7 @@ def quantized(net: P3D, spec: InputSpec, layers: tuple[str, ...], calibration: C
 
 
 def is_kept(net: P3D, spec: InputSpec, layers: tuple[str, ...], calibration: Calibration) -> bool:
-    """Whether ``quantized`` would have nothing to make."""
+    """Whether ``quantized`` would find its graph on disk."""
     net.architecture.check_layers(layers)
     return _Entry.of(net, spec, layers, calibration).read() is not None
 
@@ -107,9 +107,9 @@ class _Entry:
     """One network's calibration on disk."""
 
     folder: Path
-    about: dict[str, Any]  # all that the quantised graph depends on, but for the clips
-    asked: tuple[str, ...]  # layers that the graph is to give
-    layers: tuple[str, ...]  # that it is calibrated for
+    about: dict[str, Any]  # everything that the quantised graph depends on, except the clips
+    asked: tuple[str, ...]  # output layers of the graph
+    layers: tuple[str, ...]  # layers that it is calibrated for
 
     @classmethod
     def of(cls, net: P3D, spec: InputSpec, layers: tuple[str, ...], calibration: Calibration) -> "_Entry":
@@ -121,13 +121,13 @@ class _Entry:
             "layers": calibrated,
             "openvino": load_openvino().__version__,
             "graph": GRAPH_VERSION,
-            "method": METHOD,  # not NNCF's version: what is kept must be found where NNCF is not installed
+            "method": METHOD,  # not NNCF's version: an entry must be found without NNCF, too
         }
         key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
         return cls(calibration.folder / key, about, layers, calibrated)
 
     def read(self) -> Quantized | None:
-        """What is kept; None where it is not there, not whole, or not what was written."""
+        """The kept graph; None if it is missing, incomplete or changed."""
         try:
             record = read_object(self.folder / RECORD)
             if any(_sha256(self.folder / name) != record["sha256"][name] for name in FILES):
@@ -137,12 +137,15 @@ class _Entry:
             return None
 
     def write(self, model: Any, measure: Callable[[Any], dict[str, float]], **counts: int | bool) -> Quantized:
-        """Keep a graph, once what ``measure`` finds of it as it lies on the disk, {layer: cosine}, is good enough."""
+        """Write a graph, and keep it if it is good enough. measure: gives {layer: cosine} of the graph on disk.
+
+        Raises UsageError if the worst cosine is below LEAST_COSINE.
+        """
         openvino = load_openvino()
         with writing(self.folder, OTHER_FOLDER), _new_folder(self.folder) as new:
             try:
                 openvino.save_model(model, new / FILES[0], compress_to_fp16=False)
-            except RuntimeError as error:  # a full disk, in OpenVINO's words
+            except RuntimeError as error:  # OpenVINO's error for a full disk
                 raise OSError(str(error).splitlines()[0]) from None
             record = {
                 "cosines": measure(openvino_core().read_model(new / FILES[0])),
@@ -178,9 +181,9 @@ class _Entry:
 
 @contextmanager
 def _new_folder(above: Path) -> Iterator[Path]:
-    """A folder for the files of an entry, of this user alone, that is gone afterwards. The lock is ours."""
+    """A temporary private folder for the files of an entry. The caller holds the lock."""
     with Folder.opened(above) as folder:
-        for unfinished in folder.names():  # of a process that was killed
+        for unfinished in folder.names():  # left by a killed process
             if unfinished.startswith("new-"):
                 _discard(folder, unfinished)
         name = f"new-{secrets.token_hex(4)}"
@@ -192,8 +195,8 @@ def _new_folder(above: Path) -> Iterator[Path]:
 
 
 def _discard(above: Folder, name: str) -> None:
-    """Remove an entry's files in the folder ``name``, and the folder if nothing else is in it."""
-    with suppress(OSError), above.inner(name) as folder:  # what is not a folder is not ours
+    """Remove an entry's files in the folder ``name``, and the folder if it holds nothing else."""
+    with suppress(OSError), above.inner(name) as folder:  # p3dfeat did not create it if it is not a folder
         for file in (*FILES, RECORD):
             folder.unlink(file)
     above.remove_folder(name)
@@ -235,17 +238,17 @@ def worst_cosines(a: _Runs, b: _Runs, clips: Sequence[UInt8Array]) -> dict[str, 
     for frames in _batches(clips):
         first, second = a.run(Batch(frames)), b.run(Batch(frames))
         for name in worst:
-            # numpy's minimum keeps a NaN, Python's may lose it
+            # numpy's minimum keeps a NaN; Python's min may lose it.
             worst[name] = float(np.minimum(worst[name], cosines(first[name], second[name]).min()))
     return worst
 
 
 def _quantize(nncf: Any, model: Any, batches: Sequence[UInt8Array], *, corrected: bool) -> Any:
-    """A graph in 8 bits. corrected: each bias makes up for the mean error of its convolution; takes minutes.
+    """A graph in 8 bits. corrected: each bias compensates the mean error of its convolution; takes minutes.
 
-    Pool5's worst cosine on p3d-camera, the one trained net at hand: 0.996, corrected 0.997; NNCF's defaults gave 0.985.
-    They average ranges over batches, which cuts off what few clips have, and their fast bias correction did harm. What
-    works for transformers has nothing to do here and takes time.
+    The worst cosine of pool5 on p3d-camera, the only trained model available, is 0.996, or 0.997 if corrected. NNCF's
+    defaults gave 0.985: they average ranges over batches, which cuts off values of rare clips, and their fast bias
+    correction increased the error. Smooth quantization, made for transformers, has no effect here and takes time.
     """
     advanced = nncf.AdvancedQuantizationParameters(
         activations_range_estimator_params=nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX,
@@ -253,7 +256,7 @@ def _quantize(nncf: Any, model: Any, batches: Sequence[UInt8Array], *, corrected
         smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(convolution=-1, matmul=-1),
     )
     with _silence():
-        return apart(  # NNCF makes Cores of its own
+        return apart(  # NNCF creates its own Cores
             lambda: nncf.quantize(
                 model,
                 nncf.Dataset(batches, lambda batch: [Batch(batch).planes]),
@@ -266,7 +269,7 @@ def _quantize(nncf: Any, model: Any, batches: Sequence[UInt8Array], *, corrected
 
 
 def _nncf() -> Any:
-    """The module, which otherwise greets on stdout and makes all loggers its own. Raises UsageError without it."""
+    """The nncf module, without its output on stdout and its logger class. Raises UsageError if it is not installed."""
     logger_class = logging.getLoggerClass()
     try:
         with no_telemetry(), _silence():
@@ -280,7 +283,7 @@ def _nncf() -> Any:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Neither bars nor log lines; NNCF's log goes for ever to what stdout was when it was imported."""
+    """Suppress progress bars and log lines. NNCF's log always goes to the stdout that it found at its import."""
     with _one_thread, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         yield
 

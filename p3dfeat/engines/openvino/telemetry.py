@@ -1,4 +1,4 @@
-"""OpenVINO and NNCF without their telemetry, which tells others of their use and keeps an id in the home folder."""
+"""OpenVINO and NNCF without their telemetry, which sends usage data and stores an id in the home folder."""
 
 import sys
 import threading
@@ -12,7 +12,7 @@ _one_thread: Final = threading.RLock()
 
 @contextmanager
 def no_telemetry() -> Iterator[None]:
-    """What is imported meanwhile finds no telemetry package, and does without, as it does where none is installed."""
+    """Hide the telemetry package from imports in this block. The importing packages work without it."""
     with _one_thread:
         hidden = sys.modules.get(PACKAGE)
         sys.modules[PACKAGE] = None  # type: ignore[assignment]  # importing it now raises ImportError

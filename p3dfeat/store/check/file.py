@@ -1,9 +1,9 @@
-"""Looking through a whole feature file that nobody vouches for: python -m p3dfeat.store.check.file FILE START
+"""Check a whole untrusted feature file: python -m p3dfeat.store.check.file FILE START
 
-Runs in a process of its own (process.py), which a damaged file may crash, hang or fill. It says what it finds in
-JSON lines on stdout: {"settings": ...} of a root that can be understood, {"at": id} before it opens anything,
-{"finding": [id, problem]}, {"foreign": [id, what]} of what users have added, {"video": id, ...} of each video,
-{"beat": true} now and then, and {"end": true}.
+Runs in a process of its own (process.py), in which a damaged file may cause a crash, a hang or high memory use. It
+writes JSON lines to stdout: {"settings": ...} of a valid root, {"at": id} before it opens an item,
+{"finding": [id, problem]}, {"foreign": [id, what]} for data that users added, {"video": id, ...} for each video,
+{"beat": true} as a sign of life, and {"end": true}.
 """
 
 import os
@@ -41,11 +41,11 @@ from p3dfeat.system.processes import limit
 from p3dfeat.text.jsons import json_line, parse_json
 from p3dfeat.types import VIDEO_ATTRIBUTES
 
-SILENT_SECONDS: Final = 30  # without a sign of life, after which the system ends the process; 8 MB take less anywhere
-MEMORY_BYTES: Final = 2 << 30  # beyond what the process has when it begins
-DEEPEST: Final = 500  # folders in each other; ids have a few
-SYSTEM: Final = ("/usr", "/lib", "/lib64", "/etc", "/proc/self", "/dev")  # that libraries read in as they load
-REQUIRED: Final = {  # root attributes that are text, and what they look like
+SILENT_SECONDS: Final = 30  # without a sign of life, after which the system ends the process; 8 MB always take less
+MEMORY_BYTES: Final = 2 << 30  # in addition to that of the process at its start
+DEEPEST: Final = 500  # nested folders; ids have a few
+SYSTEM: Final = ("/usr", "/lib", "/lib64", "/etc", "/proc/self", "/dev")  # folders that libraries read when loaded
+REQUIRED: Final = {  # root attributes that are text, and their patterns
     "model": ".+",
     "weights_sha256": "([0-9a-f]{64})?",
     "engine": r"\w+",
@@ -58,12 +58,12 @@ Say = Callable[[dict[str, Any]], None]
 
 
 class FileCheck:
-    """One walk through a file. start: so many groups are known already; the one after them is not opened."""
+    """One pass through a file. start: number of the group that is not opened; those before it are already reported."""
 
     def __init__(self, path: str, start: int, say: Say):
         self._path, self._start, self._say = path, start, say
-        self._number = 0  # of the group looked at
-        self._seen: set[int] = set()  # where in the file groups are, so that none is looked at twice
+        self._number = 0  # of the present group
+        self._seen: set[int] = set()  # addresses of groups, so that none is checked twice
         self._expected = Expected()
 
     def run(self) -> None:
@@ -92,11 +92,11 @@ class FileCheck:
                 self._walk(file, "", 0)
 
     def _find(self, id: str, problem: str) -> None:
-        if not self._start or self._number > self._start:  # what comes before has been told already
+        if not self._start or self._number > self._start:  # earlier ones are already reported
             self._say({"finding": [id, problem]})
 
     def _note(self, id: str, what: str) -> None:
-        """Something that a user has added: to a video or, without an id, beside them."""
+        """Report an item that a user has added to a video or, without an id, outside videos."""
         if not self._start or self._number > self._start:
             self._say({"foreign": [id, what]})
 
@@ -113,7 +113,7 @@ class FileCheck:
         return False
 
     def _understood(self, root: dict[str, Any]) -> Expected:
-        """What the root's attributes say; tells of those that say nothing."""
+        """The decoded root attributes; reports those that are missing or invalid."""
         for name, pattern in REQUIRED.items():
             value = root.get(name)
             if value is None:
@@ -153,18 +153,18 @@ class FileCheck:
         return iter(names)
 
     def _walk(self, folder: h5py.Group, prefix: str, depth: int) -> bool:
-        """Look at all that is below a folder; whether there is anything."""
+        """Check all items in a folder; return whether there are any."""
         if depth > DEEPEST:
             self._find(prefix, f"more than {DEEPEST} folders in each other")
             return True
-        with suppress(Exception):  # what is damaged is told of below
+        with suppress(Exception):  # damage is reported below
             self._cache.enter(prefix.rstrip("/"))
         names = list(self._names(folder, prefix.rstrip("/"), "names"))
         unmarked = bool(prefix) and self._is_of_video(folder, names)
         for name in names:
             id = prefix + name
             self._number += 1
-            if self._number == self._start:  # what the process before this one died of
+            if self._number == self._start:  # the process before this one died of it
                 continue
             self._say({"at": id} if self._number > self._start else {"beat": True})
             with telling(partial(self._find, id), "group"):
@@ -172,7 +172,7 @@ class FileCheck:
         return bool(names)
 
     def _is_of_video(self, folder: h5py.Group, names: Sequence[str]) -> bool:
-        """Whether a group that is not marked as a video has what only videos have: it has lost its mark."""
+        """Whether a group that is not marked as a video has arrays or attributes of a video: it has lost its mark."""
         arrays = array_names(self._expected.layers or ())
         return not arrays.isdisjoint(names) or not VIDEO_ATTRIBUTES.isdisjoint(folder.attrs)
 
@@ -219,7 +219,7 @@ def _layer_names(names: Any) -> tuple[str, ...]:
 
 
 def limit_memory(beyond_bytes: int) -> None:
-    """Let this process have so much more than it has now; where that cannot be told (not Linux), nothing is limited."""
+    """Limit this process to its present memory plus ``beyond_bytes``; without effect on systems other than Linux."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
     except OSError:
@@ -228,8 +228,8 @@ def limit_memory(beyond_bytes: int) -> None:
 
 
 def main(path: str, start: int) -> None:
-    """Check a file, past its first ``start`` groups, and say on stdout what there is to say."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this process ends it
+    """Check a file after its first ``start`` groups, and write the results to stdout."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process ends this one
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     limit_memory(MEMORY_BYTES)
     gain_no_rights()
@@ -238,7 +238,7 @@ def main(path: str, start: int) -> None:
     out = sys.stdout.buffer
 
     def say(message: dict[str, Any]) -> None:
-        signal.alarm(SILENT_SECONDS)  # the system's own clock: HDF5 may hang where no Python runs
+        signal.alarm(SILENT_SECONDS)  # the system's own timer: no Python code runs while HDF5 hangs
         out.write(json_line(message).encode() + b"\n")
         out.flush()
 

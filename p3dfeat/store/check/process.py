@@ -1,4 +1,4 @@
-"""Checking a feature file from a safe distance: what looks through it is a process that may die of it."""
+"""Check a feature file safely, in a process of its own, which a damaged file may crash."""
 
 import os
 import signal
@@ -17,13 +17,13 @@ from p3dfeat.system.confinement import environment
 from p3dfeat.system.processes import python_command
 from p3dfeat.text.jsons import parse_object
 
-SILENT_SECONDS: Final = 45.0  # without a word, after which the process is ended; it does so itself after 30
-ENDING_SECONDS: Final = 10.0  # between its last word and its end
-MOST_DEATHS: Final = 5  # after each of which the check goes on behind what was being looked at
-MOST_HANGS: Final = 2  # of them, which take their time
+SILENT_SECONDS: Final = 45.0  # without a message, after which the process is killed; it ends itself after 30
+ENDING_SECONDS: Final = 10.0  # between its last message and its end
+MOST_DEATHS: Final = 5  # after each of them, the check continues behind the item that was being checked
+MOST_HANGS: Final = 2  # among these deaths, because hangs take long
 
-LINE_BYTES: Final = 4 << 20  # of what it says at once
-MOST_MESSAGES: Final = 100_000  # beyond those for each piece of all arrays, and for each group
+LINE_BYTES: Final = 4 << 20  # maximum length of a message
+MOST_MESSAGES: Final = 100_000  # in addition to those for each piece of all arrays, and for each group
 LEAST_GROUP_BYTES: Final = 10  # of a file, for each message of its groups; even an empty group takes a hundred
 
 HUNG: Final = "came to no end, and was ended"
@@ -31,7 +31,7 @@ HUNG: Final = "came to no end, and was ended"
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is not as it should be in a file: of one video, or, without an id, of the file as a whole."""
+    """A problem of one video or, without an id, of the whole file."""
 
     id: str
     text: str
@@ -39,7 +39,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Foreign:
-    """Something that a user has added, to a video or, without an id, beside them; text: what it is, and its name."""
+    """An item that a user has added to a video or, without an id, outside videos. text: its kind and name."""
 
     id: str
     text: str
@@ -47,7 +47,7 @@ class Foreign:
 
 @dataclass(frozen=True)
 class Looked:
-    """A video was looked through, to its last byte. attributes: some of them, see video.TOLD."""
+    """A video was checked completely. attributes: some of them, see video.TOLD."""
 
     id: str
     clips: int
@@ -56,24 +56,24 @@ class Looked:
 
 @dataclass(frozen=True)
 class Root:
-    """What the root of a file says, undecoded; comes before any video."""
+    """The root attributes of a file, undecoded; comes before any video."""
 
     attributes: Mapping[str, Any]
 
 
 @dataclass
 class _Progress:
-    """How far processes have come."""
+    """The progress of the processes."""
 
     opened: int = 0  # groups
-    at: str = ""  # what is being looked at
+    at: str = ""  # id of the item that is being checked
     ended: bool = False
 
 
 def check_file(path: Path) -> Iterator[Problem | Foreign | Looked | Root]:
-    """Look through all of a feature file, however damaged it is; a Problem for all that is wrong.
+    """Check all of a feature file, whatever its damage; yields a Problem for each problem.
 
-    Raises FeatureFileError for a file that is not there or may not be read.
+    Raises FeatureFileError for a file that is missing or not readable.
     """
     size = _size_of_readable(path)
     most_messages = MOST_MESSAGES + MOST_UNPACKED * size // PIECE_BYTES + size // LEAST_GROUP_BYTES
@@ -89,13 +89,13 @@ def check_file(path: Path) -> Iterator[Problem | Foreign | Looked | Root]:
         if progress.ended:
             return
         yield Problem(progress.at, f"the process that looked at it {deaths[-1]}")
-        if progress.opened == before:  # not of a group: starting once more would end the same way
+        if progress.opened == before:  # the cause is not a group: another start would end the same way
             return
     yield Problem("", f"the rest was not looked at, after {len(deaths)} processes that died")
 
 
 def _size_of_readable(path: Path) -> int:
-    """In bytes. Raises FeatureFileError for a file that is not there, may not be read, or is no file."""
+    """Size in bytes. Raises FeatureFileError if it is missing, not readable, or not a regular file."""
     try:
         if path.is_fifo() or path.is_char_device():  # reading it might never end
             raise FeatureFileError(f"{path}: not a feature file; it is a pipe or a device")
@@ -110,10 +110,10 @@ def _size_of_readable(path: Path) -> int:
 
 @contextmanager
 def _process(path: Path, start: int) -> "Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]":
-    """A process that checks, which is gone when the with statement ends, and the file that takes its stderr."""
+    """The checking process, which is ended with the with statement, and the file with its stderr."""
     command = python_command("p3dfeat.store.check.file", str(path), start)
     settings = environment(network=False) | {
-        "HDF5_PLUGIN_PRELOAD": "::",  # no code is loaded because a file asks for it
+        "HDF5_PLUGIN_PRELOAD": "::",  # a file cannot make HDF5 load code
         **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
     }
     with tempfile.TemporaryFile() as complaints:
@@ -133,7 +133,7 @@ def _process(path: Path, start: int) -> "Iterator[tuple[subprocess.Popen[bytes],
 
 
 def _waited_for(process: "subprocess.Popen[bytes]") -> int:
-    """Its exit code, once it has nothing more to say."""
+    """The exit code of a process, after its last message."""
     try:
         return process.wait(timeout=ENDING_SECONDS)
     except subprocess.TimeoutExpired:
@@ -141,7 +141,7 @@ def _waited_for(process: "subprocess.Popen[bytes]") -> int:
 
 
 def _messages(process: "subprocess.Popen[bytes]", most: int) -> Iterator[dict[str, Any]]:
-    """What it says, line by line, to its end. It is ended where it is silent for too long, or says too much."""
+    """The messages of a process, until its end. It is killed if it is silent for too long or sends too much."""
     assert process.stdout is not None
     fd, rest, count = process.stdout.fileno(), b"", 0
     while True:
@@ -152,7 +152,7 @@ def _messages(process: "subprocess.Popen[bytes]", most: int) -> Iterator[dict[st
         for line in lines:
             try:
                 yield parse_object(line)
-            except ValueError:  # its memory is spoilt
+            except ValueError:  # its memory is corrupt
                 process.send_signal(signal.SIGALRM)
                 return
         if not heard or count > most or len(rest) > LINE_BYTES:
@@ -163,7 +163,7 @@ def _messages(process: "subprocess.Popen[bytes]", most: int) -> Iterator[dict[st
 
 
 def _understood(message: dict[str, Any], progress: _Progress) -> Problem | Foreign | Looked | Root | None:
-    """None for what tells only how far it is, and for what makes no sense: a spoilt process may say anything."""
+    """None for progress messages and for invalid ones: a process with corrupt memory may send anything."""
     match message:
         case {"at": str(id)}:
             progress.at = id
@@ -182,7 +182,7 @@ def _understood(message: dict[str, Any], progress: _Progress) -> Problem | Forei
 
 
 def is_plain(value: object) -> bool:
-    """Whether JSON has it as text or a number."""
+    """Whether a value is text or a number."""
     return isinstance(value, str | int | float)
 
 

@@ -1,4 +1,4 @@
-"""Looking through one video of a feature file that nobody vouches for: every array, every number."""
+"""Check one video of an untrusted feature file: every array, every value."""
 
 import json
 import math
@@ -25,9 +25,9 @@ from p3dfeat.store.layout import (
 from p3dfeat.store.members import foreign_filters, is_hard
 from p3dfeat.types import MOST_FPS, PART, VIDEO_ATTRIBUTES
 
-SUM_OF_PROBABILITIES: Final = 1e-3  # how far from 1; float32 leaves 1e-6, bf16 weights before it do not matter
+SUM_OF_PROBABILITIES: Final = 1e-3  # maximum distance from 1; float32 gives 1e-6, even with bf16 weights
 
-NUMBERS: Final = {  # attributes of a video: the least value that means anything
+NUMBERS: Final = {  # numeric attributes of a video: their minimum
     "duration_seconds": 0.0,
     "frame_rate": 0.0,
     "num_frames": 1,
@@ -37,7 +37,7 @@ NUMBERS: Final = {  # attributes of a video: the least value that means anything
     "size_bytes": 0,
     "padded_frames": 0,
 }
-TEXTS: Final = {  # and what the text ones look like
+TEXTS: Final = {  # text attributes: their patterns
     VIDEO_MARK: ".+",
     "fingerprint": "[0-9a-f]{16}",
     "modified": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00",
@@ -45,7 +45,7 @@ TEXTS: Final = {  # and what the text ones look like
     "pixel_format": ".+",
     "sample_aspect_ratio": r"\d+:\d+",
 }
-TOLD: Final = (  # attributes that are passed on: they tell which file it was, and how many clips it should have
+TOLD: Final = (  # attributes in the result: they identify the file, and give the expected number of clips
     *(VIDEO_MARK, "fingerprint", "size_bytes", "modified", *PART),
     *("num_frames", "duration_seconds", "damage", "clips_left_out"),
 )
@@ -55,16 +55,16 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Expected:
-    """What the root of a file says of its videos; None where it says nothing that can be understood."""
+    """The settings of a file's videos, from its root; None if missing or invalid."""
 
     layers: tuple[str, ...] | None = None
     sampling: Sampling | None = None
     preprocessing: InputSpec | None = None
     architecture: Architecture | None = None
-    row_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)  # of a layer, as the first video has it
+    row_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)  # of a layer, as in the first video
 
     def row_shape(self, name: str) -> tuple[int, ...] | None:
-        """Of one clip: by the network for what follows its convolutions, by the videos before for the other layers."""
+        """Shape for one clip: from the network for layers after its convolutions, otherwise from earlier videos."""
         known: dict[str, tuple[int, ...]] = {"seconds": (2,)}
         if self.architecture is not None:
             known[POOLED] = (self.architecture.feature_width,)
@@ -73,9 +73,9 @@ class Expected:
 
 
 class VideoCheck:
-    """Goes through the group of one video. tell: takes each problem, one line; beat: called between pieces.
+    """Checks the group of one video. tell: called with each problem, one line; beat: called between pieces.
 
-    note: takes what is not p3dfeat's own, an attribute or an array, by its name.
+    note: called with the name of each attribute or array that p3dfeat did not write.
     """
 
     def __init__(self, group: h5py.Group, expected: Expected, tell: Tell, note: Tell, beat: Callable[[], None]):
@@ -83,7 +83,7 @@ class VideoCheck:
         self._clips: int | None = None
 
     def run(self) -> dict[str, Any]:
-        """Tell all that is wrong; return what is to be known of the video: clips, and some of its attributes."""
+        """Report all problems; return the number of clips, and some of the attributes."""
         attributes = self._attributes()
         arrays = self._arrays()
         if "seconds" in arrays:
@@ -100,7 +100,7 @@ class VideoCheck:
         return {"clips": self._clips or 0, **{name: attributes[name] for name in TOLD if name in attributes}}
 
     def _attributes(self) -> dict[str, Any]:
-        """Those that can be read and mean something."""
+        """The attributes of p3dfeat that can be read."""
         found: dict[str, Any] = {}
         with telling(self._tell, f"attribute {COLUMNS}"):
             columns = column_names(self._group.attrs)
@@ -137,7 +137,7 @@ class VideoCheck:
             self._tell(f"its segment ends at {end:g} s, before it begins")
 
     def _arrays(self) -> dict[str, h5py.Dataset]:
-        """The datasets there should be, by name, of the right type and shape; those whose bytes cannot be are told."""
+        """The expected datasets, by name, if their type is right and their data are present; reports the others."""
         layers, found = self._expected.layers, {}
         names = list(self._group)
         wanted = set(names if layers is None else array_names(layers))
@@ -156,7 +156,7 @@ class VideoCheck:
         return found
 
     def _is_readable(self, name: str, item: h5py.Dataset) -> bool:
-        """Whether an array is of the type it should be, and its bytes are in this file, as many as its shape says."""
+        """Whether an array has the right type, and all bytes of its shape are in this file."""
         wanted = np.dtype(np.float64 if name == "seconds" else np.float32)
         if item.dtype != wanted:
             self._tell(f"{name}: holds {item.dtype}, not {wanted}")
@@ -177,7 +177,7 @@ class VideoCheck:
         return False
 
     def _pieces(self, name: str, dataset: h5py.Dataset) -> Iterator[NDArray[Any]]:
-        """Some rows at a time, until one cannot be read."""
+        """The rows, piece by piece, until one cannot be read."""
         rows = max(1, PIECE_BYTES * len(dataset) // max(1, dataset.nbytes))
         for first in range(0, len(dataset), rows):
             self._beat()
@@ -189,7 +189,7 @@ class VideoCheck:
             yield piece
 
     def _layer(self, name: str, dataset: h5py.Dataset) -> NDArray[np.float64] | None:
-        """Look at every number of a layer; the sum of its rows, where all could be read."""
+        """Check every value of a layer; return the sum of its rows if all could be read."""
         if self._clips is not None and len(dataset) != self._clips:
             self._tell(f"{name}: {len(dataset)} rows for {self._clips} clips")
         shape = self._expected.row_shape(name)
@@ -216,7 +216,7 @@ class VideoCheck:
             return
         with telling(self._tell, "pooled"):
             pooled, wanted = dataset[()], mean.astype(np.float32)
-            # Sums in another order may round to the number next to it.
+            # Sums in another order may round to the adjacent number.
             unlike = ~(np.abs(pooled - wanted) <= np.spacing(np.abs(wanted)))
             if unlike.any():
                 self._tell(f"pooled: {np.count_nonzero(unlike)} of {unlike.size} numbers are not the mean of {POOLED}")
@@ -241,14 +241,14 @@ class VideoCheck:
 
 
 def are_probabilities(rows: NDArray[Any]) -> NDArray[np.bool_]:
-    """(N,) whether each of the rows (N, classes) is of numbers from 0 to 1 that sum to 1."""
+    """(N,) whether each of the rows (N, classes) has values from 0 to 1 that sum to 1."""
     sums = rows.reshape(len(rows), -1).sum(axis=1, dtype=np.float64)
     within = ((rows >= 0) & (rows <= 1)).reshape(len(rows), -1).all(axis=1)
     return np.asarray(within & (np.abs(sums - 1) <= SUM_OF_PROBABILITIES))
 
 
-class telling:  # noqa: N801  # reads as what it does: with telling(tell, "pool5"): ...
-    """Makes a problem of whatever HDF5 says of damaged bytes, which may be an error of almost any kind."""
+class telling:  # noqa: N801  # reads as its action: with telling(tell, "pool5"): ...
+    """Reports HDF5's errors for damaged data as problems; they may be of almost any type."""
 
     def __init__(self, tell: Tell, subject: str):
         self._tell, self._subject = tell, subject
@@ -264,12 +264,12 @@ class telling:  # noqa: N801  # reads as what it does: with telling(tell, "pool5
 
 
 def reason(error: BaseException | None) -> str:
-    """The first line of an error, or its name where it says nothing."""
+    """The first line of an error, or its type if it has no text."""
     text = str(error).strip().partition("\n")[0]
     return text if text and not isinstance(error, MemoryError) else type(error).__name__
 
 
 def shown(value: object) -> str:
-    """A value in few words, whatever it is."""
+    """A short text for any value."""
     text = json.dumps(value) if isinstance(value, str | int | float) else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

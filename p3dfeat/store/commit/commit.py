@@ -1,8 +1,8 @@
-"""Putting what journals hold into the feature file, which is at every moment absent or complete and valid.
+"""Add the videos of journals to the feature file, which is at every moment absent or complete and valid.
 
-A file of the shape that this module writes is added to in place: all that is new goes behind its end, and then 56 bytes
-of its superblock are changed at one stroke. Other files that h5py reads are added to by way of a copy. HDF5 itself only
-writes to memory; see memory_file.py.
+To a file of the format that this module writes, videos are added in place: new data are written behind its end, and
+then 56 bytes of its superblock are changed in one write. Other files that h5py reads are replaced by a copy with the
+videos. HDF5 itself only writes to memory; see memory_file.py.
 """
 
 import fcntl
@@ -34,7 +34,7 @@ OnNew = Callable[[os.stat_result], None]
 
 
 def is_added_to_in_place(path: Path) -> bool:
-    """Whether a file has the shape that costs no copy. Raises OSError."""
+    """Whether a file has the format that needs no copy. Raises OSError."""
     with _opened(path) as fd:
         try:
             _check_only_name(fd)
@@ -45,13 +45,13 @@ def is_added_to_in_place(path: Path) -> bool:
 
 
 def _check_only_name(fd: int) -> None:
-    """Raise OtherShapeError for a file with a second name: a backup, or an output that another run has a lock on."""
+    """Raise OtherShapeError for a file with a second name: a backup, or an output that another run has locked."""
     if os.fstat(fd).st_nlink > 1:
         raise OtherShapeError("a file with a second name")
 
 
 def settle(path: Path) -> None:
-    """Return when what was written to a file would outlive a power cut. Raises OSError."""
+    """Return when the data written to a file would survive a power cut. Raises OSError."""
     with _opened(path) as fd:
         bring_to_disk(fd)
 
@@ -66,9 +66,9 @@ def make(
     replaces: bool,
     on_new: OnNew,
 ) -> None:
-    """A whole new file that takes the output's place. ids: of all videos that it is then to hold.
+    """Create a new file that replaces the output. ids: of all videos that it must then hold.
 
-    replaces: whether there may be a file in that place. on_new: given the new file before it takes that place.
+    replaces: whether the output may exist. on_new: called with the new file before it replaces the output.
     Raises OSError or OutputError, and leaves the output as it was.
     """
     with _made_beside(output, folder, ids, replaces=replaces, on_new=on_new) as fd:
@@ -89,10 +89,10 @@ def add(
     removed: Set[str] = frozenset(),
     in_place: bool = True,
 ) -> None:
-    """To a file that holds videos already. ids: of all videos that it is then to hold.
+    """Add videos to an existing file. ids: of all videos that it must then hold.
 
-    removed: videos that it holds, and is not to hold any more; those that wait under the same id take their place.
-    in_place: where the file's shape allows it; else a copy takes its place. on_new: given that copy before it does.
+    removed: videos that are removed from it; waiting videos with the same id replace them.
+    in_place: if the file's format allows it; otherwise a copy replaces it. on_new: called with that copy before that.
     Raises OSError or OutputError, and leaves the output as it was.
     """
     try:
@@ -110,7 +110,7 @@ def add(
 
 @contextmanager
 def _made_beside(output: Path, folder: Folder, ids: Set[str], *, replaces: bool, on_new: OnNew) -> Iterator[int]:
-    """A new file, which takes the output's place when it is made and holds what it should."""
+    """A new file, which replaces the output when it is complete and holds all videos."""
     before = _state(output)
     name = passing_name(JOINING)
     fd = folder.new(name)
@@ -119,7 +119,7 @@ def _made_beside(output: Path, folder: Folder, ids: Set[str], *, replaces: bool,
         yield fd
         with suppress(FileNotFoundError):
             os.fchmod(fd, stat.S_IMODE(os.stat(output).st_mode))
-        os.stat(folder.path / name)  # where the folder has gone, the system says so better than HDF5
+        os.stat(folder.path / name)  # if the folder is gone, the system's error is clearer than that of HDF5
         _check_holds(folder.path / name, output, ids)
         if replaces and _state(output) != before:
             raise OutputError(f"{output}: changed by another program while this run wrote its new copy; run it again")
@@ -138,7 +138,7 @@ def _made_beside(output: Path, folder: Folder, ids: Set[str], *, replaces: bool,
 
 
 def _state(path: Path) -> tuple[int, ...] | None:
-    """What tells whether a file is another one, or was written to; None where there is none."""
+    """A state that changes if a file is replaced or written to; None if there is no file."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -147,7 +147,7 @@ def _state(path: Path) -> tuple[int, ...] | None:
 
 
 def _check_holds(joined: Path, output: Path, ids: Set[str]) -> None:
-    """Raise OutputError or OSError for a copy that lacks videos or is damaged; it is not to take the output's place."""
+    """Raise OutputError or OSError for a copy that lacks videos or is damaged: it must not replace the output."""
     with locked(joined) as file, reading(joined):
         missing = sum(not is_own_video(file, id) for id in ids)
     if missing:
@@ -155,7 +155,7 @@ def _check_holds(joined: Path, output: Path, ids: Set[str]) -> None:
 
 
 def add_in_place(path: Path, folder: Folder, waiting: Sequence[Waiting], removed: Set[str] = frozenset()) -> None:
-    """All or nothing, at one stroke. Raises OtherShapeError, OSError, OutputError; the file then holds what it held."""
+    """Add all videos or none. Raises OtherShapeError, OSError, OutputError; the file's content then stays the same."""
     with _opened(path) as fd:
         _share(fd, path)
         _check_only_name(fd)
@@ -184,7 +184,7 @@ def _add_in_place(fd: int, folder: Folder, waiting: Sequence[Waiting], removed: 
 
 
 def _share(fd: int, path: Path) -> None:
-    """Hold HDF5 off that would open the file for writing, and refuse where it has. Readers do no harm."""
+    """Prevent HDF5 from opening the file for writing, and refuse if it has done so. Readers do no harm."""
     with suppress(OSError):  # a file system without locks
         try:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -193,14 +193,14 @@ def _share(fd: int, path: Path) -> None:
 
 
 def _write_behind(fd: int, lists: Lists, journals: Journals) -> bytes:
-    """Write videos and lists behind the end, to the disk; return what turns the file into the new one."""
-    os.ftruncate(fd, lists.superblock.end)  # drop what a killed run wrote behind it
+    """Write videos and lists behind the end, to the disk; return the bytes that switch the file to its new state."""
+    os.ftruncate(fd, lists.superblock.end)  # drop data that a killed run wrote behind it
     end = settled = _aligned(lists.superblock.end)
     headers: dict[str, int] = {}
     for batch in journals.batches():
         image = _scratch(end)
         with undisturbed(), h5py.File(image, "r+") as file:
-            group = file.create_group("new")  # its own lists, of numbers, are used by nobody
+            group = file.create_group("new")  # its own lists of names are never used
             made = [_Made.of(group, str(number), video) for number, video in enumerate(batch)]
         end = _write(fd, image, made, end)
         headers |= {item.video.id: item.header for item in made}
@@ -214,7 +214,7 @@ def _write_behind(fd: int, lists: Lists, journals: Journals) -> bytes:
 
 
 def _add_by_hdf5(fd: int, folder: Folder, waiting: Sequence[Waiting], removed: Set[str]) -> None:
-    """To a file that may be in pieces meanwhile. Raises OSError, OutputError."""
+    """Add videos to a file that may be invalid in the meantime. Raises OSError, OutputError."""
     with Journals(folder, waiting) as journals:
         if removed:
             image = Image(os.fstat(fd).st_size, fd)
@@ -227,7 +227,7 @@ def _add_by_hdf5(fd: int, folder: Folder, waiting: Sequence[Waiting], removed: S
             image = Image(os.fstat(fd).st_size, fd)
             with undisturbed(), h5py.File(image, "r+") as file:
                 for video in batch:
-                    if link := link_on_the_way(file, video.id):  # HDF5 would write to the file that it leads to
+                    if link := link_on_the_way(file, video.id):  # HDF5 would write to the link's target file
                         raise OutputError(f"id {video.id!r}: {link!r} is a link to elsewhere in this file; rename one")
                     if video.id in file:
                         raise OutputError(f"id {video.id!r}: the file holds something else of this name; rename one")
@@ -236,7 +236,7 @@ def _add_by_hdf5(fd: int, folder: Folder, waiting: Sequence[Waiting], removed: S
 
 
 def _remove(file: h5py.File, id: str) -> None:
-    """A video, and the folders above it that hold nothing else. Raises OutputError."""
+    """Remove a video, and its folders if they are then empty. Raises OutputError."""
     if link_on_the_way(file, id):
         raise OutputError(f"id {id!r}: there is a link to elsewhere in its path; remove the link first")
     del file[id]
@@ -247,7 +247,7 @@ def _remove(file: h5py.File, id: str) -> None:
 
 
 def _scratch(end: int) -> Image:
-    """A file without members, in memory, that claims to end at ``end``: HDF5 puts what it makes behind that."""
+    """An empty file in memory with the stated end ``end``: HDF5 puts new objects behind it."""
     with io.BytesIO() as memory:
         h5py.File(memory, "w", libver=LIBVER).close()
         beginning = bytearray(memory.getvalue())
@@ -259,9 +259,9 @@ def _scratch(end: int) -> Image:
 
 @dataclass(frozen=True)
 class _Made:
-    """A video of which HDF5 has made all but the data.
+    """A video that HDF5 has created without its data.
 
-    header: where its object header is. places: where the data of arrays belong.
+    header: address of its object header. places: addresses of the arrays' data.
     """
 
     video: StoredVideo
@@ -278,14 +278,14 @@ class _Made:
         for array, dtype, shape in video.arrays():
             kind, space = h5py.h5t.py_create(dtype), h5py.h5s.create_simple(shape)
             place = h5py.h5d.create(group.id, array.encode(), kind, space, laid_out).get_offset()
-            if place is not None:  # there are no bytes in no rows
+            if place is not None:  # an array without rows has no data
                 places[array] = place
         group.attrs.update(video.attributes)
         return cls(video, h5py.h5o.get_info(group.id).addr, places)
 
 
 def _write(fd: int, image: Image, made: Sequence[_Made], first: int) -> int:
-    """Write what HDF5 made at ``first`` and behind it, then the videos' data; return where the file ends."""
+    """Write HDF5's changes from ``first`` on, then the videos' data; return the end of the file."""
     image.put(fd, first)
     for item in made:
         for name, place in item.places.items():

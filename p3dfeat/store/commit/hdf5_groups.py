@@ -1,11 +1,11 @@
-"""HDF5's lists of names, read and made byte by byte: so that a file can be added to without changing what is in it.
+"""Read and write HDF5's lists of names byte by byte, to add videos to a file without changing its present data.
 
-A group of the oldest format, which h5py writes unless told otherwise, is an object header whose symbol table message
-names a B-tree and a heap. The heap holds the members' names; the B-tree's leaves are nodes of symbols, which say for
-each member where its name and its object header are, in the order of the names' bytes. HDF5 changes these in place, so
-that a kill in the middle leaves a file that does not open. Here the lists that gain a member are made anew, to stand
-behind the file's end, and so are those of all folders above them; the old ones stay as they are. The 56 bytes of the
-superblock that say where the file ends and where its root group is then turn the old file into the new one.
+A group of the oldest format, the default of h5py, is an object header with a symbol table message that refers to a
+B-tree and a heap. The heap holds the members' names. The leaves of the B-tree are symbol nodes, which hold for each
+member the addresses of its name and its object header, sorted by the bytes of the name. HDF5 changes these in place, so
+a kill in between leaves a file that does not open. Here, the lists that get a new member are written again behind the
+file's end, and so are those of all folders above them; the old lists stay as they are. Then 56 bytes of the superblock,
+with the addresses of the file's end and of the root group, switch the file from the old to the new state.
 
 Offsets and formats: HDF5 File Format Specification 3.0, II.A, III.A, III.B, III.D, IV.A.1.
 """
@@ -21,36 +21,36 @@ from p3dfeat.store.layout import VIDEO_MARK
 UNDEFINED: Final = 0xFFFF_FFFF_FFFF_FFFF
 SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 SUPERBLOCK: Final = struct.Struct("<8sBBBxBBBxHHIQQQQ")  # all but the root group's symbol table entry
-FLIP_OFFSET: Final = 40  # of the part of the superblock that says which state the file is in
+FLIP_OFFSET: Final = 40  # of the part of the superblock that selects the state of the file
 FLIP: Final = struct.Struct("<QQQQIIQQ")  # end of file, driver; root: name, header, kind of cache, -, B-tree, heap
 HEADER: Final = struct.Struct("<BxHII4x")  # version, messages, links to it, bytes of its first block
 MESSAGE: Final = struct.Struct("<HHB3x")  # type, bytes, flags
 NIL, ATTRIBUTE, COMMENT, CONTINUED, SYMBOL_TABLE, MODIFIED = 0x00, 0x0C, 0x0D, 0x10, 0x11, 0x12
-MOST_BLOCKS: Final = 10_000  # of an object header; HDF5 makes a few, a damaged file may name one again and again
+MOST_BLOCKS: Final = 10_000  # of an object header; HDF5 uses a few, but a damaged file may repeat one forever
 KNOWN: Final = frozenset({NIL, ATTRIBUTE, COMMENT, CONTINUED, SYMBOL_TABLE, MODIFIED})
-HEAP: Final = struct.Struct("<4sB3xQQQ")  # signature, version, bytes of names, free list, where the names are
+HEAP: Final = struct.Struct("<4sB3xQQQ")  # signature, version, bytes of names, free list, address of the names
 NO_FREE_LIST: Final = 1
 SYMBOLS: Final = struct.Struct("<4sBxH")  # signature, version, entries; then the entries
-ENTRY: Final = struct.Struct("<Q32s")  # where in the heap the name is, Member.target
+ENTRY: Final = struct.Struct("<Q32s")  # place of the name in the heap, Member.target
 TARGET: Final = struct.Struct("<QIIQQ")  # object header, kind of cache, -, and for a group its B-tree and heap
 NOT_CACHED, GROUP_CACHED, SOFT_LINK = 0, 1, 2
 TREE: Final = struct.Struct("<4sBBHQQ")  # signature, type, level, entries, left, right; then keys between children
 
-# What changes below a folder: a video's object header; None, for one that is removed; or a folder.
+# Changes in a folder, by name: a video's object header, None for a removed video, or a folder's own changes.
 Tree = dict[bytes, "int | Tree | None"]
 
 
 class TakenError(Exception):
-    """A name that is to be given to a video, or to a folder of videos, is taken. The text is its id."""
+    """The name for a new video, or for a folder of videos, is already used. The text is its id."""
 
 
 class OtherShapeError(Exception):
-    """A file that HDF5 may well read, but with lists of another kind."""
+    """A file with lists of another format; HDF5 may still read it."""
 
 
 @dataclass(frozen=True)
 class Superblock:
-    """What the beginning of a file says: where it ends, where its root group is, how large nodes are."""
+    """Values from the beginning of a file: its end, the address of its root group, the size of nodes."""
 
     end: int
     root: int
@@ -82,7 +82,7 @@ class _Message:
 
 @dataclass(frozen=True)
 class _Group:
-    """What is in a folder: messages of its object header, and {name: target} of its members."""
+    """The content of a folder: messages of its object header, and {name: target} of its members."""
 
     messages: Sequence[_Message]
     members: Mapping[bytes, bytes]
@@ -92,7 +92,7 @@ EMPTY: Final = _Group((_Message(SYMBOL_TABLE, 0, bytes(16)),), {})
 
 
 def tree_of(videos: Mapping[str, int | None]) -> Tree:
-    """Object headers by id, or None, as folders within folders."""
+    """Object headers (or None) by id, converted to nested folders."""
     root: Tree = {}
     for id, header in videos.items():
         *folders, name = id.encode().split(b"/")
@@ -106,7 +106,7 @@ def tree_of(videos: Mapping[str, int | None]) -> Tree:
 
 
 class Lists:
-    """The lists of names of an open file, and what they would be with more videos, and without some."""
+    """The lists of names of an open file, and the new lists with videos added or removed."""
 
     def __init__(self, fd: int, removed: Set[str] = frozenset()):
         """removed: ids of videos in the file. Raises OtherShapeError, OSError."""
@@ -116,7 +116,7 @@ class Lists:
         self._groups: dict[int, _Group] = {}  # read before, by object header
 
     def check(self, ids: Sequence[str]) -> None:
-        """Raises OtherShapeError where the file's lists cannot be made anew with these videos, TakenError."""
+        """Raises OtherShapeError if the file's lists cannot be rewritten with these videos, or TakenError."""
         self._check(self.superblock.root, tree_of(dict.fromkeys([*self._removed, *ids], 0)), b"")
 
     def _check(self, header: int, new: Tree, way: bytes) -> None:
@@ -133,7 +133,7 @@ class Lists:
                 self._check(_header_of(group.members[name]), child, place)
 
     def added(self, videos: Mapping[str, int], end: int) -> tuple[bytes, bytes]:
-        """What to write at ``end``, and then at FLIP_OFFSET, so that the file holds the videos {id: object header}.
+        """The bytes to write at ``end``, and then at FLIP_OFFSET, to add the videos {id: object header} to the file.
 
         Raises OtherShapeError, OSError.
         """
@@ -144,9 +144,9 @@ class Lists:
         return pieces.data(), FLIP.pack(pieces.end, UNDEFINED, 0, header, kind, 0, tree, heap)
 
     def _made(self, header: int | None, new: Tree, pieces: "_Pieces") -> bytes | None:
-        """Make a folder with what it held and what is new, and the folders below it; return its target.
+        """Write a folder with its old and new members, and the folders below it; return its target.
 
-        None for one that is left with nothing: no member, and no attribute of the user's.
+        None if it is empty now: no members, and no attributes of the user.
         """
         old = EMPTY if header is None else self._group(header)
         members = dict(old.members)
@@ -168,13 +168,13 @@ class Lists:
     def _write(self, group: _Group, pieces: "_Pieces") -> bytes:
         names = sorted(group.members)
         padded = [name + bytes(8 - len(name) % 8) for name in names]
-        places = [8]  # in the heap; its first eight bytes are the empty name, which is below all others
+        places = [8]  # in the heap; its first eight bytes are the empty name, which sorts before all others
         for name in padded:
             places.append(places[-1] + len(name))
         text = pieces.add(bytes(8) + b"".join(padded))
         heap = pieces.add(HEAP.pack(b"HEAP", 0, places[-1], NO_FREE_LIST, text))
         size = 2 * self.superblock.leaf_k
-        nodes = []  # (where it is, name of its last member)
+        nodes = []  # (address, place of the name of its last member)
         for first in range(0, len(names), size):
             part = range(first, min(first + size, len(names)))
             entries = b"".join(ENTRY.pack(places[n], group.members[names[n]]) for n in part)
@@ -192,9 +192,9 @@ class Lists:
         return TARGET.pack(header, GROUP_CACHED, 0, tree, heap)
 
     def _write_tree(self, nodes: list[tuple[int, int]], pieces: "_Pieces") -> int:
-        """A B-tree over (address, place of the greatest name) of nodes in order; where its root is."""
+        """Write a B-tree over (address, place of the greatest name) of nodes in order; return its root's address."""
         width, level = 2 * self.superblock.internal_k, 0
-        if not nodes:  # as HDF5 makes an empty group
+        if not nodes:  # as HDF5 writes an empty group
             head = TREE.pack(b"TREE", 0, 0, 0, UNDEFINED, UNDEFINED)
             return pieces.add(head.ljust(TREE.size + 8 * (2 * width + 1), b"\0"))
         while True:
@@ -270,7 +270,7 @@ class Lists:
         if (signature, version) != (b"SNOD", 1):
             raise OtherShapeError("symbols of another kind")
         for place, target in ENTRY.iter_unpack(data[SYMBOLS.size : SYMBOLS.size + count * ENTRY.size]):
-            if TARGET.unpack(target)[1] == SOFT_LINK:  # its end lies in the heap, which does not stay
+            if TARGET.unpack(target)[1] == SOFT_LINK:  # its target is stored in the heap, which is replaced
                 raise OtherShapeError("a soft link")
             yield names[place : names.index(b"\0", place)], target
 
@@ -282,7 +282,7 @@ class Lists:
 
 
 def _name_of(message: _Message) -> bytes:
-    """What an attribute is called; nothing for other messages. HDF5 File Format Specification 3.0, IV.A.2.m."""
+    """Name of an attribute; empty for other messages. HDF5 File Format Specification 3.0, IV.A.2.m."""
     if message.type != ATTRIBUTE:
         return b""
     version, _, count = struct.unpack_from("<BBH", message.data)
@@ -296,14 +296,14 @@ def _header_of(target: bytes) -> int:
 
 
 class _Pieces:
-    """Bytes that will stand one behind the other from ``end`` on, each piece at a multiple of eight."""
+    """Pieces of bytes to be written one after the other from ``end`` on, each at a multiple of eight."""
 
     def __init__(self, end: int):
         self.end = end
         self._pieces: list[bytes] = []
 
     def add(self, data: bytes) -> int:
-        """Where it will be."""
+        """Add a piece; return its address."""
         address = self.end
         padded = data + bytes(-len(data) % 8)
         self._pieces.append(padded)

@@ -1,8 +1,8 @@
-"""What a run writes before the feature file is made anew: a journal, to whose end each video goes when it is done.
+"""The journal of a run: each finished video is appended to it, before it is added to the feature file.
 
-A journal is a row of records: a header in JSON, then the bytes of arrays. Its first record holds the settings of the
-run. Appending costs the same for the first video and the hundred thousandth, and a kill can only cut off the record
-that was being written, which readers then pass over.
+A journal is a sequence of records: a header in JSON, then the bytes of arrays. Its first record holds the settings of
+the run. Appending costs the same for the first video and the hundred thousandth. A kill can only truncate the record
+that is being written, which readers then skip.
 """
 
 import json
@@ -23,7 +23,7 @@ from p3dfeat.text.jsons import parse_object
 from p3dfeat.types import is_id
 
 MARK: Final = JOURNAL_START
-SYNCED_BYTES: Final = 64 << 20  # written between two times that the system is made to bring all to the disk
+SYNCED_BYTES: Final = 64 << 20  # written between two syncs to the disk
 NOT_WRITTEN: Final = "a journal that p3dfeat did not write"
 HEAD: Final = struct.Struct("<8sIQI")  # mark, bytes of the header, bytes of the arrays, checksum of both
 
@@ -31,14 +31,14 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def next_journal(folder: Folder) -> str:
-    """A name after those of all journals in a folder."""
+    """The next name after all journals in a folder."""
     found = journals(folder)
     return f"{int(found[-1].partition('.')[0]) + 1 if found else 0:08d}.journal"
 
 
 @dataclass(frozen=True)
 class Record:
-    """A header, and where in the journal its arrays are.
+    """A header, and the places of its arrays in the journal.
 
     offset: of the record. arrays: {name: (offset, type, shape)}.
     """
@@ -57,7 +57,7 @@ class JournalWriter:
         self._end = self._synced = 0
 
     def append(self, header: Mapping[str, Any], arrays: Arrays | None = None) -> int:
-        """Add a record; return its offset. What is appended outlives this process, however it ends."""
+        """Add a record; return its offset. The record survives any end of this process."""
         arrays = {name: np.ascontiguousarray(values) for name, values in (arrays or {}).items()}
         about = [[name, values.dtype.str, values.shape] for name, values in arrays.items()]
         if self._end - self._synced > SYNCED_BYTES:
@@ -67,7 +67,7 @@ class JournalWriter:
         checksum = zlib.crc32(payload, zlib.crc32(text))
         try:
             self._write(HEAD.pack(MARK, len(text), len(payload), checksum) + text + payload)
-        except BaseException:  # a disk that is full, or Ctrl-C: what comes later must not stand behind half a record
+        except BaseException:  # a full disk or Ctrl-C: later records must not follow half a record
             self._file.truncate(self._end)
             self._file.seek(self._end)
             raise
@@ -80,7 +80,7 @@ class JournalWriter:
         return self._end
 
     def is_there(self) -> bool:
-        """Whether it is still found by its name, by others that take it up: its disk may have vanished."""
+        """Whether it still has its name, so that later runs find it: its disk may be gone."""
         try:
             return os.path.samestat(os.fstat(self._file.fileno()), os.lstat(self._path))
         except OSError:
@@ -94,7 +94,7 @@ class JournalWriter:
     def _sync(self) -> None:
         bring_out_of_memory(self._file.fileno(), self._synced, self._end)
         if not self._synced:
-            self._folder.keep_names()  # else the journal itself may have no name after a power cut
+            self._folder.keep_names()  # otherwise the journal may have no name after a power cut
         self._synced = self._end
 
     def close(self) -> None:
@@ -104,7 +104,7 @@ class JournalWriter:
 class JournalReader:
     """Reads a journal's records, in order or by their offsets; use in a with statement.
 
-    Raises OSError, and ForeignError for a file that is no journal.
+    Raises OSError, and ForeignError for a file that is not a journal.
     """
 
     def __init__(self, folder: Folder, name: str):
@@ -113,14 +113,14 @@ class JournalReader:
         self._size = os.fstat(self._file.fileno()).st_size
 
     def __iter__(self) -> Iterator[Record]:
-        """All whole records up to the first that is not: a kill leaves half a one, a power cut may leave worse."""
+        """All complete records up to the first that is not: a kill leaves half a record, a power cut may do worse."""
         offset = 0
         while (found := self._checked(offset)) is not None:
             record, offset = found
             yield record
 
     def _checked(self, offset: int) -> tuple[Record, int] | None:
-        """The record at ``offset`` and where the next one begins; None where there is none, or a damaged one."""
+        """The record at ``offset``, and the offset of the next one; None if there is none, or it is damaged."""
         head = self._read(offset, HEAD.size)
         if len(head) < HEAD.size:
             return None
@@ -134,7 +134,7 @@ class JournalReader:
         return self._record(offset, text, payload_bytes), end
 
     def record(self, offset: int) -> Record:
-        """The record at ``offset``, which is known to be whole."""
+        """The record at ``offset``, which is known to be complete."""
         head = self._read(offset, HEAD.size)
         if len(head) < HEAD.size:
             raise ForeignError(self._path, NOT_WRITTEN)
@@ -142,7 +142,7 @@ class JournalReader:
         return self._record(offset, self._file.read(text_bytes), payload_bytes)
 
     def _record(self, offset: int, text: bytes, payload_bytes: int) -> Record:
-        """Raises ForeignError for one that p3dfeat does not write, though its checksum is right."""
+        """Raises ForeignError for a record that p3dfeat does not write, although its checksum is correct."""
         try:
             about = parse_object(text, most_bytes=self._size)
             header, arrays, start = dict(about["header"]), {}, offset + HEAD.size + len(text)
@@ -159,7 +159,7 @@ class JournalReader:
         return Record(offset, header, arrays)
 
     def data(self, record: Record, name: str, count: int) -> Iterator[bytes]:
-        """The bytes of an array, at most ``count`` at once."""
+        """The bytes of an array, at most ``count`` at a time."""
         offset, dtype, shape = record.arrays[name]
         end = offset + int(np.prod(shape)) * np.dtype(dtype).itemsize
         for first in range(offset, end, count):

@@ -1,7 +1,7 @@
-"""A file that HDF5 writes to, of which only memory is changed.
+"""A file for HDF5 that is changed in memory only.
 
-HDF5 can crash the process where a disk is full or vanishes while it writes. It is given this in place of a file; what
-it wrote is taken to the disk afterwards, by plain writes that can fail and be undone.
+HDF5 can crash the process if the disk is full or disappears during a write. So it writes to this object instead of a
+file. Afterwards, the changes are written to the disk by plain writes, which can fail and be undone.
 """
 
 import os
@@ -15,13 +15,13 @@ from typing import Any, Final
 from p3dfeat.system.disk import write_at
 
 PAGE_BYTES: Final = 4096
-CHUNK_BYTES: Final = 1 << 20  # written at once, at most
+CHUNK_BYTES: Final = 1 << 20  # maximum size of one write
 
 
 class Image:
-    """What h5py takes for a file: pages in memory over the bytes of a file that is open, or over nothing.
+    """A file object for h5py: changed pages in memory, on top of an open file or of nothing.
 
-    size: where the file ends; HDF5 puts what is new there.
+    size: end of the file; HDF5 puts new data there.
     """
 
     def __init__(self, size: int, fd: int | None = None):
@@ -59,7 +59,7 @@ class Image:
         return len(source)
 
     def _parts(self, count: int) -> Iterator[tuple[slice, int, slice]]:
-        """For the next ``count`` bytes, a page at a time: which of them, number of the page, where in it."""
+        """For the next ``count`` bytes, one page at a time: their slice, number of the page, slice of the page."""
         done = 0
         while done < count:
             number, offset = divmod(self._at, PAGE_BYTES)
@@ -69,7 +69,7 @@ class Image:
             self._at += some
 
     def _beneath(self, number: int) -> bytearray:
-        """A page as the file has it."""
+        """A page of the file below."""
         found = b"" if self._fd is None else os.pread(self._fd, PAGE_BYTES, number * PAGE_BYTES)
         return bytearray(found.ljust(PAGE_BYTES, b"\0"))
 
@@ -78,10 +78,10 @@ class Image:
         return self.size
 
     def flush(self) -> None:
-        """Nothing waits anywhere."""
+        """Nothing is buffered."""
 
     def put(self, fd: int, first: int = 0) -> None:
-        """Write what was changed at ``first`` and behind it to a file, in order. Raises OSError."""
+        """Write the changes from ``first`` on to a file, in order. Raises OSError."""
         run, end = bytearray(), first
         start = first
         for number in sorted(self._pages):
@@ -100,7 +100,7 @@ class Image:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Signals wait until the end: an exception out of nowhere, while HDF5 calls an Image, would leave it in pieces."""
+    """Delay signals until the end: an exception while HDF5 calls an Image would leave the Image inconsistent."""
     if threading.current_thread() is not threading.main_thread():  # signals are never handled here
         yield
         return

@@ -1,4 +1,4 @@
-"""Videos that wait in journals, to be put into the feature file."""
+"""Videos in journals, waiting to be added to the feature file."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -10,13 +10,13 @@ import numpy as np
 from p3dfeat.store.commit.journal import JournalReader, Record
 from p3dfeat.system.disk import Folder
 
-BATCH_VIDEOS: Final = 500  # made by HDF5 between two times that memory is emptied
-COPIED_BYTES: Final = 4 << 20  # from a journal at once
+BATCH_VIDEOS: Final = 500  # created by HDF5 before its memory is written to the file
+COPIED_BYTES: Final = 4 << 20  # from a journal at a time
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A video that a journal holds whole, from the record at ``offset`` on."""
+    """A video that is complete in a journal. offset: of its last record."""
 
     id: str
     journal: str  # its name in the folder of the journals
@@ -24,11 +24,11 @@ class Waiting:
 
 
 class Journals:
-    """The records of videos that wait; use in a with statement."""
+    """The records of waiting videos; use in a with statement."""
 
     def __init__(self, folder: Folder, waiting: Sequence[Waiting]):
         self._folder = folder
-        self.waiting = sorted(waiting, key=lambda video: (video.journal, video.offset))  # as they lie on the disk
+        self.waiting = sorted(waiting, key=lambda video: (video.journal, video.offset))  # in their order on the disk
         self._stack = ExitStack()
 
     def __enter__(self) -> "Journals":
@@ -48,7 +48,7 @@ class Journals:
 
 
 class StoredVideo:
-    """A video as it lies in a journal."""
+    """A video in a journal."""
 
     def __init__(self, id: str, journal: JournalReader, last: Record):
         self.id = id
@@ -57,7 +57,7 @@ class StoredVideo:
         self._records = [*(journal.record(offset) for offset in last.header["rows"]), last]
 
     def arrays(self) -> list[tuple[str, np.dtype[Any], tuple[int, ...]]]:
-        """Name, type and shape of each array, of which several records may hold rows."""
+        """Name, type and shape of each array; its rows may be in several records."""
         found = []
         for name in dict.fromkeys(name for record in self._records for name in record.arrays):
             parts = [record.arrays[name] for record in self._records if name in record.arrays]
@@ -66,7 +66,7 @@ class StoredVideo:
         return found
 
     def data(self, name: str) -> Iterator[bytes]:
-        """The bytes of an array, as they follow one another."""
+        """The bytes of an array, in order."""
         for record in self._records:
             if name in record.arrays:
                 yield from self._journal.data(record, name, COPIED_BYTES)

@@ -1,9 +1,9 @@
-"""Who works on an output on a file system without locks: claims, which are files that only one process can make.
+"""Claims, the replacement of locks on a file system without them: files that only one process can create.
 
-A run claims the folder of an output by making the file ``owner`` in it. Each claim says who made it and has a token of
-its own. Where a run finds that the one that made the last claim is dead, it makes the file ``after-TOKEN``, with that
-claim's token: of several runs only one can, so no two take over from the same one. A run that ends removes ``owner``
-first; files ``after-...`` that nothing leads to mean nothing. A kill at any moment leaves what others can go on from.
+A run claims the folder of an output by creating the file ``owner`` in it. Each claim has the name of its run and a
+token of its own. If a run finds that the run of the last claim is dead, it creates the file ``after-TOKEN``, with that
+claim's token. Only one of several runs can do this, so no two take over from the same one. A run that ends removes
+``owner`` first; files ``after-...`` without a predecessor are ignored. After a kill at any moment, others can go on.
 """
 
 import json
@@ -22,16 +22,16 @@ from p3dfeat.system.disk import Folder, write_at
 from p3dfeat.text.jsons import parse_object
 
 ENDED: Final = "ended"
-SIGNATURE_BYTES: Final = 4096  # of what a run signs with, at most
-DEAD: Final = "ZXx"  # states in /proc of processes that have ended, which their parents have not asked for yet
+SIGNATURE_BYTES: Final = 4096  # maximum size of a signature
+DEAD: Final = "ZXx"  # states in /proc of processes that have ended, but whose parents have not waited for them yet
 
 
 @dataclass(frozen=True)
 class Holder:
-    """A run, as it signs what it holds.
+    """A run, as written in its lock or claim.
 
-    system: what process numbers count on, and their times: one start of one machine, seen from one container.
-    started: when the process began, by the system's own count; a later one may get its number.
+    system: the scope of process numbers and times: one boot of one machine, in one container.
+    started: start time of the process, in the system's count; a later process may get the same number.
     """
 
     pid: int
@@ -48,7 +48,7 @@ class Holder:
 
     @classmethod
     def read(cls, signature: bytes) -> "Holder | None":
-        """None where it has just begun, or could not sign."""
+        """None if the run has just begun, or could not sign."""
         try:
             found = cls(**parse_object(signature))
         except (ValueError, TypeError):
@@ -63,7 +63,7 @@ class Holder:
 
     @property
     def is_of_here(self) -> bool:
-        """Whether this process can tell if it lives."""
+        """Whether this process can check if it is alive."""
         return (self.host, self.system) == (socket.gethostname(), _system())
 
     @property
@@ -75,7 +75,7 @@ class Holder:
             os.kill(self.pid, 0)
         except ProcessLookupError:
             return True
-        except PermissionError:  # it is another user's, and lives
+        except PermissionError:  # it is alive, and of another user
             pass
         started = _started(self.pid)
         return bool(self.started and started) and started != self.started
@@ -86,20 +86,20 @@ class Holder:
 
 
 class ClaimedError(Exception):
-    """Another run has the claim. Its text says which, and what to do."""
+    """Another run has the claim. The text says which, and what to do."""
 
 
 class Claim:
-    """On a folder; it is this run's once ``take`` returns True."""
+    """A claim on a folder; this run has it once ``take`` returns True."""
 
     def __init__(self, folder: Folder):
         self._folder = folder
         self._row: dict[str, Holder | None] = {}  # up to this one
 
     def take(self) -> bool:
-        """Claim the folder; False where others were quicker, and it is to be looked at again.
+        """Claim the folder; False if another run was faster: then try again.
 
-        Raises ClaimedError where a run that may be alive has it, OSError where nothing can be written.
+        Raises ClaimedError if a run that may be alive has it, OSError if nothing can be written.
         """
         row = claims(self._folder)
         if words := _words(self._folder, row):
@@ -123,23 +123,23 @@ class Claim:
         if row.get(name) == me and list(row)[-1] == name:
             self._row = row
             return True
-        self._folder.unlink(name)  # what it followed was given up meanwhile
+        self._folder.unlink(name)  # the claim before it was released in the meantime
         return False
 
     @property
     def holds(self) -> bool:
-        """Whether it is still this run's: someone may have taken it away by hand."""
+        """Whether this run still has it: a user may have removed it."""
         return claims(self._folder) == self._row
 
     def give_up(self) -> None:
-        """Let others claim the folder."""
+        """Release the folder for other runs."""
         if self.holds:
             for name in self._row:
                 self._folder.unlink(name)
 
 
 def claims(folder: Folder) -> dict[str, Holder | None]:
-    """The claims on a folder by their files' names: each but the last is of a run that the next one found dead."""
+    """The claims on a folder by file name: all but the last are of runs that the next one found dead."""
     found: dict[str, Holder | None] = {}
     name = OWNER
     while True:
@@ -154,7 +154,7 @@ def claims(folder: Folder) -> dict[str, Holder | None]:
 
 
 def claimed(folder: Folder) -> str | None:
-    """Who may be working in a folder, and what to do if that is not so; None where nobody is."""
+    """The run that may be working in a folder, and what to do if it is not; None if there is none."""
     return _words(folder, claims(folder))
 
 
@@ -171,7 +171,7 @@ def _words(folder: Folder, row: dict[str, Holder | None]) -> str | None:
 
 
 def _system() -> str:
-    """Told by Linux alone."""
+    """Boot id and process namespace; empty on systems other than Linux."""
     found = []
     with suppress(OSError):
         found.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
@@ -180,10 +180,10 @@ def _system() -> str:
 
 
 def _started(pid: int) -> str:
-    """When a process began, in ticks since the system did; ENDED of one that has; nothing where no one tells."""
+    """Start time of a process, in ticks since boot; ENDED if it has ended; empty if not available."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-    state, *fields = text.rpartition(")")[2].split()  # the name before them may hold anything
+    state, *fields = text.rpartition(")")[2].split()  # the name before them may contain anything
     return ENDED if state in DEAD else fields[18]  # the 22nd of all, see proc_pid_stat(5)

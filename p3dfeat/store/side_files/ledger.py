@@ -19,15 +19,15 @@ from p3dfeat.text.urls import ADDRESS
 TAIL_BYTES: Final = 4096
 ENTRY: Final = ("id", "source", "error")
 STATE: Final = ("size_bytes", "modified")  # of the file, when it failed
-MOST_BYTES: Final = 1 << 30  # of a list; a million failures take a quarter of that
+MOST_BYTES: Final = 1 << 30  # of a list; a million failures take a quarter of this
 
 Entry = dict[str, Any]
-Key = tuple[str, str]  # id and path: two files may have been given one id
+Key = tuple[str, str]  # id and path: two files may have the same id
 
 
 @dataclass(frozen=True)
 class _State:
-    """What tells that a list is the same, and that nobody else has added to it."""
+    """The size and the end of a list. They show whether another program has changed it."""
 
     size: int
     tail: bytes
@@ -41,18 +41,18 @@ class _State:
 class Ledger:
     """``<output>.failed.jsonl``: a line for each video that could not be read, with the reason.
 
-    Use in a with statement, whose end writes it anew without the lines that were dropped. A kill, or a disk that is
-    full, loses at most the line that was being written. A link in the list's place is refused. So is a list that
-    someone else makes or changes while a run lasts.
+    Use in a with statement: its end rewrites the list without the dropped lines. A kill or a full disk loses at most
+    the line being written. A link in place of the list is refused. So is a list that another program creates or
+    changes during a run.
     """
 
     def __init__(self, output: str | Path):
         self.path = Path(f"{output}.failed.jsonl")
         self._earlier: dict[Key, Entry] = {}  # of earlier runs
         self._entries: list[Entry] = []  # of this run
-        self._stored_after_all: set[Key] = set()  # of those of earlier runs
-        self._size = 0  # of the lines that are whole, in bytes
-        self._ended = True  # whether the last of these has a newline
+        self._stored_after_all: set[Key] = set()  # entries of earlier runs
+        self._size = 0  # of the complete lines, in bytes
+        self._ended = True  # whether the last of these ends with a newline
         with writing(self.path), Folder.opened(self.path.parent) as folder:
             self._folder = os.fstat(folder.fd)
             self._state = self._found(folder)  # as this run left it
@@ -62,7 +62,7 @@ class Ledger:
     def _recall(self, data: bytes) -> None:
         *lines, last = data.split(b"\n")
         self._size = len(data) - len(last)
-        last = last.rstrip(b"\0")  # of a power cut
+        last = last.rstrip(b"\0")  # from a power cut
         try:
             if len(data) > MOST_BYTES:
                 raise ValueError
@@ -74,36 +74,36 @@ class Ledger:
         try:
             entry = _entry(last)
             self._take_in(entry)
-            self._size, self._ended = self._size + len(last), False  # as some editors leave it
+            self._size, self._ended = self._size + len(last), False  # some editors leave it like this
         except ValueError:
             if last and (is_object(last) or not b'{"id": "'.startswith(last[:8])):
                 raise FeatureFileError(f"{self.path}: not a list of failures; move it out of the way") from None
 
     def _take_in(self, entry: Entry) -> None:
-        """A line of an earlier run. What a user has added to another line of the same video stays in it."""
+        """Add a line of an earlier run. Fields that a user added to another line of the same video are kept."""
         self._earlier[_key(entry)] = self._earlier.get(_key(entry), {}) | entry
 
     def __len__(self) -> int:
         return len(self._earlier) + len(self._entries)
 
     def entries(self) -> list[Entry]:
-        """{"id", "source", "error"} of each video, and "path" where that is another, those of earlier runs first."""
+        """{"id", "source", "error"} of each video, and "path" if it differs from source; earlier runs first."""
         return [*self._earlier.values(), *self._entries]
 
     def drop_earlier(self) -> None:
-        """Drop all that earlier runs recorded: the output is another one by now."""
+        """Drop all lines of earlier runs: the output has been replaced."""
         self._earlier.clear()
 
     def drop_stored(self) -> None:
-        """Drop the lines of videos that were stored after all, see ``forget``."""
+        """Drop the lines of videos that have been stored since, see ``forget``."""
         for key in self._stored_after_all:
             self._earlier.pop(key, None)
 
     def record(self, id: str, source: str, error: str, path: str = "") -> None:
         """Add a failure. A kill does not lose it; a power cut may. Raises OutputError.
 
-        source: what the user called the video. path: the file, if there is one.
-        What a user has added to an earlier line of the same video stays in it.
+        source: the name given by the user. path: the file, if there is one.
+        Fields that a user added to an earlier line of the same video are kept.
         """
         entry = {"id": id, "source": source, "error": error} | _place(source, path)
         before = self._earlier.pop(self._earlier_key(entry), {})
@@ -113,9 +113,9 @@ class Ledger:
             self._append(folder, _line(entry))
 
     def is_known(self, id: str, source: str, path: str = "") -> bool:
-        """Whether a video failed in an earlier run, and its file is still as it was then, by size and time.
+        """Whether a video failed in an earlier run, and its file still has the same size and time.
 
-        An address may give something else each time: it is never known.
+        The content of an address may change each time: it is never known.
         """
         entry = self._earlier.get(self._earlier_key({"id": id, "source": source} | _place(source, path)))
         if entry is None or ADDRESS.match(source) or ADDRESS.match(path):
@@ -123,7 +123,7 @@ class Ledger:
         return {name: entry[name] for name in STATE if name in entry} == _state(path)
 
     def _opened(self) -> Folder:
-        """The list's folder. What is found under its name once its disk has gone is not the place for a list."""
+        """The list's folder. Raises OSError if its disk is gone and the name leads to another folder."""
         folder = Folder.opened(self.path.parent)
         if not os.path.samestat(os.fstat(folder.fd), self._folder):
             folder.close()
@@ -135,7 +135,7 @@ class Ledger:
         line = line if self._ended else b"\n" + line
         try:
             fd = folder.new(self.path.name) if self._state is None else folder.open(self.path.name, os.O_RDWR)
-        except SecondNameError:  # of a backup of hard links, which stays as it is
+        except SecondNameError:  # a backup of hard links must not change
             self._write_anew(folder)
             return
         try:
@@ -152,16 +152,16 @@ class Ledger:
         self._size, self._ended = self._size + len(line), True
 
     def forget(self, id: str, source: str, path: str = "") -> None:
-        """A video that failed in an earlier run was stored after all; its line stays until ``drop_stored``.
+        """A video that failed in an earlier run is now stored; its line stays until ``drop_stored``.
 
-        The line of another file of the same id stays for good.
+        The line of another file with the same id stays permanently.
         """
         key = self._earlier_key({"id": id, "source": source} | _place(source, path))
         if key in self._earlier:
             self._stored_after_all.add(key)
 
     def _earlier_key(self, entry: Entry) -> Key:
-        """The key of an earlier line of this video. Lines of former versions do not tell the path."""
+        """The key of an earlier line of this video. Lines of older versions do not have the path."""
         key = _key(entry)
         return key if key in self._earlier else (entry["id"], entry["source"])
 
@@ -169,11 +169,11 @@ class Ledger:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with suppress(*([] if kind is None else [OutputError])):  # what has gone wrong before is what is to be said
+        with suppress(*([] if kind is None else [OutputError])):  # the first error is the one to report
             self.save()
 
     def save(self) -> None:
-        """Write the list anew without what was mended, or remove it where nothing failed. Raises OutputError."""
+        """Rewrite the list without the dropped lines, or remove it if nothing failed. Raises OutputError."""
         with writing(self.path), self._opened() as folder:
             self._tidy(folder)
             if len(self):
@@ -185,7 +185,7 @@ class Ledger:
                 self._state = None
 
     def _found(self, folder: Folder) -> _State | None:
-        """What tells that the list is still the same; None where there is none."""
+        """The state of the list; None if there is none."""
         try:
             fd = folder.open(self.path.name)
         except FileNotFoundError:
@@ -196,7 +196,7 @@ class Ledger:
             os.close(fd)
 
     def _check_is_ours(self, folder: Folder) -> None:
-        """Raise OutputError for a list that something else has made or changed; one that was removed is made anew."""
+        """Raise OutputError if another program created or changed the list; a removed list is created again."""
         found = self._found(folder)
         if found is None:
             self._state, self._size, self._ended = None, 0, True
@@ -205,13 +205,13 @@ class Ledger:
             raise OutputError(f"{self.path}: {done} by something else while this run computed; move it away")
 
     def _check_writable(self, folder: Folder) -> None:
-        """What may not be written to is neither replaced nor removed. Raises OSError."""
+        """Raise OSError if the list is not writable: it is then neither replaced nor removed."""
         os.close(folder.open(self.path.name, os.O_RDWR, several_names=True))
 
     def _tidy(self, folder: Folder) -> None:
-        """Remove what runs that were killed had begun to write anew."""
+        """Remove unfinished new lists of killed runs."""
         begun = re.compile(rf"{re.escape(self.path.name)}\.writing-[0-9a-f]{{16}}")
-        with suppress(OSError):  # a folder that may be entered, but not listed
+        with suppress(OSError):  # a folder without read permission
             for name in folder.names():
                 if begun.fullmatch(name):
                     folder.unlink(name)
@@ -238,7 +238,7 @@ class Ledger:
 
 
 def _entry(line: bytes) -> Entry:
-    """A line's record, with what a user has added to it. Raises ValueError for what is none."""
+    """A line's record, with fields that a user added. Raises ValueError if it is not a record."""
     found = parse_object(line, errors="replace")
     if not all(isinstance(found.get(name), str) for name in ENTRY):
         raise ValueError
@@ -250,7 +250,7 @@ def _key(entry: Entry) -> Key:
 
 
 def _state(path: str) -> Entry:
-    """Size and time of a file; nothing where it cannot be asked."""
+    """Size and time of a file; empty if not available."""
     try:
         return dict(zip(STATE, size_and_time(path), strict=True)) if path else {}
     except OSError:
@@ -258,12 +258,12 @@ def _state(path: str) -> Entry:
 
 
 def _place(source: str, path: str) -> Entry:
-    """{"path": the file, from the root on}, where ``source`` does not say it; nothing for addresses, which may hold
-    secrets in their queries.
+    """{"path": absolute path of the file}, if it differs from ``source``; empty for addresses, whose queries may hold
+    secrets.
     """
     if ADDRESS.match(source) or ADDRESS.match(path):
         return {}
-    with suppress(FileNotFoundError):  # the folder that the user is in has gone
+    with suppress(FileNotFoundError):  # the working folder is gone
         place = os.path.abspath(path or source)
         return {} if place == source else {"path": place}
     return {}
@@ -274,7 +274,7 @@ def _line(entry: Entry) -> bytes:
 
 
 def is_object(line: bytes) -> bool:
-    """Whether a line is whole JSON, and so not one that was cut off."""
+    """Whether a line is complete JSON, and so not truncated."""
     try:
         parse_object(line, errors="replace")
     except ValueError:

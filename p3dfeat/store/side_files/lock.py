@@ -1,4 +1,4 @@
-"""The folder beside a feature file that one run at a time works in."""
+"""The lock on the folder beside a feature file: only one run at a time works in it."""
 
 import errno
 import fcntl
@@ -25,14 +25,14 @@ from p3dfeat.system.disk import Folder, write_at, writing
 
 
 class Lock:
-    """Keeps other runs off an output, from one end of a with statement to the other.
+    """Excludes other runs from an output during a with statement.
 
-    The system gives it up when the process dies, however it dies. On a file system without locks, a claim stands in for
-    it (see claims.py). Raises OutputError where another run holds it, and says which; where the output's folder is
-    missing or not writable; where something that is not p3dfeat's has the name of the folder, or lies in it.
-    target: the file that is written, which the output may be a link to; it is looked up once.
+    The system releases it when the process ends in any way. On a file system without locks, a claim replaces it (see
+    claims.py). Raises OutputError if another run holds it (the text says which), if the output's folder is missing or
+    not writable, or if the folder ``parts`` is not p3dfeat's, or holds a file that is not.
+    target: the file that is written; if the output is a link, its target. It is looked up once.
     folder: the open folder ``parts``, in which no link is followed.
-    warning: what is to be said of the file system; None where it has locks.
+    warning: about a file system without locks; otherwise None.
     """
 
     folder: Folder
@@ -51,7 +51,7 @@ class Lock:
             self._beside = Folder.opened(self.parts.parent)
             try:
                 while not self._taken():
-                    continue  # the run that held it removed the folder as it ended
+                    continue  # the run that held it ended and removed the folder
             except BaseException:
                 self._beside.close()
                 raise
@@ -104,7 +104,7 @@ class Lock:
                 self._file.close()
 
     def _is_there(self, folder: Folder, fd: int) -> bool:
-        """Whether what is locked still has its names: the run that held it may have removed them as it ended."""
+        """Whether the locked file and folder still have their names: the run that held them may have removed them."""
         try:
             same_file = os.path.samestat(os.fstat(fd), folder.status(LOCK))
             return same_file and os.path.samestat(os.fstat(folder.fd), self._beside.status(self.parts.name))
@@ -112,12 +112,12 @@ class Lock:
             return False
 
     def check_folder(self) -> None:
-        """Raise OSError where the output's folder is no longer the one that is locked: links and mounts may change."""
+        """Raise OSError if the output's folder is no longer the locked one: links and mounts may change."""
         if not os.path.samestat(os.stat(self.parts.parent), os.fstat(self._beside.fd)):
             raise OSError(errno.ENOENT, "its folder has vanished")
 
     def _claimed(self, folder: Folder) -> bool:
-        """On a file system without locks."""
+        """Take a claim, on a file system without locks."""
         claim = Claim(folder)
         try:
             if not claim.take():
@@ -132,7 +132,7 @@ class Lock:
         return True
 
     def __exit__(self, *_: object) -> None:
-        """Let go, and leave nothing behind that means nothing."""
+        """Release the lock, and remove the folder if it is no longer needed."""
         try:
             with suppress(OSError):
                 self._leave()
@@ -142,7 +142,7 @@ class Lock:
             self._beside.close()
 
     def _leave(self) -> None:
-        if journals(self.folder):  # the next run goes on with them
+        if journals(self.folder):  # the next run resumes from them
             if self._claim is not None:
                 self._claim.give_up()
         elif self._claim is None or self._claim.holds:
@@ -151,7 +151,7 @@ class Lock:
 
 
 def unfinished(output: Path) -> str | None:
-    """What became of the last run on an output that has not ended: half a sentence; None where all have."""
+    """The state of an unfinished run on an output, as half a sentence; None if there is none."""
     try:
         folder = opened_parts(output)
         if folder is None:
@@ -179,7 +179,7 @@ def _unfinished(folder: Folder) -> str | None:
 
 
 def _opened(folder: Folder) -> int:
-    """The lock's file, made where there is none. Raises FileNotFoundError where the folder is just being removed."""
+    """The lock file, created if needed. Raises FileNotFoundError if the folder is being removed at this moment."""
     try:
         return folder.new(LOCK)
     except FileExistsError:
@@ -187,7 +187,7 @@ def _opened(folder: Folder) -> int:
 
 
 def _sign(fd: int) -> None:
-    """Say who holds it; not on a full disk, where it is held all the same, nor in a backup of hard links."""
+    """Write the holder into the file; not on a full disk (the lock still holds), nor in a backup of hard links."""
     with suppress(OSError):
         if os.fstat(fd).st_nlink == 1:
             os.ftruncate(fd, 0)
@@ -195,7 +195,7 @@ def _sign(fd: int) -> None:
 
 
 def _hold(fd: int) -> None:
-    """Raises BlockingIOError where another run holds it; who only looks at it (see unfinished) is gone at once."""
+    """Raises BlockingIOError if another run holds it. ``unfinished`` also holds it, but only for a moment."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -204,7 +204,7 @@ def _hold(fd: int) -> None:
 
 
 def _holder(fd: int) -> str:
-    """Whose lock it is, as that run signed it."""
+    """The holder of the lock, in words, as that run signed it."""
     holder = None
     with suppress(OSError):
         holder = Holder.read(os.pread(fd, SIGNATURE_BYTES, 0))

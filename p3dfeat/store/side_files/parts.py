@@ -1,6 +1,6 @@
-"""The folder ``<output>.parts`` beside a feature file: which names in it are p3dfeat's, and that nothing else is there.
+"""The folder ``<output>.parts`` beside a feature file: the names that p3dfeat uses in it, and a check for other files.
 
-Only these names are ever opened or removed. A folder that holds anything else is the user's, and is refused as it is.
+Only files with these names are opened or removed. A folder with any other file is the user's, and is refused.
 """
 
 import os
@@ -16,32 +16,32 @@ from p3dfeat.system.disk import Folder, ForeignError
 
 LOCK: Final = "lock"
 OVERWRITES: Final = "overwrite"  # the journals are of a run that replaces the output when it ends
-OVERWRITTEN: Final = "overwritten"  # it has done so, and was killed before it could tidy up
+OVERWRITTEN: Final = "overwritten"  # it has replaced the output, and was killed before it removed the journals
 JOURNAL: Final = re.compile(r"\d{8,}\.journal")
 OWNER: Final = "owner"  # of the first claim, see claims.py
 LATER_CLAIM: Final = re.compile("after-[0-9a-f]{16}")
-# Random digits follow: the copy of the output that is to take its place; a file that is made to see whose it is.
+# Random digits follow. A copy that will replace the output; a file created to find its owner.
 JOINING, PROBE = "joining-", "probe-"
 PASSING: Final = re.compile(f"({JOINING}|{PROBE})[0-9a-f]{{16}}")
 PAGE_BYTES: Final = 4096
-SIGNATURE_START: Final = re.compile(rb'\{"pid": \d*')  # of a lock or a claim that a run has signed
+SIGNATURE_START: Final = re.compile(rb'\{"pid": \d*')  # of a signed lock or claim
 SIGNATURE_NEXT: Final = b', "host": '
 JOURNAL_START: Final = b"p3dfeat\n"
 FIRST_HEADER: Final = b'{"header": {"settings": '  # of a journal
 
 
 def target_of(output: Path) -> Path:
-    """The file that a run writes: the output, or where it is a link, what that leads to."""
+    """The file that a run writes: the output or, if it is a link, its target."""
     return Path(os.path.realpath(output)) if os.path.islink(output) else output
 
 
 def parts_of(target: Path) -> Path:
-    """The folder that a run works in until the output itself is up to date; one for all links to an output."""
+    """The folder that a run works in until the output is complete; the same for all links to an output."""
     return target.with_name(target.name + ".parts")
 
 
 def opened_parts(output: Path) -> Folder | None:
-    """The folder, for reading; None where there is none. Raises OSError, and ForeignError for a link or a file."""
+    """The folder, for reading; None if there is none. Raises OSError, and ForeignError for a link or a file."""
     path = parts_of(target_of(output))
     try:
         with Folder.opened(path.parent) as beside:
@@ -51,18 +51,18 @@ def opened_parts(output: Path) -> Folder | None:
 
 
 def is_ours(name: str) -> bool:
-    """Whether p3dfeat gives such a name to a file in the folder."""
+    """Whether p3dfeat uses this name in the folder."""
     patterns = (JOURNAL, LATER_CLAIM, PASSING)
     return name in (LOCK, OVERWRITES, OVERWRITTEN, OWNER) or any(pattern.fullmatch(name) for pattern in patterns)
 
 
 def passing_name(kind: str) -> str:
-    """A name that no other run gives, nor a user. kind: JOINING or PROBE."""
+    """A name that no other run and no user uses. kind: JOINING or PROBE."""
     return kind + secrets.token_hex(8)
 
 
 def starts_as_ours(name: str, start: bytes) -> bool:
-    """Whether a file of such a name, which begins like this, may be p3dfeat's: whole, or cut off.
+    """Whether a file with this name and this start may be p3dfeat's, complete or truncated.
 
     start: its first page. A power cut may leave zeros.
     """
@@ -82,7 +82,7 @@ def starts_as_ours(name: str, start: bytes) -> bool:
 
 
 def _agree(written: bytes, expected: bytes) -> bool:
-    """Whether two texts are the same for as long as the shorter one is."""
+    """Whether one text starts with the other."""
     return written.startswith(expected) or expected.startswith(written)
 
 
@@ -93,17 +93,16 @@ def journals(folder: Folder | None) -> list[str]:
 
 
 def check_ours(folder: Folder, beside: Folder) -> None:
-    """Raise ForeignError for a folder that holds anything of others, or that another user has left open to all.
+    """Raise ForeignError for a folder with files of others, or a folder of another user that all may change.
 
-    beside: the folder that it is in. Hidden files are passed over: systems leave some in every folder (.DS_Store,
-    .nfs0123).
+    beside: its parent folder. Hidden files are skipped: systems create some in any folder (.DS_Store, .nfs0123).
     """
     for name in folder.names():
         if name.startswith("."):
             continue
         if not is_ours(name):
             raise ForeignError(folder.path, f"a folder that is not p3dfeat's: it holds {name!r}")
-        with suppress(FileNotFoundError):  # of a run that ends just now
+        with suppress(FileNotFoundError):  # a run may end at this moment
             if not _holds_ours(folder, name):
                 raise ForeignError(folder.path / name, "a file that is not p3dfeat's")
     inner, outer = os.fstat(folder.fd), os.fstat(beside.fd)
@@ -116,7 +115,7 @@ def _holds_ours(folder: Folder, name: str) -> bool:
 
 
 def _is_open_to_more(inner: os.stat_result, outer: os.stat_result) -> bool:
-    """Whether others may write to a folder who could not put another one in its place anyhow."""
+    """Whether users may write to a folder who could not replace the folder itself."""
     group, all = inner.st_mode & stat.S_IWGRP, inner.st_mode & stat.S_IWOTH
     if not group and not all:
         return False
@@ -125,7 +124,7 @@ def _is_open_to_more(inner: os.stat_result, outer: os.stat_result) -> bool:
 
 
 def user_name(number: int) -> str:
-    """What a user is called, or the number where the system has no name for it."""
+    """Name of a user, or the number if the system has no name for it."""
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:
@@ -133,7 +132,7 @@ def user_name(number: int) -> str:
 
 
 def _owner_of_new_files(folder: Folder) -> int:
-    """What this user is called on the folder's file system: some servers give all users one number."""
+    """Number of this user on the folder's file system: some servers map all users to one number."""
     name = passing_name(PROBE)
     fd = folder.new(name)
     try:
@@ -144,7 +143,7 @@ def _owner_of_new_files(folder: Folder) -> int:
 
 
 def remove_all(folder: Folder) -> None:
-    """Remove what is p3dfeat's. What keeps others out goes last: the lock, then a claim, its first file first."""
+    """Remove p3dfeat's files. Those that exclude other runs come last: the lock, then a claim, its first file first."""
     names = [name for name in folder.names() if is_ours(name) and _holds_ours(folder, name)]
     claims = [name for name in names if name == OWNER or LATER_CLAIM.fullmatch(name)]
     others = [name for name in names if name not in claims and name != LOCK]

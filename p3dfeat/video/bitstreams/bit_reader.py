@@ -1,8 +1,8 @@
-"""Numbers of so many bits, one after the other, as the headers of codings hold them."""
+"""A reader of numbers with any number of bits, as in the headers of codecs."""
 
 
 class Bits:
-    """Reads bytes bit by bit, the highest first. Raises EOFError behind the last one."""
+    """Reads bytes bit by bit, the highest bit first. Raises EOFError after the last bit."""
 
     def __init__(self, data: bytes):
         self._bits, self._left = int.from_bytes(data), 8 * len(data)
@@ -15,13 +15,13 @@ class Bits:
         return self._bits >> self._left & (1 << count) - 1
 
     def golomb(self) -> int:
-        """A number written with as many zeros before it as it has bits but one: ue(v) of H.264."""
+        """An Exp-Golomb number: ue(v) of H.264. A number of n bits follows n - 1 zeros."""
         zeros = 0
         while not self.read(1):
             zeros += 1
         return (1 << zeros) - 1 + self.read(zeros)
 
     def signed_golomb(self) -> int:
-        """The same for positive and negative numbers in turn: se(v) of H.264."""
+        """A signed Exp-Golomb number: se(v) of H.264. Positive and negative numbers alternate."""
         number = self.golomb()
         return (number + 1) // 2 if number % 2 else -number // 2

@@ -1,4 +1,4 @@
-"""Fields of H.264, of which two packets make one frame: interlaced broadcasts and camcorders code them apart."""
+"""Fields of H.264: interlaced broadcasts and camcorders store the two fields of a frame in two packets."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,43 +9,43 @@ from av.video.stream import VideoStream
 
 from p3dfeat.video.bitstreams.bit_reader import Bits
 
-PICTURES: Final = frozenset({1, 2, 5})  # types of NAL units that begin a picture, or go on with it
+PICTURES: Final = frozenset({1, 2, 5})  # types of NAL units that begin or continue a picture
 SEQUENCE: Final = 7
 PARAMETERS: Final = 8
-LONGEST_HEADER: Final = 24  # bytes of a slice, in which we find what we look for
-LONGEST_SEQUENCE: Final = 1024  # bytes of what is said of a sequence
+LONGEST_HEADER: Final = 24  # bytes of a slice, enough for all fields that are read
+LONGEST_SEQUENCE: Final = 1024  # bytes of a sequence parameter set
 START: Final = b"\x00\x00\x01"
-WITH_CHROMA: Final = frozenset({44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244})  # profiles that say more
+WITH_CHROMA: Final = frozenset({44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244})  # with more parameters
 
 
 @dataclass(frozen=True)
 class _Sequence:
-    """What has to be known of a sequence to read how its pictures begin."""
+    """The parameters of a sequence that are needed to read its slice headers."""
 
     has_fields: bool
-    number_bits: int  # of a frame's number
+    number_bits: int  # bits of a frame's number
     separate_planes: bool
 
 
 @dataclass(frozen=True)
 class _Field:
-    frame: int  # number of the frame it is of
+    frame: int  # number of its frame
     bottom: bool
 
 
 @dataclass
 class Fields:
-    """Which packets hold the second field of a frame whose first came before, told of them in the file's order."""
+    """Detects packets that hold the second field of a frame. It must get all packets in the file's order."""
 
-    length_bytes: int  # of what is written before each unit; 0: each begins with a mark
+    length_bytes: int  # of the length before each unit; 0: each unit begins with a start code
     sequences: dict[int, _Sequence] = field(default_factory=dict)
-    parameters: dict[int, int] = field(default_factory=dict)  # which sequence each is of
-    _first: _Field | None = None  # whose other half has not come
+    parameters: dict[int, int] = field(default_factory=dict)  # picture parameter set -> its sequence
+    _first: _Field | None = None  # a first field that still lacks its second
     _alone: list[int] = field(default_factory=list)
     _told: int = 0
 
     def is_second(self, packet: "Packet[VideoStream]") -> bool:
-        """Whether a packet's field goes into the frame of the packet before, as FFmpeg sees it."""
+        """Whether a packet's field belongs to the frame of the packet before, by FFmpeg's rule."""
         found = self._field(bytes(packet))
         second = (
             found is not None
@@ -59,11 +59,11 @@ class Fields:
         return second
 
     def alone(self) -> list[int]:
-        """Places, among the packets told of, of fields whose other half did not follow."""
+        """Indexes of the packets with a first field that no second field followed."""
         return [*self._alone, self._told - 1] if self._first is not None else self._alone
 
     def learn(self, unit: bytes) -> None:
-        """Note what a NAL unit says of all that follow, if it does."""
+        """Store the parameters in a NAL unit, if it is a parameter set."""
         try:
             if unit[0] & 31 == SEQUENCE:
                 number, sequence = _read_sequence(Bits(_unescaped(unit[1:LONGEST_SEQUENCE])))
@@ -76,7 +76,7 @@ class Fields:
             pass
 
     def _field(self, data: bytes) -> _Field | None:
-        """The field that a packet holds; None where it is a whole frame, be it of two fields."""
+        """The field in a packet; None if the packet holds a whole frame, including a frame of two fields."""
         found: _Field | None = None
         for begin, end in listed_units(data, self.length_bytes) if self.length_bytes else marked_units(data):
             kind = data[begin] & 31
@@ -90,7 +90,7 @@ class Fields:
         return found
 
     def _field_of(self, header: bytes) -> _Field | None:
-        """The field that a slice is of; None where it is of a frame, or makes no sense."""
+        """The field of a slice; None if the slice belongs to a frame or is not valid."""
         bits = Bits(_unescaped(header))
         try:
             bits.golomb()
@@ -107,12 +107,12 @@ class Fields:
 
 
 def fields_of(stream: VideoStream) -> Fields | None:
-    """What knows the second fields of an H.264 stream; None where none can come, by what is said at its beginning."""
+    """The detector of second fields of an H.264 stream; None if the stream's header excludes fields."""
     context = stream.codec_context
     header = context.extradata or b""
     if context.codec.canonical_name != "h264" or len(header) < 8:
         return None
-    if header[0] == 1:  # as MP4 and Matroska have it
+    if header[0] == 1:  # the form used in MP4 and Matroska
         fields = Fields(1 + (header[4] & 3))
         units = _header_units(header)
     else:
@@ -124,7 +124,7 @@ def fields_of(stream: VideoStream) -> Fields | None:
 
 
 def listed_units(data: bytes, length_bytes: int) -> Iterator[tuple[int, int]]:
-    """Where NAL units begin and end that have their lengths before them."""
+    """(begin, end) of the NAL units in data with a length before each unit."""
     place = length_bytes
     while place < len(data):
         end = place + int.from_bytes(data[place - length_bytes : place])
@@ -134,7 +134,7 @@ def listed_units(data: bytes, length_bytes: int) -> Iterator[tuple[int, int]]:
 
 
 def marked_units(data: bytes) -> Iterator[tuple[int, int]]:
-    """Where NAL units begin and end that have marks between them."""
+    """(begin, end) of the NAL units in data with start codes between the units."""
     begin = data.find(START)
     while begin >= 0:
         begin += len(START)
@@ -145,7 +145,7 @@ def marked_units(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _header_units(header: bytes) -> list[bytes]:
-    """Those of an MP4's or a Matroska's header: some of one kind, then some of the other."""
+    """The NAL units in the header of an MP4 or Matroska: sequence parameters, then picture parameters."""
     units, place = [], 5
     for mask in (31, 255):
         count = header[place] & mask if place < len(header) else 0
@@ -158,7 +158,7 @@ def _header_units(header: bytes) -> list[bytes]:
 
 
 def _unescaped(data: bytes) -> bytes:
-    """Less the bytes that keep a unit from looking as if it had a mark in it."""
+    """A unit without the escape bytes, which prevent start codes inside a unit."""
     return data.replace(b"\x00\x00\x03", b"\x00\x00")
 
 
@@ -176,7 +176,7 @@ def _read_sequence(bits: Bits) -> tuple[int, _Sequence]:
             _pass_scaling_lists(bits, 12 if chroma == 3 else 8)
     number_bits = bits.golomb() + 4
     _pass_order(bits)
-    bits.golomb()  # frames that may be referred to, then whether some may be missing
+    bits.golomb()  # number of reference frames, then whether gaps are allowed
     bits.read(1)
     bits.golomb()  # width and height
     bits.golomb()
@@ -184,7 +184,7 @@ def _read_sequence(bits: Bits) -> tuple[int, _Sequence]:
 
 
 def _pass_order(bits: Bits) -> None:
-    """What is said of the order in which pictures are shown."""
+    """Skip the parameters of the display order."""
     kind = bits.golomb()
     if kind == 0:
         bits.golomb()

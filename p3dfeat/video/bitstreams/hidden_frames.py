@@ -1,4 +1,4 @@
-"""Packets of which no picture comes: decoded for later frames, saying that nothing changes, or holding no picture."""
+"""Packets that show no picture: references for later frames, packets without any change, or without a picture."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -10,24 +10,24 @@ from av.video.stream import VideoStream
 from p3dfeat.video.bitstreams.bit_reader import Bits
 from p3dfeat.video.bitstreams.h264_fields import marked_units
 
-Hides = Callable[["Packet[VideoStream]"], bool]  # of packets in the order of the file: whether no frame comes of this
+Hides = Callable[["Packet[VideoStream]"], bool]  # called with packets in file order: whether the packet gives no frame
 
-VP8_SHOWN: Final = 0x10  # of a frame's first byte (RFC 6386, 9.1)
-VOL: Final = re.compile(rb"\x00\x00\x01[\x20-\x2f]")  # of MPEG-4: begins a header of the stream
-VOP: Final = b"\x00\x00\x01\xb6"  # begins a picture
-REFERRED_TO: Final = 0x40  # of the byte behind, in pictures that are neither whole ones nor between two others
+VP8_SHOWN: Final = 0x10  # in a frame's first byte (RFC 6386, 9.1)
+VOL: Final = re.compile(rb"\x00\x00\x01[\x20-\x2f]")  # MPEG-4: start of a stream header
+VOP: Final = b"\x00\x00\x01\xb6"  # MPEG-4: start of a picture
+REFERRED_TO: Final = 0x40  # in the byte after VOP: set for pictures that are neither intra nor bidirectional
 PACKED: Final = re.compile(rb"\x00\x00\x01\xb2DivX\d+(?:Build|b)\d+p")
-LONGEST_NOTHING: Final = 19  # bytes of a packet that may say that nothing changes; FFmpeg goes by the same
-LONGEST_EMPTY: Final = 1024  # bytes of a packet that is looked into: delimiters, ends, parameters and texts are short
-REFERRED_TO_HIDDEN: Final = frozenset({"vp8", "vp9", "av1"})  # codings whose hidden frames others refer to
-PICTURE_START: Final = b"\x00\x00\x01\x00"  # of MPEG-1 and MPEG-2
-# Mask and shift of a unit's type, and the types that hold no picture: parameters, texts, delimiters, ends, filler.
+LONGEST_NOTHING: Final = 19  # bytes of a packet that may say that nothing changes; FFmpeg has the same limit
+LONGEST_EMPTY: Final = 1024  # bytes of a packet to examine: delimiters, ends, parameters and texts are short
+REFERRED_TO_HIDDEN: Final = frozenset({"vp8", "vp9", "av1"})  # codecs whose hidden frames are references
+PICTURE_START: Final = b"\x00\x00\x01\x00"  # MPEG-1 and MPEG-2
+# Mask and shift of a unit's type, and the types without a picture: parameters, texts, delimiters, ends, filler.
 NO_SLICES: Final = {"h264": (31, 0, range(6, 13)), "hevc": (126, 1, range(32, 41))}
 AV1_SEQUENCE, AV1_HEADER, AV1_FRAME = 1, 3, 6  # types of OBUs
 
 
 def hidden_packets(stream: VideoStream) -> Hides | None:
-    """What tells packets that show nothing from frames; None for codings in which each packet is a frame."""
+    """The function that detects packets that show nothing; None for codecs in which each packet is a frame."""
     context = stream.codec_context
     coding, header = context.codec.canonical_name, context.extradata or b""
     if coding == "mpeg4":
@@ -46,13 +46,13 @@ def hidden_packets(stream: VideoStream) -> Hides | None:
 
 
 def _length_bytes(coding: str, header: bytes) -> int:
-    """Bytes of a unit's length, by the header (ISO/IEC 14496-15, 5.3.3 and 8.3.3); 0 where marks lie between units."""
+    """Bytes of a unit's length field, from the header (ISO/IEC 14496-15, 5.3.3 and 8.3.3); 0 for start codes."""
     place = 4 if coding == "h264" else 21
     return 1 + (header[place] & 3) if header[:1] == b"\1" and len(header) > place else 0
 
 
 def _without_slices(mask: int, shift: int, empty: range, length_bytes: int) -> Hides:
-    """Whether all units of a packet are of kinds that hold no picture; what is damaged may hold one."""
+    """Detects packets in which all units are of types without a picture. A damaged packet may hold a picture."""
 
     def hides(packet: "Packet[VideoStream]") -> bool:
         if packet.size > LONGEST_EMPTY:
@@ -84,7 +84,7 @@ def _is_hidden_vp9(packet: "Packet[VideoStream]") -> bool:
 
 
 def _vp9_frames(data: memoryview) -> Iterator[int]:
-    """Where each frame of a packet begins: several make a superframe (VP9 bitstream specification, Annex B)."""
+    """The start of each frame in a packet: a superframe has several (VP9 bitstream specification, Annex B)."""
     last = data[-1]
     count, width = (last & 7) + 1, (last >> 3 & 3) + 1
     index = len(data) - 2 - count * width
@@ -100,7 +100,7 @@ def _vp9_frames(data: memoryview) -> Iterator[int]:
 
 
 def _vp9_shows(first: int) -> bool:
-    """By a frame's first byte (6.2): profile, whether it shows an older frame, kind, whether it is shown."""
+    """Whether a frame shows a picture, from its first byte (6.2): profile, show existing frame, type, show frame."""
     bits = Bits(bytes([first]))
     bits.read(2)
     if bits.read(2) == 3:
@@ -112,25 +112,25 @@ def _vp9_shows(first: int) -> bool:
 
 
 def _is_hidden_av1(packet: "Packet[VideoStream]") -> bool:
-    """Whether no frame header in it shows a frame (AV1 bitstream specification, 5.3 and 5.9.2)."""
+    """Whether no frame header in the packet shows a frame (AV1 bitstream specification, 5.3 and 5.9.2)."""
     data, place, frames = bytes(packet), 0, 0
     while place < len(data):
         kind, has_extension, has_size = data[place] >> 3 & 15, data[place] & 4, data[place] & 2
         place += 2 if has_extension else 1
         size, end = (_leb128(data, place)) if has_size else (len(data) - place, place)
         content = data[end : end + 1]
-        if kind == AV1_SEQUENCE and content and content[0] & 8:  # a still picture, whose frame says nothing of it
+        if kind == AV1_SEQUENCE and content and content[0] & 8:  # a still picture: its frame header has no such flag
             return False
         if kind in (AV1_HEADER, AV1_FRAME) and content:
             frames += 1
-            if content[0] & 0x80 or content[0] & 0x10:  # it shows an older frame, or its own
+            if content[0] & 0x80 or content[0] & 0x10:  # it shows an older frame, or its own frame
                 return False
         place = end + size
     return frames > 0
 
 
 def _leb128(data: bytes, place: int) -> tuple[int, int]:
-    """A number and the place behind it: 7 bits per byte, the lowest first (4.10.5)."""
+    """A number and the position after it: 7 bits per byte, the lowest first (4.10.5)."""
     value = 0
     for shift, byte in enumerate(data[place : place + 8]):
         value |= (byte & 0x7F) << 7 * shift
@@ -140,7 +140,7 @@ def _leb128(data: bytes, place: int) -> tuple[int, int]:
 
 
 def _is_gif_extension(packet: "Packet[VideoStream]") -> bool:
-    """Whether it holds extensions and no picture (GIF89a, 23 to 26): FFmpeg makes a packet of those behind the last."""
+    """Whether a packet has extensions but no picture (GIF89a, 23 to 26), as FFmpeg's packet after the last picture."""
     data, place = memoryview(packet), 0
     while place < len(data) and data[place] == 0x21:
         place += 2
@@ -151,20 +151,20 @@ def _is_gif_extension(packet: "Packet[VideoStream]") -> bool:
 
 
 class Pictures:
-    """MPEG-4's pictures, of which a packet may hold two, and those that are "not coded": nothing changes.
+    """MPEG-4's pictures. A packet may hold two pictures, or one that is "not coded": nothing changes.
 
-    Where the header says "packed", as DivX and Xvid write AVI, a picture that is shown before the one it is packed with
-    comes of the next packet, which then holds nothing itself.
+    If the header says "packed", as in AVI files of DivX and Xvid, a packet may hold a second picture, which is shown
+    before the first. It is decoded with the next packet, which then holds nothing itself.
     """
 
     def __init__(self, header: bytes):
         self._time_bits = _time_bits(header)
         self._packed = PACKED.search(header) is not None
-        self._kept = False  # whether the second picture of a packet is still to come
+        self._kept = False  # whether the second picture of a packet is not decoded yet
         self._before: Packet[VideoStream] | None = None
 
     def hides(self, packet: "Packet[VideoStream]") -> bool:
-        """Whether no frame comes of a packet."""
+        """Whether a packet gives no frame."""
         before, self._before = self._before, packet
         if packet.size > LONGEST_NOTHING and not packet.is_keyframe and not self._packed:
             return False
@@ -173,7 +173,7 @@ class Pictures:
             self._time_bits = _time_bits(data) or self._time_bits
             self._packed = self._packed or PACKED.search(data) is not None
         nothing = self._is_nothing(data) or (packet.size <= LONGEST_NOTHING and VOP not in data)
-        if not self._packed:  # after two in one, of which FFmpeg then leaves out the second, a frame is missing
+        if not self._packed:  # FFmpeg then drops the second picture of the packet before, so that a frame is missing
             return nothing and (before is None or bytes(before).count(VOP) < 2)
         comes = self._kept or not nothing
         self._keep(data)
@@ -194,7 +194,7 @@ class Pictures:
             return False
 
     def _keep(self, data: bytes) -> None:
-        """As FFmpeg does: what follows the picture that is decoded now, or all of it where that is an older one."""
+        """Note, as FFmpeg does, if a picture stays: the second one, or the first if an older one is decoded now."""
         start = data.find(VOP)
         if not self._kept and start >= 0:
             start = data.find(VOP, start + len(VOP))
@@ -203,7 +203,7 @@ class Pictures:
 
 
 def _time_bits(header: bytes) -> int | None:
-    """How many bits a picture's time takes, within its second, by the header of its stream."""
+    """Number of bits of a picture's time within its second, from the stream header; None if there is no header."""
     found = VOL.search(header)
     if found is None:
         return None
@@ -211,11 +211,11 @@ def _time_bits(header: bytes) -> int | None:
     try:
         bits.read(9)
         version = bits.read(7) >> 3 if bits.read(1) else 1
-        if bits.read(4) == 15:  # the shape of pixels in numbers
+        if bits.read(4) == 15:  # explicit pixel aspect ratio
             bits.read(16)
         if bits.read(1):
             bits.read(3)
-            if bits.read(1):  # on buffers
+            if bits.read(1):  # buffer parameters
                 bits.read(79)
         if bits.read(2) == 3 and version != 1:
             bits.read(4)

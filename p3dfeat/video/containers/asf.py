@@ -1,4 +1,4 @@
-"""ASF, which WMV files are: objects, of which one holds packets of one size (ASF specification, 3.2 and 5)."""
+"""ASF, the format of WMV files: objects, one of which holds packets of equal size (ASF specification, 3.2 and 5)."""
 
 from dataclasses import replace
 from typing import BinaryIO, Final
@@ -9,10 +9,10 @@ from p3dfeat.video.findings import Findings
 FILE_PROPERTIES: Final = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 DATA: Final = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 LARGEST_HEADER: Final = 1 << 24  # bytes
-# Bytes of the file properties: number of packets, duration in units of 100 ns, which counts the preroll in ms; flags;
-# size of a packet.
+# Bytes in the file properties: number of packets; duration in units of 100 ns, including the preroll; preroll in ms;
+# flags; size of a packet.
 FIELDS: Final = ((56, 64), (64, 72), (80, 88), (88, 92), (96, 100))
-BROADCAST: Final = 1  # a flag: what is said of the file's length means nothing
+BROADCAST: Final = 1  # a flag: the file's lengths in the header are not valid
 
 
 def check(file: BinaryIO, found: Delivered, findings: Findings) -> None:
@@ -32,5 +32,5 @@ def check(file: BinaryIO, found: Delivered, findings: Findings) -> None:
         judge_cut(replace(found, listed_seconds=duration / 1e7 - preroll / 1e3), findings, end)
 
 
-# It stores one time per packet, which is when the packet is decoded where some frames refer to later ones.
+# It stores one time per packet. If some frames refer to later ones, this is the decoding time.
 ASF: Final = Container("asf", shown="in order", check=check)

@@ -1,4 +1,4 @@
-"""AVI: RIFF chunks, and at the end an index of them (Microsoft, AVI RIFF File Reference; idx1 and OpenDML)."""
+"""AVI: RIFF chunks, with an index of them at the end (Microsoft, AVI RIFF File Reference; idx1 and OpenDML)."""
 
 from typing import BinaryIO, Final
 
@@ -10,20 +10,20 @@ from p3dfeat.video.heartbeat import tick
 
 UNKNOWN_LENGTHS: Final = (0, 0xFFFFFFFF)  # in an AVI written to a pipe
 LARGEST_INDEX: Final = 1 << 28  # bytes: 16 million frames and pieces of sound
-MOST_CHUNKS: Final = 100_000  # of which two or three are usual: frames are all in one of them
-NO_FRAMES: Final = (b"wb", b"tx", b"pc", b"ix")  # kinds of chunks: sound, text, colours, an index; others hold a frame
-HEADER: Final = 8  # bytes of a chunk's; some programs count the file's own into its length
+MOST_CHUNKS: Final = 100_000  # two or three are usual: one of them holds all frames
+NO_FRAMES: Final = (b"wb", b"tx", b"pc", b"ix")  # kinds of chunks: sound, text, colours, index; others hold a frame
+HEADER: Final = 8  # bytes of a chunk's header; some programs include it in the length of the file
 
 
 def check(file: BinaryIO, found: Delivered, findings: Findings) -> None:
-    """The list of frames must end inside the file; its index and its counts are other programs' remarks."""
+    """The list of frames must end inside the file. A wrong index or a wrong count is only a remark."""
     head = file.read(HEADER)
     length = int.from_bytes(head[4:], "little")
     is_open = head[:4] != b"RIFF" or length in UNKNOWN_LENGTHS
     index, end = _index(file, found)
     count, size = len(found.packets), int(found.packets.sizes.sum())
     ticks = int(found.packets.decoded[-1]) + 1
-    counted = max(count, ticks + (ticks - 1) // count)  # how long the last one lasts, nothing says
+    counted = max(count, ticks + (ticks - 1) // count)  # the duration of the last frame is unknown
     if not is_open and end > found.size_bytes and not 0 < found.listed_frames <= counted:
         findings.failed(cut_off(found.size_bytes, end))
     if not is_open and max(length, end) > found.size_bytes:
@@ -31,13 +31,13 @@ def check(file: BinaryIO, found: Delivered, findings: Findings) -> None:
     if index is not None and index != (count, size):
         text = f"{index[0]:,} frames of {index[1]:,} bytes"
         findings.remark(f"its index lists {text}, found are {count:,} of {size:,}")
-    # Frames of no bytes, which stand for the one before, are counted by the header and by the clock.
+    # The header and the clock also count empty frames, which repeat the frame before.
     if not is_open and not count <= found.listed_frames <= counted:
         findings.remark(f"its header lists {found.listed_frames:,} frames, {count:,} are found")
 
 
 def _index(file: BinaryIO, found: Delivered) -> tuple[tuple[int, int] | None, int]:
-    """How many frames, and bytes of these, the index lists; None where there is none for all. And where frames end."""
+    """(number of frames, their bytes) in the index, or None if no index covers all frames; and where the frames end."""
     place, index, end = 12, None, 0
     for _ in range(MOST_CHUNKS):
         tick()
@@ -47,7 +47,7 @@ def _index(file: BinaryIO, found: Delivered) -> tuple[tuple[int, int] | None, in
             break
         if (kind, list_kind) == (b"LIST", b"movi"):
             end = place + HEADER + length
-        if kind == b"RIFF":  # OpenDML: the first index lists the first gigabyte only, the others' ends are in parts
+        if kind == b"RIFF":  # OpenDML: the first index covers only the first gigabyte, the rest is in further parts
             return None, place + HEADER + length
         if kind == b"idx1" and place + HEADER + length <= found.size_bytes:
             file.seek(place + HEADER)

@@ -10,7 +10,7 @@ SEGMENT: Final = b"\x18\x53\x80\x67"
 
 
 def check(file: BinaryIO, found: Delivered, findings: Findings) -> None:
-    """The segment must end inside the file; where only what follows the last frame is missing, no frame is."""
+    """The segment must end inside the file. If only data after the last frame is missing, it is a remark."""
     file.seek(4)
     file.seek(_size(file) or 0, os.SEEK_CUR)
     if file.read(4) != SEGMENT:
@@ -22,7 +22,7 @@ def check(file: BinaryIO, found: Delivered, findings: Findings) -> None:
 
 
 def _size(file: BinaryIO) -> int | None:
-    """A variable-length number (RFC 8794, 4): as many zero bits as bytes follow. None for "unknown", all ones."""
+    """A variable-length number (RFC 8794, 4), with one leading zero bit per following byte. None: unknown, all ones."""
     first = file.read(1)
     if not first or not first[0]:
         return None
@@ -31,5 +31,5 @@ def _size(file: BinaryIO) -> int | None:
     return None if value == (1 << 7 * (following + 1)) - 1 else value
 
 
-# FFmpeg makes up decoding times, which go back now and then where a frame has two packets.
+# FFmpeg invents decoding times. They sometimes go back if a frame has two packets.
 MATROSKA: Final = Container("matroska,webm", stores_dts=False, check=check)

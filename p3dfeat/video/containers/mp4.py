@@ -10,19 +10,19 @@ from p3dfeat.video.containers.mp4_boxes import Box, children, content, top_boxes
 from p3dfeat.video.containers.record import SLACK, SLACK_FRAMES, Container, Delivered, cut_off, read_at
 from p3dfeat.video.findings import Findings
 
-ENCRYPTED: Final = "encrypted"  # what the coding "encv" says (ISO/IEC 14496-12, 8.12)
-LONGER: Final = 3.5  # frames by which a clip that was cut may be longer than its header says
-LARGEST_FRAGMENT: Final = 1 << 30  # bytes: what is larger is damage, and no fragment that was cut off
-MOST_BEHIND: Final = 1 << 20  # bytes behind the last box that are looked at
-WAY_TO_TABLES: Final = (b"mdia", b"minf", b"stbl")  # from a track
+ENCRYPTED: Final = "encrypted"  # the meaning of the codec "encv" (ISO/IEC 14496-12, 8.12)
+LONGER: Final = 3.5  # frames by which a trimmed clip may be longer than its header says
+LARGEST_FRAGMENT: Final = 1 << 30  # bytes: a larger box is damage, not a fragment that was cut off
+MOST_BEHIND: Final = 1 << 20  # bytes searched after the last box
+WAY_TO_TABLES: Final = (b"mdia", b"minf", b"stbl")  # starting at a track
 WAY_TO_EDITS: Final = (b"edts", b"elst")
-NOTHING_SHOWN: Final = -1  # an edit's media time (8.6.6): for as long, nothing is on screen
+NOTHING_SHOWN: Final = -1  # an edit's media time (8.6.6): nothing is on screen during the edit
 NARROW: Final = np.dtype([("length", ">u4"), ("start", ">i4"), ("rate", ">i4")])
 WIDE: Final = np.dtype([("length", ">u8"), ("start", ">i8"), ("rate", ">i4")])
 
 
 def check(file: BinaryIO, found: Delivered, findings: Findings) -> None:
-    """All frames of the index must have come; FFmpeg plays edit lists that pause or hold a frame as if they did not."""
+    """All frames of the index must be found. Edit lists must not pause or hold a frame, because FFmpeg ignores that."""
     if len(found.packets) < found.index_entries:
         count = f"its index lists {found.index_entries:,} frames, only {len(found.packets):,} can be read"
         findings.failed(VideoError(f"damaged or cut off: {count}"))
@@ -52,7 +52,7 @@ def check(file: BinaryIO, found: Delivered, findings: Findings) -> None:
 
 
 def coding_of(path: str, track: int) -> str:
-    """The four letters by which a track names its coding (8.5.2), with a space before them; "" where there are none."""
+    """The four-letter codec name of a track (8.5.2) in brackets, after a space; "" if there is none."""
     size = os.path.getsize(path)
     with open(path, "rb") as file:
         for movie in (box for box in top_boxes(file, size) if box.kind == b"moov"):
@@ -63,7 +63,7 @@ def coding_of(path: str, track: int) -> str:
 
 
 def _of_track(file: BinaryIO, movie: Box, track: int, way: tuple[bytes, ...]) -> list[Box]:
-    """The boxes that ``way`` leads to in the track of this number, which stands in its header (8.3.2)."""
+    """The boxes at the path ``way`` in the track with this number in its header (8.3.2)."""
     found = []
     for box in _below(file, movie, (b"trak",)):
         headers = [read_at(file, header.start, 24) for header in _below(file, box, (b"tkhd",))]
@@ -74,7 +74,7 @@ def _of_track(file: BinaryIO, movie: Box, track: int, way: tuple[bytes, ...]) ->
 
 
 def _compare_tables(tables: dict[bytes, bytes], findings: Findings) -> None:
-    """The tables of times (8.6.1) must be as long as that of sizes (8.7.3)."""
+    """The tables of times (8.6.1) must be as long as the table of sizes (8.7.3)."""
     if not tables.keys() & {b"stsz", b"stz2"}:
         findings.remark("its header has no table of sizes")
     count = int.from_bytes(tables.get(b"stsz", b"")[8:12], "big")
@@ -91,7 +91,7 @@ def _compare_durations(found: Delivered, findings: Findings) -> None:
     announced, shown = found.listed_seconds or np.inf, found.end_seconds - float(found.seconds[0])
     if shown > announced + max(LONGER * found.frame_seconds, SLACK * announced):
         findings.remark(f"{announced:.2f} s by its header, {shown:.2f} s found")
-    # Of a clip that was trimmed, more is in the file than is shown.
+    # The file of a trimmed clip holds more frames than are shown.
     cut_away, total = int(found.packets.cut_away.sum()), found.packets.durations.sum() * found.tick_seconds
     if cut_away and total < announced + found.frame_seconds / 2 < np.inf:
         findings.remark(f"its edit list leaves out {cut_away} of its frames, and is as long as all of them")
@@ -103,7 +103,7 @@ def _below(file: BinaryIO, parent: Box, way: tuple[bytes, ...]) -> list[Box]:
 
 
 def _pauses(edits: bytes) -> bool:
-    """Whether between two edits nothing is shown, or one holds a frame: a "dwell", of rate 0."""
+    """Whether nothing is shown between two edits, or an edit holds a frame (a "dwell", with rate 0)."""
     entry = WIDE if edits[:1] == b"\1" else NARROW
     count = min(int.from_bytes(edits[4:8], "big"), len(edits[8:]) // entry.itemsize)
     rows = np.frombuffer(edits, entry, count, offset=8) if count else np.zeros(0, entry)

@@ -1,4 +1,4 @@
-"""Boxes of ISO/IEC 14496-12: a length, a kind, and content, which may be boxes again (4.2)."""
+"""Boxes of ISO/IEC 14496-12: a length, a kind, and content, which may consist of boxes (4.2)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from typing import BinaryIO, Final
 
 from p3dfeat.video.heartbeat import tick
 
-MOST_BOXES: Final = 100_000  # below one other; a file of ten hours in fragments of a second has 72,000
+MOST_BOXES: Final = 100_000  # directly in one box; a file of ten hours in fragments of a second has 72,000
 LARGEST_TABLE: Final = 48 << 20  # bytes
-# What a file is made of. Where one of these goes on beyond the file, that was cut off; what else does is no box, but
-# what a tagger, a server or a form in a browser wrote behind the last one.
+# The kinds of boxes in a file. If such a box ends beyond the file's end, the file was cut off. Another kind that does
+# so is not a box, but data that a tagger, a server or a browser form wrote after the last box.
 KINDS: Final = frozenset(
     {b"ftyp", b"styp", b"pdin", b"moov", b"moof", b"mfra", b"mdat", b"imda", b"free", b"skip", b"wide", b"udta"}
     | {b"uuid", b"meta", b"meco", b"sidx", b"ssix", b"prft", b"emsg", b"pnot", b"PICT"}
@@ -18,7 +18,7 @@ KINDS: Final = frozenset(
 
 @dataclass(frozen=True)
 class Box:
-    """Kind, and the bytes from ``start`` to ``end`` that are in it."""
+    """A box: its kind, and the bytes of its content from ``start`` to ``end``."""
 
     kind: bytes
     start: int
@@ -26,7 +26,7 @@ class Box:
 
 
 def top_boxes(file: BinaryIO, size: int) -> Iterator[Box]:
-    """The boxes of a file, as far as there are any. The last one may end beyond the file, if it is of KINDS."""
+    """The boxes of a file, until data that is not a box. The last box may end beyond the file if it is of KINDS."""
     for box in _boxes(file, 0, size):
         if box.kind not in KINDS and box.end > size:
             return
@@ -34,7 +34,7 @@ def top_boxes(file: BinaryIO, size: int) -> Iterator[Box]:
 
 
 def children(file: BinaryIO, parent: Box) -> Iterator[Box]:
-    """The boxes in a box, as far as they fit into it."""
+    """The boxes in a box, until one that does not fit into it."""
     for box in _boxes(file, parent.start, parent.end):
         if box.end > parent.end:
             return
@@ -58,6 +58,6 @@ def _boxes(file: BinaryIO, place: int, end: int) -> Iterator[Box]:
 
 
 def content(file: BinaryIO, box: Box) -> bytes:
-    """The bytes in a box, of which tables need no more than LARGEST_TABLE."""
+    """The bytes in a box, at most LARGEST_TABLE, which is enough for a table."""
     file.seek(box.start)
     return file.read(min(box.end - box.start, LARGEST_TABLE))

@@ -1,16 +1,16 @@
-"""MPEG transport streams: packets of one size, which recorders begin and end with anywhere (ISO/IEC 13818-1, 2.4.3)."""
+"""MPEG transport streams: packets of equal size. Recordings start and end anywhere (ISO/IEC 13818-1, 2.4.3)."""
 
 from typing import BinaryIO, Final
 
 from p3dfeat.video.containers.record import Container, Delivered
 from p3dfeat.video.findings import Findings
 
-SIZES: Final = {188: 0, 192: 4, 204: 0}  # bytes of a packet, and of the clock before it on Blu-rays
+SIZES: Final = {188: 0, 192: 4, 204: 0}  # bytes of a packet: bytes of the clock before it, as on Blu-rays
 SYNC: Final = 0x47
 
 
 def check(file: BinaryIO, found: Delivered, findings: Findings) -> None:
-    """A file that begins or ends inside a packet was cut there; the frames in whole packets are all there."""
+    """Add a remark if the file begins or ends inside a packet: it was cut there. Complete packets keep their frames."""
     head = file.read(3 * max(SIZES))
     size = next((size for size, clock in SIZES.items() if set(head[clock::size][:3]) == {SYNC}), None)
     if size is None:

@@ -1,4 +1,4 @@
-"""What is known of a container, in one record: how far its times can be trusted, and how a missing end shows."""
+"""The record of a container: how reliable its times are, and how a missing end is detected."""
 
 import os
 from collections.abc import Callable
@@ -12,32 +12,32 @@ from p3dfeat.types import SecondsArray
 from p3dfeat.video.findings import Findings
 from p3dfeat.video.packets import NO_TIME, Packets
 
-EVEN, NEARLY_ALL = 0.3, 0.8  # part of their usual length by which frames may differ; part of all frames
-MISSING: Final = 8.5  # times the usual length: of a frame before many that are missing
-SLACK_FRAMES: Final = 1.5  # by which the duration in a header may differ from the frames found, beside ...
-SLACK: Final = 0.01  # ... this part of it
+EVEN, NEARLY_ALL = 0.3, 0.8  # allowed relative difference from the usual frame length; share of frames within it
+MISSING: Final = 8.5  # times the usual length: a longer frame means that frames after it are missing
+SLACK_FRAMES: Final = 1.5  # allowed difference between the header's duration and the frames found, in frames, or ...
+SLACK: Final = 0.01  # ... as a share of the duration; the larger one counts
 
 
 @dataclass(frozen=True)
 class Delivered:
-    """What FFmpeg delivered of a file's video stream, and what the file's header says of it."""
+    """The data of a video stream as FFmpeg delivered it, and the values in the file's header."""
 
     packets: Packets
     tick_seconds: float
-    seconds: SecondsArray  # when each frame is shown
-    end_seconds: float  # when the last frame is gone
-    frame_seconds: float  # from one frame to the next, usually
+    seconds: SecondsArray  # display time of each frame
+    end_seconds: float  # end time of the last frame
+    frame_seconds: float  # usual time between two frames
     stream_number: int
-    stream_id: int  # by the container
-    listed_frames: int  # by the header; 0 where it does not say
-    listed_seconds: float | None  # by the header
-    index_entries: int  # frames in FFmpeg's index, which it read or made while reading
-    latest_end: Callable[[], float]  # when the last packet of any stream ends, in seconds; reads the file once more
-    size_bytes: int = 0  # of the file
+    stream_id: int  # in the container
+    listed_frames: int  # in the header; 0 if unknown
+    listed_seconds: float | None  # in the header
+    index_entries: int  # frames in FFmpeg's index, which it read or created while reading
+    latest_end: Callable[[], float]  # end of the last packet of any stream, in seconds; reads the file once more
+    size_bytes: int = 0  # size of the file
 
     @property
     def lacks_seconds(self) -> float:
-        """How many seconds are missing at the end, by the header; 0 or less where none are."""
+        """Seconds missing at the end, compared with the header; 0 or less if none are missing."""
         if self.listed_seconds is None:
             return 0.0
         slack = max(SLACK_FRAMES * self.frame_seconds, SLACK * self.listed_seconds)
@@ -52,15 +52,16 @@ Check = Callable[[BinaryIO, Delivered, Findings], None]
 class Container:
     """One container, or one kind of bare stream.
 
-    name: what FFmpeg calls it.
-    shown: when frames are shown is "stored"; it is stored as when they are decoded, which is the same where they are
-    shown "in order"; or it is "made up" by FFmpeg, which is wrong wherever frames are not shown in order.
-    stores_dts: whether it stores when frames are decoded.
+    name: FFmpeg's name of it.
+    shown: "stored": presentation times are stored. "in order": only decoding times are stored; they are the same if
+    frames are shown in decoding order. "made up": FFmpeg invents the times; they are wrong if frames are not shown in
+    decoding order.
+    stores_dts: whether decoding times are stored.
     seekable: whether frames have the same times after a seek.
-    is_recording: whether files may begin and end inside a packet, as broadcasts that were recorded.
-    counts_as_duration: whether FFmpeg gives the header's count of frames as the duration.
-    check: looks at the file's end, and at counts. ``failed`` is for files that end before their header says, and for
-    nothing else; whatever else does not add up is a ``remark``.
+    is_recording: whether files may begin and end inside a packet, as recorded broadcasts do.
+    counts_as_duration: whether FFmpeg gives the header's frame count as the duration.
+    check: checks the file's end and counts. It calls ``failed`` only for files that end before the end given in their
+    header. Every other inconsistency is a ``remark``.
     """
 
     name: str
@@ -72,7 +73,7 @@ class Container:
     check: Check | None = None
 
     def inspect(self, file: BinaryIO, found: Delivered, findings: Findings) -> None:
-        """Report what is missing or does not add up in a file, which is open."""
+        """Report missing data and inconsistencies of an open file."""
         if found.packets.broken[-1] and not self.is_recording:
             findings.failed(VideoError("damaged or cut off: its last packet is incomplete"))
         if self.check is not None:
@@ -91,7 +92,7 @@ class Container:
 
 
 def judge_cut(found: Delivered, findings: Findings, announced_bytes: int) -> None:
-    """A file shorter than its header says is cut off where frames are missing, by the header's duration."""
+    """Judge a file that is shorter than its header says: it failed if the header's duration shows missing frames."""
     missing = found.listed_seconds is not None and found.end_seconds < found.listed_seconds - 1.5 * found.frame_seconds
     if missing:
         findings.failed(cut_off(found.size_bytes, announced_bytes))
@@ -99,11 +100,11 @@ def judge_cut(found: Delivered, findings: Findings, announced_bytes: int) -> Non
 
 
 def cut_off(size_bytes: int, announced_bytes: int) -> VideoError:
-    """The file is shorter than its header says."""
+    """The error for a file that is shorter than its header says."""
     return VideoError(f"cut off: {size_bytes:,} bytes of at least {announced_bytes:,} that its header announces")
 
 
 def read_at(file: BinaryIO, place: int, length: int) -> bytes:
-    """Up to ``length`` bytes from ``place`` on; negative: counted from the end of the file."""
+    """Up to ``length`` bytes from ``place`` on. A negative place counts from the end of the file."""
     file.seek(max(0, file.seek(0, os.SEEK_END) + place) if place < 0 else place)
     return file.read(length)

@@ -1,4 +1,4 @@
-"""A video as a stream of clips: indexed, planned, decoded once, and cut, with one window of frames in memory."""
+"""A video as a stream of clips: indexed, planned, decoded once and cut, with one window of frames in memory."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -22,14 +22,14 @@ from p3dfeat.video.reading.transform import PictureMaker
 
 
 class LastIndex:
-    """The index of the file read last, for segments of it that follow: listing an hour of video takes a while."""
+    """The index of the last file, for further segments of it: listing an hour of video takes some time."""
 
     def __init__(self) -> None:
         self._key: object = None
         self._kept: tuple[VideoIndex, Findings] | None = None
 
     def of(self, video: Video, findings: Findings) -> tuple[VideoIndex, Findings]:
-        """The index of a file, and what was found out about it. Raises VideoError."""
+        """The index of a file, and the findings about it. Raises VideoError."""
         key = self._key_of(video, findings)
         if self._kept is None or key is None or key != self._key:
             rate = video.frames_fps
@@ -40,7 +40,7 @@ class LastIndex:
         return index, found.copy()
 
     def keep(self, video: Video, index: VideoIndex, findings: Findings) -> None:
-        """Take ``index`` for the video from now on."""
+        """Use ``index`` for the video from now on."""
         self._key, self._kept = self._key_of(video, findings), (index, findings.copy())
 
     @staticmethod
@@ -75,17 +75,17 @@ def read_clips(
 ) -> Iterator[VideoStart | Clip | VideoEnd]:
     """Yield a VideoStart, the clips of ``video`` in time order, and a VideoEnd. Raises VideoError.
 
-    Where decoding shows that the frames are not what the file says, all begins again with another VideoStart, and what
-    came before is to be forgotten.
+    If decoding shows that the frames differ from the file's index, the output restarts with another VideoStart. The
+    caller must then discard all earlier items.
 
-    threads: of the decoder; None: one per core. decoder: "cpu" or "cuda", as for ``open_video``.
-    room: called for each clip, gives the (T, C, H, W) uint8 array that its pixels go to; None: a new one each.
-    partial: of a damaged video, use what is left, which its VideoEnd tells: no clip that needs a frame that does not
-    decode, or that comes between such a frame and the next keyframe.
-    strict: what does not add up counts as damage.
-    distrust: list the frames by decoding them, so that nothing ever begins again; takes twice as long.
-    indexes: keeps the file's index for the next segment of it.
-    Memory holds the frames of one clip and of those that overlap it, however long the video is.
+    threads: number of decoder threads; None: one per core. decoder: "cpu" or "cuda", as for ``open_video``.
+    room: called once per clip; returns the (T, C, H, W) uint8 array for its pixels. None: a new array per clip.
+    partial: use the undamaged part of a damaged video; its VideoEnd reports the damage. Clips are left out if they
+    need a frame that does not decode, or a frame between such a frame and the next keyframe.
+    strict: an inconsistency counts as damage.
+    distrust: list the frames by decoding them first, so that the output never restarts. This takes twice as long.
+    indexes: keeps the file's index for its next segment.
+    Memory holds only the frames of one clip and of the clips that overlap it.
     """
     indexes = indexes or LastIndex()
     index, findings = indexes.of(video, Findings(partial=partial, strict=strict))
@@ -101,7 +101,7 @@ def read_clips(
             return
         except DoubtError:
             again = True
-        if decoder == "cpu":  # whose word is final: a GPU may be short of memory, or not know the coding
+        if decoder == "cpu":  # only the CPU's result is final: a GPU may lack memory or not support the codec
             index = recounted(video.path, index, findings)
             indexes.keep(video, index, findings)
         decoder = "cpu"
@@ -110,14 +110,14 @@ def read_clips(
 def read_plan(
     video: Video, sampling: Sampling, *, partial: bool = False, strict: bool = False, indexes: LastIndex | None = None
 ) -> Iterator[VideoStart | VideoEnd]:
-    """What ``read_clips`` yields but the clips, from the packets alone. Raises VideoError."""
+    """The items of ``read_clips`` without the clips, from the packets alone. Raises VideoError."""
     index, findings = (indexes or LastIndex()).of(video, Findings(partial=partial, strict=strict))
     yield VideoStart(len(plan(index, video, sampling)))
     yield VideoEnd(replace(index.info, remarks=findings.remarks, damage=findings.damage), 0)
 
 
 def plan(index: VideoIndex, video: Video, sampling: Sampling) -> ClipPlans:
-    """The clips ``sampling`` takes from an indexed video. Raises VideoError for a segment outside it."""
+    """The clips that ``sampling`` takes from an indexed video. Raises VideoError for a segment outside the video."""
     origin = float(index.seconds[0]) if video.is_segment and video.segment_origin == "first-frame" else 0.0
     return plan_clips(
         index.seconds - origin,
@@ -135,7 +135,7 @@ def _new_clip(spec: InputSpec, sampling: Sampling) -> UInt8Array:
 
 @dataclass(frozen=True)
 class _Reading:
-    """One way through a video."""
+    """One pass through a video."""
 
     video: Video
     index: VideoIndex
@@ -185,9 +185,9 @@ class _Reading:
 
 
 class _Pictures:
-    """Pictures of a video's frames, each made once; those that later clips need too are kept.
+    """Pictures of a video's frames, each computed once. Pictures that later clips need are kept.
 
-    shown: the size and rotation that the frames turn out to have, once there is one.
+    shown: the actual size and rotation of the frames; empty until the first frame.
     """
 
     def __init__(self, frames: Iterable[tuple[int, av.VideoFrame]], make: PictureMaker):
@@ -196,7 +196,7 @@ class _Pictures:
         self.shown: dict[str, Any] = {}
 
     def fill(self, pixels: UInt8Array, clip: ClipPlan, *, kept_from: int) -> None:
-        """Put a clip's pictures into (T, C, H, W) ``pixels``; kept_from: the first frame that later clips need."""
+        """Write a clip's pictures into (T, C, H, W) ``pixels``. kept_from: the first frame that later clips need."""
         for place, number in enumerate(map(int, clip.frames)):
             if place and number == clip.frames[place - 1]:
                 pixels[place] = pixels[place - 1]
@@ -210,7 +210,7 @@ class _Pictures:
             del self._kept[number]
 
     def _read_to(self, wanted: int, room: UInt8Array) -> None:
-        """Make the picture of frame ``wanted``; keep those on the way, which later clips ask for."""
+        """Write the picture of frame ``wanted`` into ``room``. Keep the pictures before it, which later clips need."""
         for number, frame in self._frames:
             picture = room if number == wanted else np.empty_like(room)
             try:

@@ -1,4 +1,4 @@
-"""Which decoders this build of FFmpeg has."""
+"""The decoders of this build of FFmpeg."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ COMMON: Final = (
 
 
 def available_decoders() -> list[str]:
-    """Of the codecs that videos in the wild use, those that can be decoded here."""
+    """The names of common video codecs that can be decoded here."""
     return [name for name in COMMON if name in codecs_available and _decodes(name)]
 
 

@@ -1,7 +1,7 @@
-"""Decoding exactly the frames asked for, each at most once, seeking only where that saves decoding.
+"""Decoding of exactly the wanted frames, each at most once. A seek is used only if it saves decoding.
 
-Each packet goes to the decoder with its number in place of its time, which the decoder hands on: so a frame says of
-which packet it comes, whatever the file's times are.
+Each packet gets its number as its time before decoding. The decoder copies it to the frame, so each frame has the
+number of its packet, even if the file's times are wrong.
 """
 
 from collections.abc import Iterator
@@ -24,24 +24,24 @@ from p3dfeat.video.reading.index import VideoIndex
 from p3dfeat.video.reading.listing import position
 from p3dfeat.video.reading.opening import demuxed, pass_on
 
-# Decoding on to a frame at most this far ahead is cheaper than a seek, which empties the decoder's pipeline.
+# Up to this many frames ahead, decoding is cheaper than a seek, which empties the decoder's pipeline.
 SEEK_GAIN: Final = 12
-MOST_SEEKS: Final = 3  # tried for one frame, to earlier and earlier keyframes, before seeking is given up
-INTRA: Final = (PictureType.NONE, PictureType.I)  # the former of codings whose decoders do not say
-MOST_AHEAD: Final = 17  # packets that a decoder may take in before it shows the first: H.264's 16, and one
-# Whose decoders can be told to leave out frames that no other frame refers to, and do so exactly. HEVC's are not among
-# them: in layers of different frame rates, FFmpeg leaves out what the faster ones refer to.
+MOST_SEEKS: Final = 3  # attempts per frame, each to an earlier keyframe, before seeking is given up
+INTRA: Final = (PictureType.NONE, PictureType.I)  # NONE: from decoders that do not report a type
+MOST_AHEAD: Final = 17  # packets that a decoder may take before it shows the first: 16 in H.264, plus one
+# Codecs whose decoders can exactly skip frames that no other frame refers to. HEVC is not one of them: with layers of
+# different frame rates, FFmpeg skips frames that the faster layers refer to.
 CODECS_LEAVING_OUT: Final = frozenset({"h264", "mpeg1video", "mpeg2video", "mpeg4"})
 
 
 class DoubtError(Exception):
-    """What comes is not what the index says: the frames must be listed by decoding them all, and read in one pass."""
+    """The decoded frames differ from the index: they must be listed by decoding all, and read in one pass."""
 
 
 class Reader:
-    """What every way of reading the frames of a video just opened has in common: a decoder, and an ear for it.
+    """The base class of readers of a newly opened video. It runs the decoder and collects its messages.
 
-    decoded: how many frames the decoder has delivered so far, wanted or not.
+    decoded: number of frames that the decoder has delivered so far, wanted or not.
     """
 
     def __init__(
@@ -55,21 +55,21 @@ class Reader:
         by_frame: bool,
         listens: bool = True,
     ):
-        """threads: of the decoder; 0: one per core. by_frame: whether each may take a frame of its own.
+        """threads: number of decoder threads; 0: one per core. by_frame: whether each thread may decode its own frame.
 
-        listens: whether what the decoder complains of matters.
+        listens: whether the decoder's messages count.
         """
         self._container, self._stream, self._index, self._findings = container, stream, index, findings
         self._context = stream.codec_context
         stream.thread_type, self._context.thread_count = "AUTO" if by_frame else "SLICE", threads
         self._complaints = Complaints()
         self._voices = {self._context.codec.name, self._context.codec.canonical_name} if listens else set()
-        self._said = ""  # what the decoder complained of first
+        self._said = ""  # the decoder's first error message
         self.decoded = 0
 
     def close(self) -> None:
-        """Let go of the decoder's memory."""
-        # FFmpeg's threads may have something to say, for which they need Python: not while it waits for them to end.
+        """Free the decoder's memory."""
+        # FFmpeg's threads may log messages, which needs Python. Flush first: Python must not wait for them meanwhile.
         self._context.flush_buffers()
         self._complaints.close()
 
@@ -78,7 +78,7 @@ class Reader:
         return place >= self._index.first and place not in self._index.left_out
 
     def _decode(self, packet: "Packet[VideoStream] | None", place: int = 0) -> list[VideoFrame]:
-        """What comes of a packet; of None, what the decoder still has. A frame's time is its packet's place."""
+        """The frames of a packet; for None, the decoder's remaining frames. A frame's time is its packet's number."""
         if packet is not None:
             packet.pts, packet.dts = place, None
         try:
@@ -86,13 +86,13 @@ class Reader:
                 frames = self._stream.decode(packet)
         finally:
             self._hear()
-        if packet is None:  # some decoders end with the last frame once more where it is said to stay
+        if packet is None:  # some decoders repeat the last frame at the end if a packet says that nothing changes
             frames = [frame for frame in frames if self._index.packets.shown[frame.pts or 0]]
         self.decoded += len(frames)
         return frames
 
     def _hear(self) -> bool:
-        """Remark what the decoder complains of, the first time; whether it does."""
+        """Whether the decoder has reported an error. The first one becomes a remark."""
         said = self._complaints.worst(self._voices)
         if said and not self._said:
             self._said = said
@@ -101,7 +101,7 @@ class Reader:
 
 
 class FrameReader(Reader):
-    """Reads the ``wanted`` frames, whose numbers rise strictly, of a video just opened; goes through it once.
+    """Reads the ``wanted`` frames of a newly opened video in one pass. Their numbers must be strictly ascending.
 
     Iterating yields (number, frame) and raises DoubtError.
     """
@@ -117,27 +117,27 @@ class FrameReader(Reader):
         threads: int = 0,
         listens: bool = True,
     ):
-        # In threads that take a frame each, FFmpeg loses sight of halves, and calls whole frames corrupt now and then.
+        # With one frame per thread, FFmpeg handles fields wrongly and sometimes marks good frames as corrupt.
         by_frame = not index.packets.has_fields
         super().__init__(
             container, stream, index, findings or Findings(), threads=threads, by_frame=by_frame, listens=listens
         )
         self._wanted = wanted
-        self._next = 0  # number of the frame that is to come next
+        self._next = 0  # number of the frame expected next
         self._seeks, self._sought = True, False
         self._leaves_out = (
             self._context.codec.canonical_name in CODECS_LEAVING_OUT
             and index.numbers is not None
             and len(wanted) < len(index)
         )
-        # Where frames are counted: the packets of which one comes.
+        # Used if frames are counted: the packets that give a frame.
         shown = np.flatnonzero(index.packets.shown)
         self._shown_places = shown[(shown >= index.first) & ~np.isin(shown, list(index.left_out))]
         self._packets = self._listed_packets(0)
         self._frames = self._numbered()
 
     def close(self) -> None:
-        """Let go of the decoder's memory: a generator that holds its reader would wait for Python's collector."""
+        """Free the decoder's memory. The generator refers to its reader, so it would wait for Python's collector."""
         self._frames = iter(())
         super().close()
 
@@ -149,7 +149,7 @@ class FrameReader(Reader):
             yield number, self._advance_to(number)
 
     def finish(self) -> None:
-        """Hear what the decoder's threads have said since; where the last frame was read, see that no more come."""
+        """Take the last messages of the decoder's threads. If the last frame was read, check that no more come."""
         if self._next == len(self._index) and next(self._frames, None) is not None:
             raise DoubtError("more frames come than are listed")
         self._context.flush_buffers()
@@ -164,7 +164,7 @@ class FrameReader(Reader):
         raise DoubtError(f"frame {wanted} does not come")
 
     def _seek(self, keyframe: int) -> None:
-        """Go where decoding reaches ``keyframe``; to an earlier one where the container overshoots."""
+        """Seek to ``keyframe``, or to an earlier keyframe if the container seeks too far."""
         assert self._index.timestamps is not None
         if not (self._sought or self.decoded):
             self._introduce()
@@ -174,23 +174,23 @@ class FrameReader(Reader):
         for candidate in candidates[:MOST_SEEKS]:
             begin = self._go_to(int(self._index.timestamps[candidate]))
             if begin is not None and begin <= keyframe:
-                self._seeks = begin >= before  # if not, seeking here costs more than it saves
+                self._seeks = begin >= before  # otherwise, seeking in this file costs more than it saves
                 return
-        # Below every timestamp: containers that index by decoding time start before the first frame shown.
+        # Seek before every timestamp: containers indexed by decoding time start before the first displayed frame.
         if self._go_to(min(0, int(self._index.timestamps[0]))) != 0:
             raise DoubtError("no seek leads to the beginning")
         self._seeks = False
 
     def _introduce(self) -> None:
-        """Let the decoder see the first packet, which may be all that says by whom, and how, a stream was encoded."""
+        """Decode the first packet, which may be the only one with the encoder's name and settings."""
         for place, packet in filter(lambda found: self._is_given(found[0]), self._packets):
             self._decode(packet, place)
             break
 
     def _go_to(self, timestamp: int) -> int | None:
-        """Seek to the keyframe at or before ``timestamp``, and begin there; its number, or None where none comes.
+        """Seek to the keyframe at or before ``timestamp``. Returns its number, or None if no keyframe is found.
 
-        A packet is known by its place in the file and its size, not by its time, which may be another after a seek.
+        A packet is identified by its position in the file and its size, since its time may differ after a seek.
         """
         packets, numbers = self._index.packets, self._index.numbers
         assert numbers is not None
@@ -216,25 +216,25 @@ class FrameReader(Reader):
         return None
 
     def _listed_packets(self, begin: int) -> Iterator[tuple[int, "Packet[VideoStream]"]]:
-        """Packets with their numbers, from ``begin`` on, each of which must be what was listed there."""
+        """Packets with their numbers, from ``begin`` on. Raises DoubtError if one differs from the list."""
         packets = self._index.packets
         found = (packet for packet in demuxed(self._container, self._stream) if packet.size)
-        for place, packet in zip(range(begin, len(packets)), found, strict=False):  # what is behind was not listed
+        for place, packet in zip(range(begin, len(packets)), found, strict=False):  # later packets were not listed
             tick()
             if packets.positions[place] != position(packet) or packets.sizes[place] != packet.size:
                 raise DoubtError("a packet comes that was not listed")
             yield place, packet
 
     def _numbered(self, begin: int | None = None) -> Iterator[tuple[int, VideoFrame]]:
-        """Number and frame of all that is decoded from here on, in the order shown, each where it is expected.
+        """(number, frame) of all frames from here on, in display order. Raises DoubtError for an unexpected frame.
 
-        begin: the number of the keyframe with which decoding begins, after a seek.
+        begin: after a seek, the number of the keyframe at which decoding begins.
         """
         has_begun = begin is None
         try:
             for frame in self._decoded(begin):
                 number = self._number(frame)
-                # Of two fields, the second may refer to the first.
+                # A second field may refer to its first field.
                 is_intra = frame.key_frame and (self._index.packets.has_fields or frame.pict_type in INTRA)
                 if not has_begun and not (number == begin and is_intra):
                     raise DoubtError("after a seek comes a frame that is no keyframe")
@@ -250,7 +250,7 @@ class FrameReader(Reader):
             raise DoubtError(f"frame {self._next} or one near it does not decode") from None
 
     def _number(self, frame: VideoFrame) -> int:
-        """Number of a decoded frame; where frames are counted, the next one's, unless a packet gave none."""
+        """Number of a decoded frame. If frames are counted, it is the next number; -1 for an unexpected frame."""
         place = frame.pts
         if place is None:
             raise DoubtError("a frame comes of no packet")
@@ -262,18 +262,18 @@ class FrameReader(Reader):
         return self._next if place <= shown[min(self._next + MOST_AHEAD, len(shown) - 1)] else -1
 
     def _none_wanted(self, first: int, end: int) -> bool:
-        """Whether no frame is wanted from number ``first`` up to ``end``, which is later."""
+        """Whether no frame is wanted from number ``first`` to before ``end``; False unless ``first`` < ``end``."""
         return first < end and bool(np.searchsorted(self._wanted, first) == np.searchsorted(self._wanted, end))
 
     def _decoded(self, begin: int | None) -> Iterator[VideoFrame]:
-        """All frames from here on, less those that are neither wanted nor needed to decode others."""
+        """All frames from here on, except those that are neither wanted nor needed to decode others."""
         index = self._index
         for place, packet in self._packets:
             if not self._is_given(place):
                 continue
             if index.numbers is not None:
                 number = index.numbers[place]
-                if begin is not None and 0 <= number < begin:  # it may refer to what was not read
+                if begin is not None and 0 <= number < begin:  # it may refer to frames that were not read
                     continue
                 if self._leaves_out:
                     unwanted = number >= 0 and self._none_wanted(number, number + 1)
@@ -282,7 +282,10 @@ class FrameReader(Reader):
         yield from self._decode(None)
 
     def _hear(self) -> bool:
-        """A complaint may come of a seek, and where one is strict, all near it is to be left out."""
+        """Raise DoubtError for an error after a seek, which may be its cause, and for any error if strict and partial.
+
+        In the second case, all frames near the error must be left out.
+        """
         complains = super()._hear()
         if complains and (self._sought or (self._findings.strict and self._findings.partial)):
             raise DoubtError(self._said)

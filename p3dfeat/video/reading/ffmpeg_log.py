@@ -1,7 +1,7 @@
-"""What FFmpeg says while it reads: it passes over damage, hides it as well as it can, and reports success.
+"""FFmpeg's log messages. FFmpeg skips damage, conceals it as well as it can, and reports success.
 
-Its lines of the level "error" are the best sign of damage there is. They come through Python's logging, from this
-thread or from a decoder's own.
+Its messages of level "error" are the best sign of damage. They come through Python's logging, from this thread or from
+a decoder's thread.
 """
 
 import logging
@@ -13,7 +13,7 @@ from typing import Final
 
 import av
 
-# Said of whole videos too: by encoders that are a little wrong, of what no picture depends on.
+# Messages that also occur for undamaged videos: they are about small encoder errors that affect no picture.
 HARMLESS: Final = re.compile(
     "mmco: unref short|number of reference frames|overread (vui|vps|sps)|sps_id|^sei type|low_delay flag|vui"
     "|first frame is no keyframe|ext header|^truncating packet|chapter track|cover type|single-track mode"
@@ -21,15 +21,15 @@ HARMLESS: Final = re.compile(
     "|^packet mismatch 0 11 ",  # zeros after the last tag of FLV
     re.IGNORECASE,
 )
-MOST_LINES: Final = 50  # of one video that are kept
+MOST_LINES: Final = 50  # kept per video
 LOGGER: Final = logging.getLogger("libav")
 
 
 class Complaints:
-    """What is said of one video. Lines of the thread that is inside ``listening``, and of FFmpeg's own threads."""
+    """The messages about one video: from the thread that is inside ``listening``, and from FFmpeg's own threads."""
 
     def __init__(self) -> None:
-        self.lines: list[tuple[str, str]] = []  # who says it, such as "h264", and what
+        self.lines: list[tuple[str, str]] = []  # (source, such as "h264", and message)
 
     def add(self, who: str, line: str) -> None:
         if len(self.lines) < MOST_LINES:
@@ -37,7 +37,7 @@ class Complaints:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Hear what is said in here, and what decoders' threads say until ``close``."""
+        """Collect the messages in this block, and those of decoder threads until ``close``."""
         _SINK.attach(self)
         try:
             yield
@@ -48,14 +48,14 @@ class Complaints:
         _SINK.detach(self)
 
     def hand_on(self) -> None:
-        """Give what was heard to whoever listens around this, too."""
+        """Pass the messages on to the enclosing listener, too."""
         for who, line in self.lines:
             _SINK.deliver(threading.get_ident(), who, line)
 
     def worst(self, who: Container[str] | None = None, *, but_not: Container[str] = ()) -> str | None:
-        """The first thing said that is not harmless, in a line; all else is forgotten.
+        """The first message that is not harmless, in one line; None if there is none. All messages are deleted.
 
-        who: who must have said it, if only some count; but_not: who does not count.
+        who: sources that count; None: all. but_not: sources that do not count.
         """
         if not self.lines:
             return None
@@ -67,13 +67,13 @@ class Complaints:
 
 
 def _one_line(line: str) -> str:
-    """At most 120 printable characters: what FFmpeg says may quote the file."""
+    """At most 120 printable characters: a message may quote the file."""
     text = " ".join(line.split())
     return "".join(character if character.isprintable() else "?" for character in text)[:120]
 
 
 class _Sink(logging.Handler):
-    """Hands lines to whom they belong, and nothing to the terminal."""
+    """Passes messages to the right listener, and none to the terminal."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -82,7 +82,7 @@ class _Sink(logging.Handler):
 
     def attach(self, complaints: Complaints) -> None:
         if self not in LOGGER.handlers:
-            av.logging.set_skip_repeated(False)  # else a video is spared what the one before it ended with
+            av.logging.set_skip_repeated(False)  # else a message equal to the last one of the video before is lost
             LOGGER.addHandler(self)
             LOGGER.propagate = False
         if av.logging.get_level() is None:

@@ -1,4 +1,4 @@
-"""Decoding on a CUDA GPU: taken by itself only where it gives the pixels that the CPU gives, in less time."""
+"""Decoding on a CUDA GPU. "auto" uses it only if it gives the same pixels as the CPU in less time."""
 
 import time
 from contextlib import suppress
@@ -12,7 +12,7 @@ from p3dfeat.types import Clip, UInt8Array, Video
 from p3dfeat.video.reading.clips import read_clips
 from p3dfeat.video.reading.index import open_video
 
-# Whose standards leave no bit to the decoder. Of others, one video's pixels say nothing of the next one's.
+# Their standards define every bit of the output. With other codecs, equal pixels in one video prove nothing for others.
 EXACT_CODECS: Final = frozenset({"h264", "hevc", "vp9", "av1"})
 EXACT_FORMAT: Final = "yuv420p"
 
@@ -20,18 +20,18 @@ Kind = tuple[str, str]  # codec, pixel format
 
 
 def kind_of(video: Video) -> Kind:
-    """What decides which decoder is the better one. Raises VideoError."""
+    """The codec and pixel format, which decide which decoder is better. Raises VideoError."""
     with open_video(video.path) as (_, stream):
         return stream.codec_context.codec.canonical_name, stream.pix_fmt or "unknown"
 
 
 def better_decoder(video: Video, kind: Kind, spec: InputSpec, sampling: Sampling, *, threads: int) -> str:
-    """Either "cuda" or "cpu", by the first clip of ``video``. Raises VideoError where the CPU cannot read it."""
+    """Either "cuda" or "cpu", by a test on the first clip of ``video``. Raises VideoError if the CPU cannot read it."""
     if kind[0] not in EXACT_CODECS or kind[1] != EXACT_FORMAT:
         return "cpu"
     on_cpu = _first_clip(video, spec, sampling, "cpu", threads)
     seconds = {}
-    for decoder in ("cuda", "cpu", "cuda"):  # the first time also prepares the GPU
+    for decoder in ("cuda", "cpu", "cuda"):  # the first run also initializes the GPU
         started = time.perf_counter()
         with suppress(VideoError):
             found = _first_clip(video, spec, sampling, decoder, threads)

@@ -1,4 +1,4 @@
-"""Opening a video and listing its frames from its packets, without decoding any."""
+"""Opening a video, and listing its frames from its packets without decoding."""
 
 import os
 from collections.abc import Iterator
@@ -28,26 +28,27 @@ from p3dfeat.video.reading.ffmpeg_log import Complaints
 from p3dfeat.video.reading.listing import list_packets
 from p3dfeat.video.reading.opening import MAX_PIXELS, demuxed, open_container, pass_on, reason
 
-# What else is listed among the video streams: cover art, and pictures to jump about by.
+# Video streams that are not videos: cover art, and thumbnails for seeking.
 NO_VIDEO: Final = Disposition.attached_pic | Disposition.timed_thumbnails
-PICTURES: Final = frozenset({"bmp", "gif", "mjpeg", "png", "webp"})  # codings that cover art has
-MOST_READ: Final = 16  # bytes of packets for each byte of a file: an index may list the same ones any number of times
-MOST_REORDERED: Final = 20  # packets that a decoder takes in before it shows the first; x264 and x265 make 16 at most
-LONGEST_SECONDS: Final = 1e10  # 300 years: clocks that began in 1970 are well below
+PICTURES: Final = frozenset({"bmp", "gif", "mjpeg", "png", "webp"})  # codecs of cover art
+MOST_READ: Final = 16  # bytes of packets per byte of the file: an index may list the same bytes any number of times
+MOST_REORDERED: Final = 20  # packets that a decoder takes before it shows the first; x264 and x265 need 16 at most
+LONGEST_SECONDS: Final = 1e10  # 300 years: clocks that start in 1970 are far below
 
 
 @dataclass(frozen=True)
 class VideoIndex:
-    """Every frame of a video in the order shown, and the packets that they come of.
+    """All frames of a video in display order, and their packets.
 
-    seconds: (F,) when each is shown; end_seconds: when the last is gone.
-    numbers: (P,) the frame that each packet gives, -1 for none; None where only decoding tells, in whose order frames
-    are then counted. Seeking is out of the question there.
-    timestamps: (F,) in units of the stream's clock, to seek by; None where frames are counted.
-    keyframes: numbers of the frames at which decoding can begin; always holds 0.
-    first: the packet with which decoding begins.
-    left_out: packets that decoders are not given: they are incomplete, or refer to what is not in the file.
-    unusable: numbers of frames that do not decode; known once all were decoded, which ``recounted`` tells.
+    seconds: (F,) display time of each frame; end_seconds: end time of the last frame.
+    numbers: (P,) the frame of each packet, -1 for none. None if only decoding shows this; frames are then counted in
+    decoding order, and seeking is not possible.
+    timestamps: (F,) in units of the stream's clock, for seeking; None if frames are counted.
+    keyframes: numbers of the frames at which decoding can begin; always contains 0.
+    first: the packet at which decoding begins.
+    left_out: packets that are not decoded: they are incomplete, or refer to frames that are not in the file.
+    unusable: numbers of frames that do not decode. They are known only if ``recounted``.
+    recounted: whether all frames were decoded to list them.
     """
 
     seconds: SecondsArray
@@ -67,15 +68,15 @@ class VideoIndex:
         return len(self.seconds)
 
     def frame_ends(self, number: int) -> float:
-        """Seconds at which frame ``number`` gives way to the next."""
+        """End time of frame ``number`` in seconds."""
         return float(self.seconds[number + 1]) if number + 1 < len(self) else self.end_seconds
 
 
 @contextmanager
 def open_video(path: str, *, decoder: str = "cpu") -> Iterator[tuple[InputContainer, VideoStream]]:
-    """The container and its first real video stream. Raises VideoError in a line without the path.
+    """The container and its first real video stream. Raises VideoError with one line that does not name the path.
 
-    decoder: "cpu", or "cuda": on a GPU where there is one that can, or else on the CPU.
+    decoder: "cpu", or "cuda": on a GPU if there is one that supports the codec, or else on the CPU.
     """
     with open_container(path, decoder=decoder) as container:
         stream = _first_real(container)
@@ -89,7 +90,7 @@ def open_video(path: str, *, decoder: str = "cpu") -> Iterator[tuple[InputContai
 
 
 def _first_real(container: InputContainer) -> VideoStream:
-    """The first stream that moves: a picture may come before it, and is not always marked as such."""
+    """The first stream with moving pictures: a still picture may precede it, and is not always marked."""
     streams = [stream for stream in container.streams.video if not stream.disposition & NO_VIDEO]
     if not streams:
         raise NotAVideoError("no video stream; is it an audio file?")
@@ -98,7 +99,7 @@ def _first_real(container: InputContainer) -> VideoStream:
 
 
 def _may_be_a_picture(stream: VideoStream, longest: int) -> bool:
-    """longest: the most frames that any stream lists; of an animated AVIF, the first stream is a still one."""
+    """longest: the largest number of frames in any stream. The first stream of an animated AVIF is a still picture."""
     context = stream.codec_context
     is_picture = context is not None and context.codec.canonical_name in PICTURES
     return stream.frames == 1 < longest or (is_picture and stream.frames <= 1)
@@ -107,7 +108,7 @@ def _may_be_a_picture(stream: VideoStream, longest: int) -> bool:
 def index_video(path: str, findings: Findings | None = None) -> VideoIndex:
     """List the frames of a video by reading its packets once. Raises VideoError.
 
-    findings: takes what is found out about the file, and decides what ends the reading.
+    findings: collects findings about the file, and decides which of them end the reading.
     """
     findings = findings or Findings()
     complaints = Complaints()
@@ -116,7 +117,7 @@ def index_video(path: str, findings: Findings | None = None) -> VideoIndex:
             index = _index(container, stream, path, findings)
         except (av.FFmpegError, OSError) as error:
             raise VideoError(f"unreadable ({reason(error)})") from None
-        # Decoders say a thing or two of what comes before the first keyframe: they count where they are wanted.
+        # Decoders complain about packets before the first keyframe. Their messages count only when frames are read.
         if said := complaints.worst(but_not=codecs_available - {container.format.name}):
             findings.remark(said)
         return replace(index, info=replace(index.info, remarks=findings.remarks, damage=findings.damage))
@@ -158,7 +159,7 @@ def _index(container: InputContainer, stream: VideoStream, path: str, findings: 
         if not record.seekable or packets.positions[packets.first] < 0:
             keyframes = keyframes[:1]
         last_ticks = int(packets.durations[shown & (packets.presented == timestamps[-1])][0])
-        if packets.has_fields:  # that is a half's
+        if packets.has_fields:  # the duration is that of one field
             last_ticks = 0
         last_ticks = max(last_ticks, packets.held_until - int(timestamps[-1]))
     usual = usual_duration(seconds, packets, stream)
@@ -174,13 +175,13 @@ def _index(container: InputContainer, stream: VideoStream, path: str, findings: 
 
 
 def usual_duration(seconds: SecondsArray, packets: Packets, stream: VideoStream) -> float:
-    """Seconds from one frame to the next, usually."""
+    """The usual time between two frames, in seconds."""
     typical = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
     return typical or float(packets.durations[-1]) * float(stream.time_base or 0) or 1 / _rate(stream)
 
 
 def _broken_ends(packets: Packets, findings: Findings) -> set[int]:
-    """Incomplete packets at either end of a recording, which was begun and ended anywhere."""
+    """Incomplete packets at the ends of a recording, which may start and end anywhere."""
     shown = np.flatnonzero(packets.shown)
     broken = {int(place) for place in shown[[0, -1]] if packets.broken[place]} if len(shown) else set()
     if broken:
@@ -189,7 +190,7 @@ def _broken_ends(packets: Packets, findings: Findings) -> set[int]:
 
 
 def with_leading_times(packets: Packets) -> Packets:
-    """Times for what follows the first keyframe and has none, as in Matroska where it begins before 0."""
+    """Add times to packets after the first keyframe that have none, as in a Matroska file that starts before 0."""
     known = packets.presented != NO_TIME
     untimed = np.flatnonzero(~known & packets.shown)
     first = packets.first
@@ -202,9 +203,9 @@ def with_leading_times(packets: Packets) -> Packets:
 
 
 def _lost(path: str, packets: Packets) -> set[int]:
-    """Packets of frames that are shown before the first keyframe and do not decode, as decoding the beginning shows.
+    """Packets of frames that are shown before the first keyframe and do not decode, found by decoding the beginning.
 
-    They do where a group is closed, or where they are RADL pictures.
+    Such frames decode if the group of pictures is closed, or if they are RADL pictures.
     """
     leading = packets.leading()
     if not len(leading):
@@ -233,7 +234,7 @@ def _lost(path: str, packets: Packets) -> set[int]:
 def _presentation_times(
     record: Container, stream: VideoStream, packets: Packets, shown: np.ndarray
 ) -> Int64Array | None:
-    """The frames' presentation times in order, or None where they do not tell the frames apart."""
+    """The frames' presentation times in order, or None if they do not distinguish the frames."""
     times = packets.presented[shown]
     if NO_TIME in times or record.shown == "made up":
         return None
@@ -246,7 +247,7 @@ def _presentation_times(
 
 
 def _numbers(packets: Packets, shown: np.ndarray) -> Int64Array:
-    """Which frame comes of each packet, by the order in which they are shown; the second field's is the first's."""
+    """The number of each packet's frame in display order. A second field has the number of its first field."""
     numbers = np.full(len(packets), -1, np.int64)
     places = np.flatnonzero(shown)
     numbers[places[np.argsort(packets.presented[places], kind="stable")]] = np.arange(len(places))
@@ -255,10 +256,10 @@ def _numbers(packets: Packets, shown: np.ndarray) -> Int64Array:
 
 
 def frame_times(packets: Packets, places: Int64Array, stream: VideoStream) -> SecondsArray:
-    """When the frames are shown that come of the packets ``places``: by what can be used of the packets' times.
+    """The display times of the frames of the packets ``places``, from the usable times of the packets.
 
-    Presentation times where they are stored, else decoding times, in order; else the stream's own rate. Where
-    recordings were joined, each goes on where the one before it ends.
+    These are the presentation times if they are stored, else the decoding times, in order, else the stream's frame
+    rate. A joined recording starts at the end of the one before it.
     """
     record, tick_seconds = container_of(stream.container.format.name), float(stream.time_base or 0)
     kinds = [packets.presented] * (record.shown == "stored") + [packets.decoded] * record.stores_dts
@@ -276,14 +277,14 @@ def frame_times(packets: Packets, places: Int64Array, stream: VideoStream) -> Se
 
 
 def _told_apart(times: Int64Array) -> Int64Array:
-    """Sorted times in half ticks; of two that are the same, the second moves half way to the next."""
+    """Sorted times in half ticks. If two are equal, the second moves half way to the next time."""
     same = np.flatnonzero(np.diff(times[:-1]) == 0) + 1
     times[same] = (times[same] + times[same + 1]) // 2
     return times
 
 
 def _rate(stream: VideoStream) -> float:
-    """Frames per second by the stream's own header, where there is no other, or else by FFmpeg's guess."""
+    """Frames per second, from the stream's header if the container has no times, or else FFmpeg's estimate."""
     has_clock = container_of(stream.container.format.name).stores_dts
     rates = (None if has_clock else stream.codec_context.framerate, stream.average_rate, stream.guessed_rate)
     return float(next((rate for rate in rates if rate), 25))
@@ -310,7 +311,7 @@ def _delivered(
 
 
 def _latest_end(container: InputContainer) -> float:
-    """When the last packet of any stream ends, in seconds; sound may go on after the picture."""
+    """The end of the last packet of any stream, in seconds; sound may be longer than the video."""
     end = 0.0
     with suppress(av.FFmpegError, IndexError):
         container.seek(0)
@@ -331,7 +332,7 @@ def _info(stream: VideoStream, file: BinaryIO, *, num_frames: int, duration: flo
         num_frames=num_frames,
         width=stream.width,
         height=stream.height,
-        rotation=0,  # known once a frame is decoded
+        rotation=0,  # unknown until a frame is decoded
         sample_aspect_ratio=f"{aspect.numerator}:{aspect.denominator}" if aspect else "1:1",
         codec=context.codec.canonical_name,
         pixel_format=stream.pix_fmt or "unknown",

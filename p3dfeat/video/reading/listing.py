@@ -1,4 +1,4 @@
-"""The packets of a video stream, listed by reading them once; nothing is decoded."""
+"""The list of a video stream's packets. They are read once, and not decoded."""
 
 from array import array
 
@@ -18,7 +18,7 @@ from p3dfeat.video.reading.opening import demuxed, reason
 
 
 class _Listing:
-    """The packets as they are read; 44 bytes each, however long the video."""
+    """The packets read so far, with 44 bytes per packet."""
 
     def __init__(self, stream: VideoStream):
         self.presented, self.decoded, self.durations, self.positions = array("q"), array("q"), array("q"), array("q")
@@ -49,13 +49,13 @@ class _Listing:
         self.cut_away.append(packet.is_discard)
 
     def hold(self, packet: "Packet[VideoStream]") -> None:
-        """Note a packet for whose time what was shown before stays."""
+        """Note a packet during which the frame before it stays visible."""
         if packet.pts is not None and not packet.is_discard:
             self.held_until = max(self.held_until, packet.pts + (packet.duration or 0))
 
     def packets(self) -> Packets:
         if self._fields is not None and self.second:
-            # Of a recording cut anywhere the first and the last may lack their other half, and are not shown.
+            # In a recording that was cut, the first and the last field may lack their pair. They are not shown.
             for place in {0, len(self) - 1}.intersection(self._fields.alone()):
                 self.keys[place] = self.shown[place] = False
         return Packets(
@@ -74,18 +74,18 @@ class _Listing:
 
 
 def position(packet: "Packet[VideoStream]") -> int:
-    """Where a packet lies in the file, in bytes; -1 where FFmpeg does not tell."""
+    """The position of a packet in the file, in bytes; -1 if FFmpeg does not know."""
     return -1 if packet.pos is None else packet.pos
 
 
 def list_packets(container: InputContainer, stream: VideoStream, findings: Findings, *, most_bytes: int) -> Packets:
-    """Read all packets of a stream. Raises VideoError where they hold more than ``most_bytes``."""
+    """Read all packets of a stream. Raises VideoError if they hold more than ``most_bytes``."""
     read_bytes = 0
     listing = _Listing(stream)
     try:
         for packet in demuxed(container, stream):
             tick()
-            if packet.size == 0:  # the end, or that nothing changes
+            if packet.size == 0:  # the end, or a packet without any change
                 listing.hold(packet)
                 continue
             read_bytes += packet.size
@@ -97,5 +97,5 @@ def list_packets(container: InputContainer, stream: VideoStream, findings: Findi
         behind = container.size - (listing.positions[-1] + listing.sizes[-1]) if len(listing) else container.size
         if not len(listing) or behind > max(listing.sizes):
             findings.failed(VideoError(said))
-        findings.remark(said)  # what is left has no room for another frame
+        findings.remark(said)  # the rest of the file is too small for another frame
     return listing.packets()

@@ -1,7 +1,7 @@
-"""What FFmpeg may open: the one file that was named, in a format that holds a video, and nothing that it refers to.
+"""Safe opening of videos: FFmpeg opens only the named file, in a format that contains a video, and no other files.
 
-We open the file and hand FFmpeg the open file alone. It has no leave to open anything by name, be it on the disk or in
-the network, and reads no format that is made of references, such as playlists.
+p3dfeat opens the file and passes only the open file to FFmpeg. FFmpeg must not open anything by name, neither on the
+disk nor in the network. It reads no format that consists of references, such as playlists.
 """
 
 import codecs
@@ -24,13 +24,13 @@ from p3dfeat.video.containers.mp4_boxes import top_boxes
 from p3dfeat.video.containers.record import cut_off
 from p3dfeat.video.reading.ffmpeg_log import Complaints
 
-# Of a frame: 16384 x 8192, more than any camera takes. A header may say 65535 x 65535, which is 17 GB in colour.
+# Per frame: 16384 x 8192, more than any camera records. A header may say 65535 x 65535, which is 17 GB in colour.
 MAX_PIXELS: Final = 1 << 27
 JPEG_BEGINS, JPEG_FOLLOWS = b"\xff\xd8", b"\xff\xd9\xff\xd8"
-LONGEST_PICTURE: Final = 1 << 24  # bytes in which a second picture must begin
-HEAD_BYTES: Final = 1024  # enough to tell what a file that is no video is
+LONGEST_PICTURE: Final = 1 << 24  # bytes within which a second picture must begin
+HEAD_BYTES: Final = 1024  # enough to identify a file that is not a video
 
-# How files begin that are often taken for videos: what a server sent instead of one, and what refers to others.
+# First bytes of files often mistaken for videos: a server's answer instead of a video, and lists of other files.
 BEGINNINGS: Final = (
     (b"#extm3u", "a playlist (HLS)"),
     (b"ffconcat version", "a concat script (ffconcat)"),
@@ -44,20 +44,23 @@ BEGINNINGS: Final = (
     (b"\x1f\x8b", "a gzip file"),
     (b"%pdf", "a PDF"),
 )
-# What pictures that are made of MP4's boxes say that they are, and how they are called.
+# Brands of pictures that use MP4's boxes, and the names of the formats.
 STILLS: Final = {b"avif": "avif", **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"mif1", b"mif2"), "heif")}
 
 
 @contextmanager
 def regular_file(path: str) -> Iterator[int]:
-    """A file open for reading, as its number. Raises VideoError for what is none, without waiting for a pipe."""
+    """The file descriptor of a file opened for reading. Raises VideoError if ``path`` is not a regular file.
+
+    It does not wait for a pipe.
+    """
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         raise VideoError("no such file") from None
     except PermissionError:
         raise VideoError("not readable; check its permissions") from None
-    except (OSError, ValueError) as error:  # ValueError: a name that cannot be one
+    except (OSError, ValueError) as error:  # ValueError: an impossible file name
         raise VideoError(f"cannot be opened ({getattr(error, 'strerror', None) or error})") from None
     try:
         kind = os.fstat(file).st_mode
@@ -71,9 +74,9 @@ def regular_file(path: str) -> Iterator[int]:
 
 
 def open_container(path: str, *, decoder: str = "cpu") -> InputContainer:
-    """FFmpeg's reader of a file. Raises VideoError in a line without the path.
+    """FFmpeg's reader of a file. Raises VideoError with one line that does not name the path.
 
-    decoder: "cpu", or "cuda": on a GPU where there is one that can, or else on the CPU.
+    decoder: "cpu", or "cuda": on a GPU if there is one that supports the codec, or else on the CPU.
     """
     with regular_file(path) as file:
         if (still := _still(file)) is not None:
@@ -93,7 +96,7 @@ def open_container(path: str, *, decoder: str = "cpu") -> InputContainer:
             if (cut := _cut_index(file)) is not None:
                 raise VideoError(cut) from None
             head = os.pread(file, LONGEST_PICTURE, 0)
-            if head[:2] == JPEG_BEGINS and JPEG_FOLLOWS in head:  # FFmpeg takes some bare Motion JPEG for one picture
+            if head[:2] == JPEG_BEGINS and JPEG_FOLLOWS in head:  # FFmpeg mistakes some bare Motion JPEG for a picture
                 os.lseek(file, 0, os.SEEK_SET)
                 return _opened(file, decoder, format="mjpeg")
             why = complaints.worst() or reason(error)
@@ -105,21 +108,21 @@ def _opened(file: int, decoder: str, format: str | None = None) -> InputContaine
         "fd": str(file),
         "protocol_whitelist": "fd",
         "format_whitelist": ",".join(FORMATS),
-        "enable_drefs": "0",  # of MOV: tracks that lie in other files
+        "enable_drefs": "0",  # MOV tracks in other files
         "use_absolute_path": "0",
         "max_pixels": str(MAX_PIXELS),
     }
     if decoder == "cuda":
-        # The context that the process shares: making one for each video would take longer than decoding it.
+        # The shared context of the process: creating one per video would take longer than decoding the video.
         gpu = HWAccel("cuda", options={"primary_ctx": "1"})
-        with suppress(av.FFmpegError, OSError, RuntimeError, ValueError):  # no such GPU, or a file with other faults
+        with suppress(av.FFmpegError, OSError, RuntimeError, ValueError):  # no suitable GPU, or a damaged file
             return _limited(av.open("fd:", options=options, metadata_errors="replace", hwaccel=gpu))
-        os.lseek(file, 0, os.SEEK_SET)  # FFmpeg's copy of an open file shares its place
+        os.lseek(file, 0, os.SEEK_SET)  # FFmpeg's copy of the open file shares its position
     return _limited(av.open("fd:", format=format, options=options, metadata_errors="replace"))
 
 
 def _limited(container: InputContainer) -> InputContainer:
-    """With decoders that refuse frames too large, whenever they come, and compute what checksums there are."""
+    """The container with decoders that reject too large frames at any time, and check all checksums."""
     for stream in container.streams.video:
         if stream.codec_context is not None:
             stream.codec_context.options = {"max_pixels": str(MAX_PIXELS), "err_detect": "crccheck"}
@@ -127,7 +130,7 @@ def _limited(container: InputContainer) -> InputContainer:
 
 
 def what_else(file: int) -> str | None:
-    """What a file is, in a line, that is in none of the formats read here; None where it might be in one."""
+    """A one-line description of a file in an unsupported format; None if the format may be supported."""
     head = os.pread(file, HEAD_BYTES, 0)
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     named = next((name for beginning, name in BEGINNINGS if text.startswith(beginning)), None)
@@ -142,11 +145,11 @@ def what_else(file: int) -> str | None:
 
 
 def _cut_index(file: int) -> str | None:
-    """What is said of an MP4 whose index, which comes last in a recording, was not written to its end."""
+    """The error for an MP4 with an incomplete or missing index, which a recorder writes last; else None."""
     size = os.fstat(file).st_size
     with open(file, "rb", closefd=False) as boxes:
         found = {box.kind: box for box in top_boxes(boxes, size)}
-    os.lseek(file, 0, os.SEEK_SET)  # FFmpeg's copy of an open file shares its place
+    os.lseek(file, 0, os.SEEK_SET)  # FFmpeg's copy of the open file shares its position
     if b"moov" in found:
         end = found[b"moov"].end
         return str(cut_off(size, end)) if end > size else None
@@ -162,7 +165,7 @@ def _no_video(named: str) -> str:
 
 
 def _still(file: int) -> str | None:
-    """Which picture a file is that FFmpeg would take for a video of one frame, since it is made of MP4's boxes."""
+    """The format of a picture that uses MP4's boxes; else None. FFmpeg would open it as a video of one frame."""
     head = os.pread(file, HEAD_BYTES, 0)
     if head[4:8] != b"ftyp":
         return None
@@ -172,18 +175,18 @@ def _still(file: int) -> str | None:
         return None
     with open(file, "rb", closefd=False) as boxes:
         moves = any(box.kind == b"moov" for box in top_boxes(boxes, os.fstat(file).st_size))
-    os.lseek(file, 0, os.SEEK_SET)  # FFmpeg's copy of an open file shares its place
+    os.lseek(file, 0, os.SEEK_SET)  # FFmpeg's copy of the open file shares its position
     return None if moves else named
 
 
 def _refused_format(file: int) -> str | None:
-    """What FFmpeg takes a file for that is in none of our formats; nothing of the file is read but its beginning."""
+    """FFmpeg's name for the format of a file, if it is not one of FORMATS. Only the beginning of the file is read."""
     before = av.logging.get_level()
     av.logging.set_level(av.logging.ERROR)
     os.lseek(file, 0, os.SEEK_SET)
     try:
         with av.logging.Capture() as said, suppress(av.FFmpegError, OSError, ValueError):
-            # With no format allowed, it says which one it is and goes no further.
+            # With no format allowed, FFmpeg only reports which one it is.
             av.open("fd:", options={"fd": str(file), "protocol_whitelist": "fd", "format_whitelist": "none"}).close()
     finally:
         av.logging.set_level(before)
@@ -200,18 +203,18 @@ def _is_text(head: bytes) -> bool:
 
 
 def demuxed(container: InputContainer, stream: VideoStream) -> "Iterator[Packet[VideoStream]]":
-    """The packets of a stream. PyAV 18 may end in an IndexError behind the last, where FFmpeg finds streams late."""
+    """The packets of a stream. PyAV 18 may raise IndexError after the last one if FFmpeg finds a stream late."""
     with suppress(IndexError):
         yield from container.demux(stream)
 
 
 def pass_on(error: av.FFmpegError) -> None:
-    """Raise a lack of memory again: it is no fault of the file."""
+    """Raise the error again if memory ran out, since that is not an error of the file."""
     if isinstance(error, MemoryError):
         raise error
 
 
 def reason(error: Exception) -> str:
-    """What FFmpeg says, without its number and the path."""
+    """FFmpeg's message, without the error number and the path."""
     text = getattr(error, "strerror", None) or str(error)
     return str(text).split(":")[0].strip() or type(error).__name__

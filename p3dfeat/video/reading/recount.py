@@ -1,6 +1,6 @@
-"""The last way of reading a video: its frames are listed by decoding them all, and read in one pass.
+"""The last method of reading a video: its frames are listed by decoding all of them, and read in one pass.
 
-What comes then is what every player shows, whatever the file says of itself.
+The result is what every player shows, even if the file's own data are wrong.
 """
 
 from collections.abc import Iterator
@@ -24,10 +24,10 @@ from p3dfeat.video.reading.opening import demuxed, pass_on
 
 
 def recounted(path: str, index: VideoIndex, findings: Findings) -> VideoIndex:
-    """The index of a video whose frames are not what its packets say, by decoding them all. Raises VideoError."""
+    """The index of a video whose packets do not match its frames, from decoding all frames. Raises VideoError."""
     places: list[int] = []
     unusable: set[int] = set()
-    waits = False  # for a keyframe, after a picture that does not decode
+    waits = False  # for a keyframe, after a frame that does not decode
     with open_video(path) as (container, stream), closing(CountedReader(container, stream, index, findings)) as reader:
         for place, frame in reader.every_frame():
             if frame is None or (findings.strict and (reader.complains or index.packets.broken[place])):
@@ -39,7 +39,7 @@ def recounted(path: str, index: VideoIndex, findings: Findings) -> VideoIndex:
             places.append(place)
         while 0 < stream.frames < len(places) and len(places) - 1 in unusable:
             unusable.discard(len(places) - 1)
-            places.pop()  # no frame, but what a damaged index takes for one: all that the header counts have come
+            places.pop()  # not a frame but an error in a damaged index: all frames of the header's count have come
         if not len(places) > len(unusable):
             why = "; ".join(findings.remarks) or "its decoder does not say why"
             raise VideoError(f"damaged: none of its frames decodes ({why})")
@@ -70,7 +70,7 @@ def recounted(path: str, index: VideoIndex, findings: Findings) -> VideoIndex:
 
 
 class CountedReader(Reader):
-    """Reads the ``wanted`` frames of a video just opened, counting all that come. Used as FrameReader is.
+    """Reads the ``wanted`` frames of a newly opened video by counting all frames. It is used like FrameReader.
 
     Iterating raises VideoError for a frame that does not decode.
     """
@@ -85,10 +85,10 @@ class CountedReader(Reader):
         *,
         threads: int = 0,
     ):
-        # In threads that take a frame each, PyAV loses sight of errors.
+        # With one frame per thread, PyAV does not report all errors.
         super().__init__(container, stream, index, findings, threads=threads, by_frame=False)
         self._wanted = np.zeros(0, np.int64) if wanted is None else wanted
-        self.complains = False  # of the packet that was decoded last
+        self.complains = False  # whether the decoder reported an error for the last packet
 
     def __iter__(self) -> Iterator[tuple[int, VideoFrame]]:
         frames = enumerate(self.every_frame())
@@ -101,11 +101,11 @@ class CountedReader(Reader):
             yield wanted, frame
 
     def finish(self) -> None:
-        """Hear what the decoder has said last."""
+        """Take the decoder's last messages."""
         self._hear()
 
     def every_frame(self) -> Iterator[tuple[int, VideoFrame | None]]:
-        """Packet and frame, in the order in which the decoder gives them; (packet, None) where none decodes."""
+        """(packet, frame) in the order of the decoder; (packet, None) if the packet does not decode."""
         try:
             found = (packet for packet in demuxed(self._container, self._stream) if packet.size)
             for place, packet in zip(range(len(self._index.packets)), found, strict=False):

@@ -1,4 +1,4 @@
-"""Which frames make which clip: a plan from timestamps alone, before anything is decoded."""
+"""The choice of frames for each clip: a plan from timestamps alone, before decoding."""
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
@@ -10,22 +10,22 @@ from p3dfeat.config import Sampling
 from p3dfeat.errors import VideoError
 from p3dfeat.types import Int64Array, SecondsArray
 
-MOST_RESAMPLED: Final = 20_000_000  # frames: nine days at 25 a second, in 320 MB while they are planned
+MOST_RESAMPLED: Final = 20_000_000  # frames: nine days at 25 per second; planning them takes 320 MB
 
 
 @dataclass(frozen=True)
 class ClipPlan:
-    """One clip: the numbers of its frames in the file, (T,), and how many at the end repeat the last one."""
+    """One clip: the numbers of its frames in the file, (T,), and the number of repeated frames at its end."""
 
     frames: Int64Array
     padded_frames: int
 
 
 class ClipPlans(Sequence[ClipPlan]):
-    """All clips of a video, made when asked for: a long video has more of them than should be in memory at once."""
+    """All clips of a video, each created on access: the clips of a long video would take too much memory."""
 
     def __init__(self, numbers: Int64Array, starts: Int64Array, sampling: Sampling):
-        """numbers: of the frames to sample from, in the file; starts: of each clip, counted in these."""
+        """numbers: the frames to sample from, numbered as in the file; starts: index of each clip in ``numbers``."""
         self._numbers, self._starts, self._sampling = numbers, starts, sampling
         self._length = sampling.length
         self._offsets = np.arange(sampling.length) * sampling.step
@@ -42,18 +42,18 @@ class ClipPlans(Sequence[ClipPlan]):
             return [self[i] for i in range(*clip.indices(len(self)))]
         wanted = self._starts[clip] + self._offsets
         padded = int((wanted >= len(self._numbers)).sum())
-        # A clip that runs out of frames repeats the last one it has, not the last of the file.
+        # A clip with too few frames repeats its own last frame, not the last frame of the file.
         return ClipPlan(self._numbers[np.minimum(wanted, wanted[self._length - padded - 1])], padded)
 
     def less(self, unusable: Set[int]) -> "ClipPlans":
-        """Less the clips that need one of these frames."""
+        """The plans without the clips that need one of these frames."""
         if not unusable:
             return self
         kept = [unusable.isdisjoint(clip.frames.tolist()) for clip in self]
         return ClipPlans(self._numbers, self._starts[np.array(kept, np.bool_)], self._sampling)
 
     def frames(self) -> Int64Array:
-        """Numbers of all frames that any clip needs, rising."""
+        """Numbers of all frames that a clip needs, ascending."""
         needed = np.zeros(self._numbers[-1] + 1, np.bool_)
         for clip in self:
             needed[clip.frames] = True
@@ -71,10 +71,11 @@ def plan_clips(
 ) -> ClipPlans:
     """The clips of a video, in the order of their first frames.
 
-    seconds: (F,) when each frame is shown, rising; end_seconds: when the last one is gone.
-    start_seconds, stop_seconds: only frames shown from the one and before the other, or else the one on screen then.
+    seconds: (F,) display time of each frame, ascending; end_seconds: end time of the last frame.
+    start_seconds, stop_seconds: the segment. Only frames that start in it are used, or, if there is none, the frame on
+    screen at its start.
     tick_seconds: the unit of the file's clock, to which its timestamps were rounded.
-    Raises VideoError where no frame lies in the segment.
+    Raises VideoError if no frame lies in the segment.
     """
     slack = _slack(seconds, tick_seconds)
     first, last = 0, len(seconds)
@@ -83,7 +84,7 @@ def plan_clips(
     if stop_seconds is not None:
         last = int(np.searchsorted(seconds, stop_seconds - slack))
     begin = seconds[0] if start_seconds is None else start_seconds
-    if first >= last and seconds[0] <= begin < end_seconds:  # shorter than a frame
+    if first >= last and seconds[0] <= begin < end_seconds:  # the segment is shorter than a frame
         first = int(np.searchsorted(seconds, begin + slack, side="right")) - 1
         last = first + 1
     if first >= last:
@@ -101,7 +102,7 @@ def plan_clips(
 def resample(seconds: SecondsArray, duration_seconds: float, fps: float, slack: float) -> Int64Array:
     """Number of the frame on screen at 0, 1/fps, 2/fps, ... up to the end.
 
-    Raises VideoError where a few frames claim to be shown for years.
+    Raises VideoError if the duration gives more than MOST_RESAMPLED frames.
     """
     wanted = float(np.ceil(duration_seconds * fps - 1e-6))
     if not wanted <= MOST_RESAMPLED:
@@ -112,14 +113,14 @@ def resample(seconds: SecondsArray, duration_seconds: float, fps: float, slack: 
 
 
 def _slack(seconds: SecondsArray, tick_seconds: float) -> float:
-    """How late a timestamp may be by rounding alone: half a tick, but far less than a frame."""
+    """Maximum rounding error of a timestamp: half a tick, but far less than a frame."""
     if len(seconds) < 2:
         return 0.0
     return min(0.5 * tick_seconds, 0.25 * float(np.median(np.diff(seconds)))) + 1e-9
 
 
 def clip_starts(num_frames: int, sampling: Sampling) -> Int64Array:
-    """First frame of each clip: ``clips`` of them from the first possible to the last, or one every ``stride``."""
+    """First frame of each clip: ``clips`` starts from the first to the last possible one, or one per ``stride``."""
     room = num_frames - sampling.span
     if sampling.clips is not None:
         if room <= 0:
@@ -129,7 +130,7 @@ def clip_starts(num_frames: int, sampling: Sampling) -> Int64Array:
         gaps = sampling.clips - 1
         return np.asarray((2 * np.arange(sampling.clips) * room + gaps) // (2 * gaps))
     assert sampling.stride is not None
-    if room < 0:  # shorter than a clip: one padded clip stands for it whatever the tail rule
+    if room < 0:  # shorter than a clip: it gives one padded clip with every tail rule
         return np.zeros(1, np.int64)
     starts = np.arange(0, room + 1, sampling.stride)
     following = starts[-1] + sampling.stride

@@ -22,13 +22,13 @@ from p3dfeat.video.reading.index import VideoIndex
 from p3dfeat.video.reading.opening import MAX_PIXELS, pass_on, reason, regular_file
 
 CODECS: Final = {".jpg": "mjpeg", ".jpeg": "mjpeg", ".png": "png", ".bmp": "bmp", ".webp": "webp"}
-LARGEST_BYTES: Final = 1 << 30  # of a picture
+LARGEST_BYTES: Final = 1 << 30  # per picture
 
 
 def index_stills(folder: str, fps: float) -> VideoIndex:
     """The frames of a folder of numbered pictures, ``fps`` of them per second. Raises VideoError.
 
-    Only the first one is looked at: it tells the size.
+    Only the first picture is read, for the size.
     """
     try:
         paths = numbered_pictures(folder)
@@ -59,7 +59,7 @@ def index_stills(folder: str, fps: float) -> VideoIndex:
 
 
 class StillsReader:
-    """Reads the ``wanted`` pictures of a folder. Used as FrameReader is. Iterating raises VideoError."""
+    """Reads the ``wanted`` pictures of a folder. It is used like FrameReader. Iterating raises VideoError."""
 
     def __init__(self, folder: str, wanted: Int64Array, findings: Findings):
         self._paths, self._wanted, self._findings = numbered_pictures(folder), wanted, findings
@@ -75,11 +75,11 @@ class StillsReader:
             yield number, frame
 
     def finish(self) -> None:
-        """As FrameReader has it."""
+        """Do nothing; FrameReader has this method, too."""
 
 
 def _decoded(path: str, findings: Findings | None = None) -> VideoFrame:
-    """The one frame of a picture. Raises VideoError in a line that names it."""
+    """The frame of a picture. Raises VideoError with one line that names the picture."""
     name = os.path.basename(path)
     with regular_file(path) as file:
         data = os.pread(file, LARGEST_BYTES, 0)

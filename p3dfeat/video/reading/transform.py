@@ -1,4 +1,4 @@
-"""From a decoded frame to the picture a network is shown: turned upright, resized and cropped, 8 bits a channel."""
+"""From a decoded frame to the input picture of a network: upright, resized and cropped, with 8 bits per channel."""
 
 from collections.abc import Mapping
 from typing import Final, cast
@@ -13,13 +13,13 @@ from p3dfeat.config import InputSpec
 from p3dfeat.errors import VideoError
 from p3dfeat.types import UInt8Array
 
-# A plane for each channel: swscale writes these with vector instructions, in a third of the time of packed pixels.
+# One plane per channel: swscale writes planes with vector instructions, in a third of the time of packed pixels.
 PIXEL_FORMATS: Final = {"rgb": "gbrp", "bgr": "gbrp", "luma": "gray"}
 PLANES: Final = {
     "rgb": (2, 0, 1),
     "bgr": (1, 0, 2),
     "luma": (0,),
-}  # of a frame in that format, in the order of channels
+}  # plane numbers of a frame in that format, in the order of channels
 ALGORITHMS: Final = {
     "nearest": Interpolation.POINT,
     "bilinear": Interpolation.BILINEAR,
@@ -27,19 +27,19 @@ ALGORITHMS: Final = {
     "area": Interpolation.AREA,
     "lanczos": Interpolation.LANCZOS,
 }
-LONGEST: Final = 100  # times the short side: a line of pixels, 256 lines high, would take gigabytes
-# Without these swscale rounds towards dark and shares colour between neighbouring columns.
+LONGEST: Final = 100  # times the short side: a line of pixels, resized to 256 lines, would take gigabytes
+# Without these flags, swscale rounds down to darker values and mixes the colour of neighbouring columns.
 EXACT: Final = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 
 
 class Orientation:
-    """How a file asks players to turn its frames, read off the display matrix (any of the eight ways)."""
+    """The orientation of a file's frames from its display matrix: one of the eight rotations and mirrorings."""
 
     def __init__(self, frame: VideoFrame):
         self.transposed = self.flipped_x = self.flipped_y = False
         try:
-            side_data = cast(Mapping[SideDataType, SideData], frame.side_data)  # PyAV's stub knows of one kind only
-        except ValueError:  # PyAV 18 knows no kinds that FFmpeg 8.1 has: Exif, 3-D displays
+            side_data = cast(Mapping[SideDataType, SideData], frame.side_data)  # PyAV's stub knows only one kind
+        except ValueError:  # PyAV 18 does not know FFmpeg 8.1's new kinds: Exif, 3-D displays
             self._turn(frame.rotation)
             return
         if SideDataType.DISPLAYMATRIX not in side_data:
@@ -52,24 +52,24 @@ class Orientation:
         self.flipped_y = (b if self.transposed else d) < 0
 
     def _turn(self, counterclockwise: int) -> None:
-        """By the angle alone, which does not tell a mirrored picture."""
+        """Set the orientation from the angle alone, which does not show mirroring."""
         quarter = round(-counterclockwise / 90) % 4
         self.transposed = quarter in (1, 3)
         self.flipped_x, self.flipped_y = quarter in (1, 2), quarter in (2, 3)
 
     @property
     def rotation(self) -> int:
-        """Degrees clockwise; a mirrored picture counts as the rotation it also has."""
+        """Rotation in degrees clockwise; mirroring is ignored."""
         if self.transposed:
             return 270 if self.flipped_y else 90
         return 180 if self.flipped_y else 0
 
     def upright_size(self, frame: VideoFrame) -> tuple[int, int]:
-        """(height, width) as shown."""
+        """(height, width) as displayed."""
         return (frame.width, frame.height) if self.transposed else (frame.height, frame.width)
 
     def upright(self, plane: UInt8Array) -> UInt8Array:
-        """(H, W) as stored -> (H', W') as shown."""
+        """(H, W) as stored -> (H', W') as displayed."""
         if self.transposed:
             plane = plane.T
         if self.flipped_x:
@@ -78,10 +78,10 @@ class Orientation:
 
 
 class PictureMaker:
-    """Makes frames into pictures as an InputSpec asks; keeps swscale's tables between the frames of a video.
+    """Converts frames to pictures according to an InputSpec. It keeps swscale's tables for all frames of a video.
 
-    Sizes are counted in stored pixels: like the tools that the published networks were trained with, it does not
-    stretch pixels that are not square.
+    Sizes are in stored pixels. Pixels that are not square are not stretched, as in the tools used to train the
+    published networks.
     """
 
     def __init__(self, spec: InputSpec):
@@ -91,8 +91,8 @@ class PictureMaker:
         self._orientation: Orientation | None = None
 
     def __call__(self, frame: VideoFrame, picture: UInt8Array) -> None:
-        """Put what ``frame`` shows into ``picture``, (C, H, W) uint8."""
-        # A file is turned as a whole; looking at every frame's side data would cost a tenth of the resizing.
+        """Write the picture of ``frame`` into ``picture``, (C, H, W) uint8."""
+        # All frames of a file have one orientation. Reading every frame's side data would cost 10 % of the resizing.
         orientation = self._orientation = self._orientation or Orientation(frame)
         height, width = resized(*orientation.upright_size(frame), self.spec)
         stored_height, stored_width = (width, height) if orientation.transposed else (height, width)
@@ -110,14 +110,14 @@ class PictureMaker:
             picture[channel] = cropped(orientation.upright(pixels), self.spec)
 
     def as_shown(self, frame: VideoFrame) -> dict[str, int]:
-        """Height, width and rotation of a frame of which a picture was made, as VideoInfo tells them."""
+        """Height, width and rotation of a frame, for VideoInfo. A picture must have been created before."""
         assert self._orientation is not None
         height, width = self._orientation.upright_size(frame)
         return {"height": height, "width": width, "rotation": self._orientation.rotation}
 
 
 def resized(height: int, width: int, spec: InputSpec) -> tuple[int, int]:
-    """(height, width) of an upright picture after the resize rule. Raises VideoError where one would be endless."""
+    """(height, width) of an upright picture after resizing. Raises VideoError if the picture is too long and narrow."""
     if spec.resize is not None:
         return spec.resize
     assert spec.short_side is not None
@@ -131,7 +131,7 @@ def resized(height: int, width: int, spec: InputSpec) -> tuple[int, int]:
 
 
 def cropped(plane: UInt8Array, spec: InputSpec) -> UInt8Array:
-    """The centre of (H, W); where it cannot be centred exactly, the half pixel goes to the lower right."""
+    """The centre crop of (H, W). If it cannot be centred exactly, the extra pixel is cut at the bottom or right."""
     if spec.crop is None:
         return plane
     top, left = (plane.shape[0] - spec.crop[0]) // 2, (plane.shape[1] - spec.crop[1]) // 2

@@ -1,4 +1,4 @@
-"""How far the decoding of one video is, whichever processes are at it."""
+"""The decoding progress of one video, over all processes that work on it."""
 
 from collections import deque
 from collections.abc import Callable
@@ -9,29 +9,29 @@ from p3dfeat.errors import VideoError
 from p3dfeat.types import Clip, Video, VideoEnd, VideoStart
 from p3dfeat.video.workers.task import DecodeJob
 
-MOST_BEGINNINGS: Final = 6  # after the first: two for each of the processes that may be tried
+MOST_BEGINNINGS: Final = 6  # restarts: two for each process that may be tried
 
 Read = VideoStart | Clip | VideoEnd | VideoError
 
 
 @dataclass
 class DecodeProgress:
-    """A video that a process was given, and what it has said of it: items, with what to call when one is used up."""
+    """A video given to a process, and the received items, each with a function to call after its use."""
 
     job: DecodeJob
     items: deque[tuple[Read, Callable[[], None]]] = field(default_factory=deque)
-    num_clips: int | None = None  # once that is known
-    clips_left: int | None = None  # still to be decoded by the process that is at it, once that is known
-    heard: int = 0  # clips, from all processes that read it
-    deaths: int = 0  # of processes that were to read it
-    beginnings: int = 0  # after the first, by all of these
+    num_clips: int | None = None  # None until known
+    clips_left: int | None = None  # clips that the current process has still to decode; None until known
+    heard: int = 0  # clips received from all processes
+    deaths: int = 0  # number of processes that died while they had to read it
+    beginnings: int = 0  # restarts, in all processes
 
     @property
     def video(self) -> Video:
         return self.job.video
 
     def begins_again(self) -> bool:
-        """Forget what was said; whether a decoder may begin again so often: from a GPU to a CPU, and to counting."""
+        """Note a restart. True if the decoder may restart that often: from a GPU to a CPU, and to counting frames."""
         self.beginnings += 1
         self.num_clips, self.heard = None, 0
         return self.beginnings <= MOST_BEGINNINGS

@@ -1,4 +1,4 @@
-"""Videos at web addresses as files here, of which nothing is left afterwards."""
+"""Temporary local copies of videos at web addresses."""
 
 import os
 import shutil
@@ -13,14 +13,14 @@ from p3dfeat.http.client import RefusedError
 from p3dfeat.http.fetch import SPACE_LEFT_BYTES, Limits, fetch
 from p3dfeat.types import Video
 
-OPEN_FILES: Final = "/proc/self/fd"  # where a file without a name can still be opened
-# Shorter waits than for weights: the others of a run do not wait for one video.
+OPEN_FILES: Final = "/proc/self/fd"  # here a file without a name can still be opened
+# Shorter waits than for weights: the other videos of a run must not wait for one.
 LIMITS: Final = Limits(silent_seconds=30, barren_attempts=3, longest_wait_seconds=30)
 
 
 @contextmanager
 def local_copy(video: Video, *, tick: Callable[[], None]) -> Iterator[Video]:
-    """``video`` as a file: itself, or, of one at a web address, a copy that is gone afterwards. Raises VideoError.
+    """``video`` as a local file: itself, or a temporary copy if it is at a web address. Raises VideoError.
 
     tick: as for ``download``.
     """
@@ -34,7 +34,7 @@ def local_copy(video: Video, *, tick: Callable[[], None]) -> Iterator[Video]:
 
 @contextmanager
 def _passing_file() -> Iterator[tuple[IO[bytes], str]]:
-    """A new file, and a path by which it can be opened; it never has a name where the system allows that."""
+    """A new temporary file, and a path for opening it. The file has no name if the system allows that."""
     make: Callable[..., Any] = tempfile.TemporaryFile if os.path.isdir(OPEN_FILES) else tempfile.NamedTemporaryFile
     try:
         file = make(prefix="p3dfeat-video-")
@@ -45,10 +45,10 @@ def _passing_file() -> Iterator[tuple[IO[bytes], str]]:
 
 
 def download(url: str, file: IO[bytes], *, tick: Callable[[], None], limits: Limits | None = None) -> None:
-    """Fetch ``url``, which begins with http:// or https://, into an empty file, whole. Raises VideoError.
+    """Download all of ``url``, which begins with http:// or https://, into an empty file. Raises VideoError.
 
-    tick: called for each block that comes, and before each further attempt; what it raises ends the fetching.
-    The file's time of modification is then the one that the server tells, if it tells one.
+    tick: called for each received block, and before each further attempt. An error that it raises ends the download.
+    The file gets the modification time from the server, if the server gives one.
     """
     try:
         changed = fetch(url, _Copy(file), limits=limits or LIMITS, on_bytes=lambda done, total: tick())
@@ -60,7 +60,7 @@ def download(url: str, file: IO[bytes], *, tick: Callable[[], None], limits: Lim
 
 
 class _Copy:
-    """A temporary file that a video is fetched into; see p3dfeat.http.fetch.Target."""
+    """A temporary file for the download of a video; see p3dfeat.http.fetch.Target."""
 
     def __init__(self, file: IO[bytes]):
         self._file, self._version = file, ""

@@ -1,6 +1,6 @@
-"""What keeps a video from taking more than its share: a clock that tells life from a hang, and a bound on memory.
+"""Limits per video: a clock that shows whether the decoder hangs, and a bound on memory.
 
-What a decoder process does to itself stands here; who watches it is in process.py.
+This module holds the limits that a decoder process sets for itself. process.py watches it from outside.
 """
 
 import ctypes
@@ -20,43 +20,43 @@ from p3dfeat.errors import OutOfTimeError
 from p3dfeat.system.processes import limit
 from p3dfeat.video.heartbeat import LISTENERS
 
-CLOCK_BYTES: Final = 4096  # at the beginning of the shared memory: a page, so that clips begin on one
-WORN_BYTES: Final = 512 << 20  # kept after a video, beyond what a new process has: cheaper to replace than to keep
-TRIMMED_BYTES: Final = 64 << 20  # kept after a video: worth asking the allocator to give it back
-SCARCE: Final = 0.5  # of the limit: what was asked for next may have been the rest
-EXPENDABLE: Final = 500  # added to the score, of 1000, by which Linux chooses what to kill for want of memory
-LIMITED: Final = sys.platform == "linux"  # elsewhere nothing bounds memory without bounding what is shared
-ARENAS: Final = 4  # of memory, which glibc otherwise makes for each thread, 64 MB of addresses each
+CLOCK_BYTES: Final = 4096  # at the beginning of the shared memory: one page, so that clips begin at a page
+WORN_BYTES: Final = 512 << 20  # held after a video, more than a new process holds: then replacing it is cheaper
+TRIMMED_BYTES: Final = 64 << 20  # held after a video: then the allocator is asked to give memory back
+SCARCE: Final = 0.5  # share of the limit: the next request may have asked for the rest
+EXPENDABLE: Final = 500  # added to the score (0 to 1000) by which Linux chooses a process to kill when memory runs out
+LIMITED: Final = sys.platform == "linux"  # other systems cannot limit memory without limiting shared memory
+ARENAS: Final = 4  # memory arenas; otherwise glibc creates one per thread, with 64 MB of addresses each
 PR_SET_PDEATHSIG: Final = 1  # Linux's prctl.h
 M_ARENA_MAX: Final = -8  # glibc's malloc.h
 
 
 class Clock:
-    """How long a decoder has worked at its video, and that it moves, in memory shared with whoever watches it.
+    """A decoder's working time on its video and its signs of life, in memory shared with the process that watches it.
 
-    Times are those of ``time.monotonic``, which all processes of a machine share.
+    Times are those of ``time.monotonic``, which are the same in all processes of a machine.
     """
 
     def __init__(self, memory: mmap.mmap):
         view = memoryview(memory)
         self._moves = view[:8].cast("Q")
-        self._since = view[8:16].cast("d")  # when the present stint of work began; 0 between stints
-        self._before = view[16:24].cast("d")  # seconds of the video's earlier stints
+        self._since = view[8:16].cast("d")  # start of the current period of work; 0 between periods
+        self._before = view[16:24].cast("d")  # seconds of the video's earlier periods
         self._timeout, self._deadline = inf, inf
 
     @property
     def moves(self) -> int:
-        """Grows with each sign of life."""
+        """Number of signs of life so far."""
         return self._moves[0]
 
     def worked(self) -> float:
-        """Seconds that the decoder has worked at its present video; waiting for room is none."""
-        before, since = self._before[0], self._since[0]  # in this order no stint is counted twice
+        """Seconds that the decoder has worked on its current video, without waiting for room."""
+        before, since = self._before[0], self._since[0]  # in this order, no period is counted twice
         return before + (time.monotonic() - since if since > 0 else 0.0)
 
     @contextmanager
     def running(self, timeout: float | None) -> Iterator[None]:
-        """While a video is read, which may take ``timeout`` seconds."""
+        """Run the clock while a video is read, for at most ``timeout`` seconds."""
         self._timeout = inf if timeout is None else timeout
         self._before[0] = 0.0
         self._go()
@@ -69,7 +69,7 @@ class Clock:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """While there is nothing to do, or no room for it."""
+        """Stop the clock while there is no work, or no room for a result."""
         since = self._since[0]
         self._since[0] = 0.0
         if since:
@@ -96,7 +96,7 @@ def out_of_time(timeout: float) -> OutOfTimeError:
 
 
 class Memory:
-    """What this process holds, and may hold. Made when all is imported, before any video is read."""
+    """The memory use and limit of this process. Create it after all imports, before a video is read."""
 
     def __init__(self) -> None:
         self._data, self._own = _held()
@@ -104,28 +104,28 @@ class Memory:
         self._limit = inf
 
     def limit(self, size_bytes: int) -> None:
-        """Let videos take ``size_bytes`` and no more; asking for more is then a MemoryError. Only where LIMITED."""
+        """Let videos use at most ``size_bytes``. A request for more is then a MemoryError. Only if LIMITED."""
         self._limit = size_bytes
         if LIMITED:
             limit(resource.RLIMIT_DATA, self._data + size_bytes)
 
     def was_scarce(self, shared_bytes: int) -> bool:
-        """Whether this process has ever come near its limit; ``shared_bytes`` of what it maps do not count.
+        """Whether this process has ever come near its limit, without ``shared_bytes`` of its mapped memory.
 
-        FFmpeg may give a lack of memory, even for a thread, any name, that of damage included.
+        FFmpeg may report a lack of memory, even for a thread, as any error, including damage.
         """
         return LIMITED and _mapped("VmPeak") - self._mapped - shared_bytes > SCARCE * self._limit
 
     def give_back(self) -> bool:
-        """Return what videos have left behind to the system; whether much stays, so that a new process is better."""
+        """Return unused memory to the system. True if so much stays that a new process is better."""
         if _held()[1] - self._own > TRIMMED_BYTES:
-            with suppress(AttributeError, OSError):  # glibc's alone
+            with suppress(AttributeError, OSError):  # only glibc has it
                 ctypes.CDLL(None).malloc_trim(0)
         return _held()[1] - self._own > WORN_BYTES
 
 
 def _held() -> tuple[int, int]:
-    """Bytes that RLIMIT_DATA counts, and bytes in memory that are shared with nobody; 0 where Linux does not tell."""
+    """Bytes that RLIMIT_DATA counts, and bytes of resident memory that is not shared; 0 if unknown."""
     try:
         with open("/proc/self/statm") as file:
             _, resident, shared, _, _, data, _ = map(int, file.read().split())
@@ -135,7 +135,7 @@ def _held() -> tuple[int, int]:
 
 
 def _mapped(which: str) -> int:
-    """Bytes of address space that this process has ("VmSize") or has had at most ("VmPeak"); 0 where nothing tells."""
+    """Bytes of address space of this process, current ("VmSize") or maximum ("VmPeak"); 0 if unknown."""
     with suppress(OSError, ValueError), open("/proc/self/status") as file:
         for line in file:
             if line.startswith(which):
@@ -144,30 +144,30 @@ def _mapped(which: str) -> int:
 
 
 def be_expendable() -> None:
-    """Let the system kill this process rather than the run when memory is short, and leave no core where it crashes.
+    """If memory is short, let the system kill this process and not the main one. Write no core dump after a crash.
 
-    What its threads reserve without using is kept small, so that it tells nothing of what videos need.
+    Unused reserved memory of threads is kept small, so that address space shows the memory that videos need.
     """
     with suppress(OSError, ValueError), open("/proc/self/oom_score_adj", "r+") as file:
         score = int(file.read())
         file.seek(0)
         file.write(str(min(1000, score + EXPENDABLE)))
-    with suppress(AttributeError, OSError):  # glibc's alone
+    with suppress(AttributeError, OSError):  # only glibc has it
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def end_with(parent: int, *, by_signal: bool) -> None:
-    """End this process when the process ``parent``, which started it, has ended, even where FFmpeg never returns.
+    """End this process when its parent process ``parent`` has ended, even if FFmpeg never returns.
 
-    by_signal: the system may see to it, at once and whatever this process does. Not where another thread than the
-    parent's main one started it: Linux takes the end of that thread for the parent's.
+    by_signal: let Linux end it at once by a signal. This is allowed only if the parent's main thread started this
+    process: Linux sends the signal when the starting thread ends.
     """
     if by_signal and sys.platform == "linux":
         with suppress(AttributeError, OSError):
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() != parent:  # it was gone before the signal was asked for
+    if os.getppid() != parent:  # it had ended before the signal was requested
         os._exit(1)
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 

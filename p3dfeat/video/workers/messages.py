@@ -1,6 +1,6 @@
-"""What a decoder process says, in lines of JSON, and how little of it is believed.
+"""The messages of a decoder process, in lines of JSON, and their checks.
 
-It has read a file that nobody vouches for. Whatever it writes, the worst that comes of it is wrong numbers for a video.
+The process reads untrusted files, so its messages are not trusted. At worst they give wrong numbers for a video.
 """
 
 import json
@@ -14,17 +14,17 @@ from p3dfeat.types import VideoEnd, VideoStart
 from p3dfeat.video.findings import MOST_REMARKS
 
 MESSAGE_BYTES: Final = 1 << 16
-LARGEST: Final = 1 << 53  # of numbers: what JSON's readers and HDF5's integers both hold
-TEXT_CHARACTERS: Final = 500  # of a reason or a name, which go to terminals and ledgers
+LARGEST: Final = 1 << 53  # of numbers: both JSON readers and HDF5's integers can hold it
+TEXT_CHARACTERS: Final = 500  # of a reason or a name, which are shown on terminals and stored in ledgers
 
 
 class NonsenseError(Exception):
-    """A decoder said what no decoder says."""
+    """A decoder sent an invalid message."""
 
 
 @dataclass(frozen=True)
 class Ready:
-    """It has started."""
+    """The process has started."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ClipAt:
 
 @dataclass(frozen=True)
 class Ended:
-    """It is done with a video. worn: with itself, too: it ends now, and was to be replaced."""
+    """A video has ended. worn: the process now ends, too, and must be replaced."""
 
     outcome: VideoEnd | VideoError
     worn: bool = False
@@ -51,7 +51,7 @@ _RECORDS: Final[dict[str, type[Any]]] = {kind.__name__: kind for kind in (Ready,
 
 
 def encoded(message: Message) -> bytes:
-    """A line."""
+    """A message as a line of JSON."""
     if not isinstance(message, Ended):
         said: dict[str, Any] = {"is": type(message).__name__, "of": asdict(message)}
     elif isinstance(message.outcome, VideoError):
@@ -87,7 +87,7 @@ def _error_kinds() -> dict[str, type[VideoError]]:
 
 
 def _record(kind: type[Any], content: dict[str, Any]) -> Any:
-    """A dataclass with fields of the types that it states. Raises ValueError, TypeError, KeyError or OverflowError."""
+    """A dataclass instance with checked field types. Raises ValueError, TypeError, KeyError or OverflowError."""
     return kind(**{field.name: _value(content[field.name], field.type) for field in fields(kind)})
 
 
@@ -113,7 +113,7 @@ def _value(value: Any, wanted: Any) -> Any:
 
 
 def one_line(text: str) -> str:
-    """A reason as it can be shown: printable, on one line, not endless. Raises TypeError for what is no text."""
+    """A text for messages: printable, on one line, of limited length. Raises TypeError if it is not a text."""
     if not isinstance(text, str):
         raise TypeError(text)
     shown = "".join(character if character.isprintable() else " " for character in text[: 2 * TEXT_CHARACTERS])

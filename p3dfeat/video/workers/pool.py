@@ -1,4 +1,4 @@
-"""Decoder processes: videos are decoded ahead of the network, and what goes wrong with a decoder costs one video."""
+"""Decoder processes. Videos are decoded ahead of the network, and an error in a decoder loses only one video."""
 
 import time
 from collections import deque
@@ -13,17 +13,17 @@ from p3dfeat.video.workers.decode_progress import DecodeProgress, Read
 from p3dfeat.video.workers.process import DecoderProcess
 from p3dfeat.video.workers.task import DecodeJob, Task, check_decoding, gpu_present, usable_cores
 
-PAUSES: Final = (0.2, 0.4)  # seconds between attempts at a process before giving up, where none has ever started
-LATER_PAUSES: Final = (0.2, 1.0, 5.0, 15.0, 30.0)  # where some have, or it was killed: memory may be short for a while
-MOST_WORKERS: Final = 4  # beside a network on the same cores; more would only hold memory
-POLL_SECONDS: Final = 0.25  # between looks at whether decoders still work
+PAUSES: Final = (0.2, 0.4)  # seconds between attempts to start a process, if none has ever started
+LATER_PAUSES: Final = (0.2, 1.0, 5.0, 15.0, 30.0)  # if one has, or it was killed: memory may be short for a while
+MOST_WORKERS: Final = 4  # with a network on the same cores; more would only use memory
+POLL_SECONDS: Final = 0.25  # between checks that decoders still work
 
 
 class Decoders:
-    """Processes that read videos ahead of whoever asks; for use in a with statement.
+    """Processes that read videos ahead of the caller, for use in a with statement.
 
-    One is started at once, so that it can get ready while its user does; the others when there are videos for them.
-    Raises DecoderError where such a process does not start.
+    One process starts at once, so that it gets ready together with the caller. The others start when there are videos
+    for them. Raises DecoderError if a process does not start.
     """
 
     def __init__(
@@ -37,11 +37,11 @@ class Decoders:
         strict: bool = False,
         distrust: bool = False,
     ):
-        """workers: so many processes at most; None: one for each core, four at most.
+        """workers: maximum number of processes; None: one per core, at most four.
 
-        decoder: "cpu", "cuda", or "auto": a CUDA GPU where the first video shows that it gives the same pixels sooner.
-        timeout: seconds that a process may work at a video; None: as long as it gets on.
-        memory: GB that videos may take in a process, on Linux.
+        decoder: "cpu", "cuda", or "auto": a CUDA GPU if a test on the first video gives the same pixels in less time.
+        timeout: seconds of work per video; None: no limit while it makes progress.
+        memory: GB that videos may use per process, on Linux.
         partial, strict, distrust: as for ``read_clips``.
         """
         check_decoding(workers, decoder, timeout, memory)
@@ -56,10 +56,10 @@ class Decoders:
     def read(
         self, videos: Iterable[Video], spec: InputSpec, sampling: Sampling, *, only_plan: bool = False
     ) -> Generator[tuple[Video, Read], None, None]:
-        """What ``read_clips`` yields for each video in turn, while the next ones are already being decoded.
+        """Yield (video, item) for the items of ``read_clips`` of each video in turn. The next videos are decoded ahead.
 
-        A clip's pixels may be overwritten as soon as the next item is asked for. A VideoError ends its video only.
-        only_plan: no clips, and nothing is decoded for them.
+        A clip's pixels may be overwritten when the next item is asked for. A VideoError ends only its video.
+        only_plan: yield no clips, and do not decode.
         """
         task = Task(spec, sampling, self._decoder, self._timeout, self._memory, only_plan, **self._ways)
         waiting = deque(videos)
@@ -87,7 +87,7 @@ class Decoders:
                 process.kill()
 
     def _with_room(self, task: Task) -> DecoderProcess | None:
-        """A process that has nothing to do, or a new one, or one that is nearly done, or None."""
+        """An idle process, or a new one, or one that is nearly done, or None."""
         for process in [process for process in self._processes if not process.busy]:
             if not process.ended:
                 return process
@@ -99,7 +99,7 @@ class Decoders:
         if len(self._processes) < self.workers:
             try:
                 self._processes.append(DecoderProcess(gpu=self._decoder != "cpu"))
-            except DecoderError:  # fewer must do
+            except DecoderError:  # continue with fewer processes
                 self.workers = len(self._processes)
             else:
                 self._processes[-1].prepare(task)
@@ -107,11 +107,11 @@ class Decoders:
         return next((process for process in self._processes if process.nearly_done), None)
 
     def _gather(self, task: Task) -> None:
-        """Wait for what processes say, for a moment; take it in. Replace those that died, and those that must."""
+        """Wait a moment for messages of the processes, and handle them. Replace processes that died or are useless."""
         busy = [process for process in self._processes if process.busy]
         began = time.monotonic()
         connection.wait(busy, POLL_SECONDS)  # type: ignore[arg-type]
-        seconds = min(time.monotonic() - began, 2 * POLL_SECONDS)  # a stop of this process is not theirs
+        seconds = min(time.monotonic() - began, 2 * POLL_SECONDS)  # do not count a suspension of this process
         for process in busy:
             was_started = process.started
             useless = process.attend(seconds)
@@ -121,7 +121,7 @@ class Decoders:
                 self._replace(process, task)
 
     def _replace(self, process: DecoderProcess, task: Task) -> None:
-        """Let another process do what one that is of no more use has not done."""
+        """Give the remaining videos of a useless process to another one."""
         self._processes.remove(process)
         ending = process.bury()
         self._ever_started |= process.started
@@ -136,7 +136,7 @@ class Decoders:
                 successor.take(reading)
 
     def _add(self, task: Task) -> DecoderProcess:
-        """One more process, as soon as one can be had. Raises DecoderError."""
+        """One more process, after several attempts if necessary. Raises DecoderError."""
         while True:
             try:
                 self._processes.append(DecoderProcess(gpu=self._decoder != "cpu"))
@@ -147,9 +147,9 @@ class Decoders:
                 return self._processes[-1]
 
     def _pause(self, error: DecoderError, *, killed: bool = False) -> None:
-        """After a process that did not start: wait until the next attempt. Raises ``error`` after the last.
+        """After a process did not start, wait until the next attempt. Raises ``error`` after the last attempt.
 
-        killed: from outside, as the system does when memory runs out.
+        killed: whether it was killed from outside, as by the system when memory runs out.
         """
         pauses = LATER_PAUSES if self._ever_started or killed else PAUSES
         if self._failed_starts >= len(pauses):

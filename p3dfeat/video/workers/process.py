@@ -1,6 +1,6 @@
-"""A decoder process, from outside: starting it, telling it what to read, hearing what it says, ending it.
+"""The outside of a decoder process: it is started, given videos, listened to, and ended.
 
-A clip's pixels cross in memory that both sides share.
+Clips are transferred in shared memory.
 """
 
 import fcntl
@@ -28,21 +28,21 @@ from p3dfeat.video.workers.limits import CLOCK_BYTES, Clock, out_of_time
 from p3dfeat.video.workers.messages import MESSAGE_BYTES, ClipAt, Ended, Message, NonsenseError, Ready, decoded
 from p3dfeat.video.workers.task import Task
 
-WORKER: Final = "p3dfeat.video.workers.worker"  # the module that such a process runs
-NEARLY_DONE: Final = 2  # clips: a process with so few to go is given its next video, since a network may run meanwhile
-HANG_SECONDS: Final = 120.0  # without a packet or a frame, the disk's and the network's pauses included
-START_SECONDS: Final = 120.0  # until it is ready, which a cold disk can draw out
-GRACE_SECONDS: Final = 1.0  # beyond --timeout, for the process to end the video itself
-TONGUE_BYTES: Final = 256 << 10  # that may wait to be read; what is on its way at once takes a quarter of that
-KILL_SECONDS: Final = 5.0  # for a killed process to be gone; one that waits for a dead disk stays
-# Where the process itself did wrong; any other signal came from outside, such as the system's for want of memory.
+WORKER: Final = "p3dfeat.video.workers.worker"  # the module that the process runs
+NEARLY_DONE: Final = 2  # clips left: the process then gets its next video, since the parent may be busy with a network
+HANG_SECONDS: Final = 120.0  # without a packet or a frame, including pauses of the disk and the network
+START_SECONDS: Final = 120.0  # until the process is ready; a cold disk may take long
+GRACE_SECONDS: Final = 1.0  # after --timeout, so that the process can end the video itself
+TONGUE_BYTES: Final = 256 << 10  # of messages that wait to be read; a quarter is enough for those sent at once
+KILL_SECONDS: Final = 5.0  # until a killed process has ended; one that waits for a dead disk stays
+# Signals for faults of the process itself. Others come from outside, such as from the system when memory runs out.
 FAULTS: Final = frozenset({"SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS"})
 
 
 class DecoderProcess:
-    """One decoder process. Raises DecoderError where it cannot be started.
+    """One decoder process. Raises DecoderError if it cannot be started.
 
-    gpu: whether it may use one, whose driver writes where it likes; else it can change no files.
+    gpu: whether it may use a GPU, whose driver may write anywhere; otherwise it cannot change files.
     """
 
     def __init__(self, *, gpu: bool = False) -> None:
@@ -59,21 +59,21 @@ class DecoderProcess:
                 os.close(self._memory_file)
                 raise _no_process(error) from None
             self._wire = ours.dup()
-        self.readings: deque[DecodeProgress] = deque()  # the first is being read
-        self.started = False  # whether it has said that it is ready
-        self._worn = False  # whether it has said that it ends, being of no more use
-        self._fate: VideoError | None = None  # why it is to be killed: what the video that it is at fails with
+        self.readings: deque[DecodeProgress] = deque()  # the process reads the first one
+        self.started = False  # whether it has reported that it is ready
+        self._worn = False  # whether it has reported that it is worn and ends
+        self._fate: VideoError | None = None  # why it must be killed; the error of its current video
         self._unparsed = b""
         self._clock = Clock(mmap.mmap(self._memory_file, CLOCK_BYTES))
-        self._moves, self._still_seconds = 0, 0.0  # what its clock last showed, and for how long
-        self._watched_seconds = 0.0  # that it was seen to work at its video, by this process's own clock
+        self._moves, self._still_seconds = 0, 0.0  # the last count of its clock, and seconds without a change
+        self._watched_seconds = 0.0  # working time on its video, by this process's own clock
         self._task: Task | None = None
         self._memory: mmap.mmap | None = None
         self._slots: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
-        self._lent: set[int] = set()  # slots that hold clips not yet taken
+        self._lent: set[int] = set()  # slots with clips that are still in use
 
     def fileno(self) -> int:
-        """For ``connection.wait``."""
+        """The file descriptor for ``connection.wait``."""
         return self._wire.fileno()
 
     @property
@@ -82,35 +82,35 @@ class DecoderProcess:
 
     @property
     def ended(self) -> bool:
-        """Whether it died, as the system may let it for want of memory, after it had begun well."""
+        """Whether it died after a successful start, for example killed by the system when memory ran out."""
         if self._process.poll() is None:
             return False
-        self.attend(0.0)  # did it say that it was ready?
+        self.attend(0.0)  # it may have reported that it is ready
         return self.started
 
     @property
     def nearly_done(self) -> bool:
-        """Whether it is at its last video, and at the end of that."""
+        """Whether it is near the end of its last video."""
         left = self.readings[0].clips_left if len(self.readings) == 1 else None
         return left is not None and left <= NEARLY_DONE
 
     def prepare(self, task: Task) -> None:
-        if self._memory is None or len(self._memory) < task.size:  # never less: clips of another task may be in use
+        if self._memory is None or len(self._memory) < task.size:  # never shrink: clips of another task may be in use
             os.ftruncate(self._memory_file, task.size)
             self._memory = mmap.mmap(self._memory_file, task.size)
         self._task, self._slots, self._lent = task, task.slot_views(self._memory), set()
         self._tell(task)
 
     def take(self, reading: DecodeProgress) -> None:
-        """Read a video, from its beginning; what another process has said of it already is not said again."""
+        """Read a video from its beginning. Items that another process has already delivered are not repeated."""
         reading.clips_left = None
         self.readings.append(reading)
         self._tell(reading.job)
 
     def attend(self, seconds: float) -> bool:
-        """Take in what the process has said, and look whether it still works; whether it is of no more use.
+        """Handle the messages of the process, and check that it still works. True if it must be replaced.
 
-        seconds: for how long it was watched since the last time.
+        seconds: time watched since the last call.
         """
         try:
             self._listen()
@@ -123,7 +123,7 @@ class DecoderProcess:
         return self._fate is not None
 
     def _listen(self) -> None:
-        """Take in all that can be heard now. Raises EOFError where the process is dead, or NonsenseError."""
+        """Handle all messages that have arrived. Raises EOFError if the process is dead, or NonsenseError."""
         while True:
             try:
                 heard = self._wire.recv(MESSAGE_BYTES, socket.MSG_DONTWAIT)
@@ -162,7 +162,7 @@ class DecoderProcess:
             self._hear_clip(reading, message)
 
     def _is_end(self, reading: DecodeProgress, end: VideoEnd) -> bool:
-        """Whether a video's clips have all come, but for those left out of a damaged one."""
+        """Whether all clips of a video have come, except those left out of a damaged video."""
         assert self._task is not None
         left_out = end.info.clips_left_out if self._task.partial and not self._task.only_plan else 0
         return reading.clips_left == left_out
@@ -170,7 +170,7 @@ class DecoderProcess:
     def _hear_start(self, reading: DecodeProgress, start: VideoStart) -> None:
         if (reading.clips_left is not None) != start.again or start.num_clips < 0:
             raise NonsenseError("a second beginning")
-        # Where one has begun again, the next process comes to that by itself, and what it says first counts once more.
+        # If a process restarted and died, the next process will restart, too. So its first start counts as a restart.
         again = start.again or (reading.beginnings > 0 and reading.num_clips is not None)
         if again and not reading.begins_again():
             raise NonsenseError("too many beginnings")
@@ -192,7 +192,7 @@ class DecoderProcess:
         number = reading.num_clips - reading.clips_left
         reading.clips_left -= 1
         self._lent.add(clip.slot)
-        if number < reading.heard:  # of another process, before it died
+        if number < reading.heard:  # another process delivered this clip before it died
             self._give_back(clip.slot)
             return
         reading.heard += 1
@@ -205,7 +205,7 @@ class DecoderProcess:
         self._tell(slot)
 
     def _tell(self, message: object) -> None:
-        """In the form of a multiprocessing Connection. A process that does not listen must not hold this one up."""
+        """Send a message in the form of a multiprocessing Connection. Never wait for a process that does not read."""
         data = bytes(reduction.ForkingPickler.dumps(message))
         line = memoryview(struct.pack("!i", len(data)) + data)
         try:
@@ -213,15 +213,15 @@ class DecoderProcess:
                 line = line[self._wire.send(line, socket.MSG_DONTWAIT) :]
         except BlockingIOError:
             self._fate = VideoError("its decoder does not listen")
-        except OSError:  # it is dead, as listening to it shows or has shown
+        except OSError:  # it is dead; _listen reports this
             return
 
     def _overdue(self, seconds: float) -> VideoError | None:
-        """What the video that it is at is to fail with, where that takes too long. It must have been heard before."""
+        """The error for its current video if that takes too long, or None. Call it after ``_listen``."""
         if not self.readings or self._task is None:
             return None
         moves = self._clock.moves
-        if moves != self._moves or len(self._lent) == len(self._slots):  # it works, or has no room to
+        if moves != self._moves or len(self._lent) == len(self._slots):  # it works, or waits for a free slot
             self._moves, self._still_seconds = moves, 0.0
         else:
             self._still_seconds += seconds
@@ -230,28 +230,28 @@ class DecoderProcess:
         if self._still_seconds > (HANG_SECONDS if self.started else START_SECONDS):
             return OutOfTimeError(f"hangs: its decoder did nothing for {HANG_SECONDS:g} s")
         timeout = self._task.timeout
-        worked = max(self._watched_seconds, self._clock.worked())  # the process could turn its clock back
+        worked = max(self._watched_seconds, self._clock.worked())  # the process could set its clock back
         if timeout is not None and worked > timeout + GRACE_SECONDS:
             return out_of_time(timeout)
         return None
 
     @property
     def given_up(self) -> bool:
-        """Whether it was ended from here, for what it did or did not do."""
+        """Whether this process ended it, because of an error or a timeout."""
         return self._fate is not None
 
     def bury(self) -> str:
-        """End what is of no more use, and settle the video that it was at; ``readings`` are then those still to read.
+        """End a useless process, and decide about its current video. ``readings`` then holds the videos still to read.
 
-        Returns how it ended.
+        Returns the reason of its end.
         """
         if self._fate is not None:
             self._process.kill()
         ending = self._ending()
-        if self.started and self.readings and not self._worn:  # else it had begun none, or just finished one
+        if self.started and self.readings and not self._worn:  # else no video had begun, or one had just ended
             reading = self.readings[0]
             reading.deaths += 1
-            begun = reading.clips_left is not None  # else what killed it may have been the video before
+            begun = reading.clips_left is not None  # else the video before may have killed it
             if self._fate is not None or reading.deaths > 1 or (begun and ending in FAULTS):
                 error = self._fate or VideoError(_cause_of_death(ending))
                 self.readings.popleft().items.append((error, _nothing))
@@ -259,7 +259,7 @@ class DecoderProcess:
         return ending
 
     def _ending(self) -> str:
-        """How the process ends, which it does by itself in a moment if it is not made to."""
+        """The reason of the process's end. If it was not killed, it ends by itself within a moment."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(KILL_SECONDS)
         code = self._process.returncode
@@ -282,7 +282,7 @@ class DecoderProcess:
 
 
 def _nothing() -> None:
-    """What is to be done about an item that holds no shared memory."""
+    """Do nothing: after the use of an item without shared memory."""
 
 
 def _cause_of_death(ending: str) -> str:
@@ -309,13 +309,13 @@ def _launched(connection_file: int, memory_file: int, *, gpu: bool) -> subproces
 
 
 def _shared_file() -> int:
-    """A file without a name, which nothing is left of when its holders are gone; as long as a clock needs."""
+    """A file without a name, of CLOCK_BYTES. Nothing is left of it when its users have ended."""
     if not hasattr(os, "memfd_create"):
         with tempfile.TemporaryFile() as file:
             os.ftruncate(file.fileno(), CLOCK_BYTES)
             return os.dup(file.fileno())
     descriptor = os.memfd_create("p3dfeat-clips", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(descriptor, CLOCK_BYTES)
-    # A decoder could make it shorter, and reading what is gone would be the end of this process.
+    # Otherwise a decoder could shorten the file, and reading the missing part would crash this process.
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
     return descriptor

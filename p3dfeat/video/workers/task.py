@@ -1,4 +1,4 @@
-"""What a decoder process is told to do."""
+"""The tasks of a decoder process."""
 
 import mmap
 import os
@@ -15,30 +15,30 @@ from p3dfeat.types import Video
 from p3dfeat.video.workers.limits import CLOCK_BYTES
 
 DECODERS: Final = get_args(DecodeDevice)
-DRIVERS: Final = ("/dev/nvidiactl", "/dev/dxg")  # of NVIDIA's GPUs, on Linux and inside Windows
-CLIPS_AHEAD: Final = 48  # decoded but not yet taken, a process: as many as it gets where an earlier video is long
-BYTES_AHEAD: Final = 128 << 20  # of these, where clips are large
-LONGEST_TIMEOUT: Final = 1e9  # seconds, of which a clock can still count hundredths
-MOST_MEMORY: Final = 1e6  # GB, of which the bytes can still be counted
+DRIVERS: Final = ("/dev/nvidiactl", "/dev/dxg")  # of NVIDIA's GPUs, on Linux and on Linux inside Windows
+CLIPS_AHEAD: Final = 48  # clips per process that are decoded but not yet used, while an earlier video takes long
+BYTES_AHEAD: Final = 128 << 20  # the same limit in bytes, for large clips
+LONGEST_TIMEOUT: Final = 1e9  # seconds; a clock can still count hundredths
+MOST_MEMORY: Final = 1e6  # GB; the bytes can still be counted
 
 
 @dataclass(frozen=True)
 class Task:
-    """What the next videos are read for, and what each may take."""
+    """The settings for the next videos: what to read, and the limits per video."""
 
     spec: InputSpec
     sampling: Sampling
     decoder: str = "cpu"  # one of DECODERS
-    timeout: float | None = None  # seconds of work a video; None: as long as it moves
-    memory: float = DECODER_MEMORY  # GB a process, on Linux
-    only_plan: bool = False  # no clips: how many there would be, and of what
-    partial: bool = False  # of damaged videos, what is left of them
-    strict: bool = False  # what does not add up counts as damage
-    distrust: bool = False  # frames are listed by decoding them, so that nothing ever begins again
+    timeout: float | None = None  # seconds of work per video; None: no limit while it makes progress
+    memory: float = DECODER_MEMORY  # GB per process, on Linux
+    only_plan: bool = False  # no clips, only their number and the data of the video
+    partial: bool = False  # use the undamaged part of damaged videos
+    strict: bool = False  # an inconsistency counts as damage
+    distrust: bool = False  # frames are listed by decoding them, so that the output never restarts
 
     @property
     def slots(self) -> int:
-        """How many clips the shared memory holds."""
+        """Number of clips in the shared memory."""
         return max(2, min(CLIPS_AHEAD, BYTES_AHEAD // prod(self.clip_shape)))
 
     @property
@@ -48,18 +48,18 @@ class Task:
 
     @property
     def size(self) -> int:
-        """Of the shared memory, in bytes: the clock, and the clips."""
+        """Size of the shared memory in bytes: the clock and the clips."""
         return CLOCK_BYTES + self.slots * prod(self.clip_shape)
 
     def slot_views(self, memory: mmap.mmap) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
-        """The clips that ``memory`` holds, (T, C, H, W) uint8 each."""
+        """The clips in ``memory``, (T, C, H, W) uint8 each."""
         clips = np.frombuffer(memory, np.uint8, self.size - CLOCK_BYTES, CLOCK_BYTES)
         return list(clips.reshape(self.slots, *self.clip_shape))
 
 
 @dataclass(frozen=True)
 class DecodeJob:
-    """A video to read, with so many threads for its decoder."""
+    """A video to read, and the number of threads of its decoder."""
 
     video: Video
     threads: int
@@ -68,7 +68,7 @@ class DecodeJob:
 def check_decoding(
     workers: int | None, decoder: str, timeout: float | None = None, memory: float = DECODER_MEMORY
 ) -> None:
-    """Raise UsageError for what ``Decoders`` cannot be made with."""
+    """Raise UsageError for invalid arguments of ``Decoders``."""
     if workers is not None and workers < 1:
         raise UsageError(f"workers {workers}: must be at least 1")
     if decoder not in DECODERS:
@@ -82,10 +82,10 @@ def check_decoding(
 
 
 def gpu_present() -> bool:
-    """Whether an NVIDIA driver is loaded, without loading anything that would talk to it."""
+    """Whether an NVIDIA driver is loaded. No library is loaded for this check."""
     return any(os.path.exists(path) for path in DRIVERS)
 
 
 def usable_cores() -> int:
-    """How many processor cores this process may run on."""
+    """Number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""A decoder process, from inside: reads the videos it is told to, until whoever started it is gone."""
+"""The inside of a decoder process. It reads the videos that it is given, until its parent has ended."""
 
 import gc
 import mmap
@@ -28,24 +28,24 @@ GB: Final = 10**9
 
 
 def main(connection_file: int, memory_file: int, parent: int, by_signal: bool, gpu: bool) -> None:
-    """Serve the process ``parent`` at the other end of the connection; return when it closes its end."""
+    """Serve the process ``parent`` at the other end of the connection, until it closes its end."""
     be_expendable()
     gain_no_rights()
     if not gpu:
-        confine(writable=(tempfile.gettempdir(), "/dev"))  # before there are threads
+        confine(writable=(tempfile.gettempdir(), "/dev"))  # before threads start
     end_with(parent, by_signal=by_signal)
     Worker(Connection(connection_file), memory_file).serve()
 
 
 class Worker:
-    """Reads one video after the other, a clip into each slot of the shared memory that is free."""
+    """Reads one video after the other. Each clip goes into a free slot of the shared memory."""
 
     def __init__(self, connection: Connection, memory_file: int):
         self._connection, self._memory_file = connection, memory_file
         self._clock = Clock(mmap.mmap(memory_file, CLOCK_BYTES))
         self._jobs: deque[DecodeJob] = deque()
         self._task: Task | None = None
-        self._better: dict[object, str] = {}  # {kind of video: decoder}, as the first of that kind has shown
+        self._better: dict[object, str] = {}  # {kind of video: decoder}, from a test on the first video of the kind
         self._indexes = LastIndex()
         self._memory: mmap.mmap | None = None
         self._slots: list[UInt8Array] = []
@@ -53,7 +53,7 @@ class Worker:
         self._held = Memory()
 
     def serve(self) -> None:
-        """Return when this process is worn. Raises SystemExit when the other end is closed."""
+        """Read videos until this process is worn. Raises SystemExit when the other end is closed."""
         self._say(Ready())
         worn = False
         while not worn:
@@ -71,14 +71,14 @@ class Worker:
                 outcome = self._told(replace(job, video=video), self._task)
         except Exception as error:
             outcome = self._failure(error, self._task)
-        # A frame whose side data was looked at is in a cycle with it, and holds memory that Python does not see.
+        # A frame and its side data, once read, refer to each other. They hold memory that Python does not count.
         gc.collect(1)
-        # Without memory a heap may break; and a peak hides those of smaller videos.
+        # After a lack of memory, a heap may be broken. And a high peak hides the peaks of smaller videos.
         worn = isinstance(outcome, OutOfMemoryError) or self._held.was_scarce(self._task.size)
         return Ended(outcome, self._held.give_back() or worn)
 
     def _told(self, job: DecodeJob, task: Task) -> VideoEnd:
-        """What comes at the end of a video, all that goes before it being said. Raises whatever reading it raises."""
+        """Send all items of a video except its VideoEnd, which is returned. Raises all errors of reading."""
         for item in self._items(job, task):
             self._clock.tick()
             if isinstance(item, VideoEnd):
@@ -128,13 +128,13 @@ class Worker:
         return VideoError(f"a bug in p3dfeat: {type(error).__name__} in {where} ({error}); please report it")
 
     def _free_slot(self) -> UInt8Array:
-        """The slot used last of those that are free: it may still be in the processor's cache. (T, C, H, W) uint8"""
+        """The most recently used free slot, (T, C, H, W) uint8. It may still be in the processor's cache."""
         while not self._free or self._connection.poll():
             self._listen()
         return self._slots[self._free[-1]]
 
     def _listen(self) -> None:
-        """Wait for a message and take note of it."""
+        """Wait for a message and handle it."""
         with self._clock.waiting(), _until_alone():
             message = self._connection.recv()
         if isinstance(message, int):
@@ -144,7 +144,7 @@ class Worker:
         else:
             assert isinstance(message, Task)
             self._held.limit(round(message.memory * GB))
-            if self._memory is None or len(self._memory) < message.size:  # else its pages are there already
+            if self._memory is None or len(self._memory) < message.size:  # else keep the mapped pages
                 self._memory = mmap.mmap(self._memory_file, message.size)
             self._task, self._slots = message, message.slot_views(self._memory)
             self._free = list(range(message.slots))
@@ -158,7 +158,7 @@ class Worker:
 
 @contextmanager
 def _until_alone() -> Iterator[None]:
-    """End this process, whatever it is doing, where nobody is at the other end of the connection."""
+    """End this process if the other end of the connection is closed."""
     try:
         yield
     except (EOFError, OSError):
@@ -166,7 +166,7 @@ def _until_alone() -> Iterator[None]:
 
 
 def _in_want_of_memory(error: BaseException | None) -> bool:
-    """Whether a lack of memory is at the bottom of it, which FFmpeg's callers may have given another name."""
+    """Whether the cause of an error is a lack of memory, which FFmpeg's callers may have raised as another error."""
     seen = 0
     while error is not None and seen < 20:
         if isinstance(error, MemoryError):

@@ -1,4 +1,4 @@
-"""Weights of other software, with or without a card, as models of ours."""
+"""Conversion of other software's weights, with or without a card, to p3dfeat's models."""
 
 import json
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from p3dfeat.zoo.conversion.saving import CARD_KEY, Converted
 from p3dfeat.zoo.conversion.tensor_names import architecture_of, caffe_name, fitted, gluoncv_name, port_name, renamed
 from p3dfeat.zoo.formats import WeightsFile, read_weights
 
-# Whose card has the preprocessing that goes with an arithmetic, by family and channels; the port's has its own.
+# The model whose card has the preprocessing, by family and channels. The port has its own preprocessing.
 PUBLISHED: Final = {
     ("authors", 3): "p3d199-kinetics400",
     ("authors", 2): "p3d199-kinetics400-flow",
@@ -37,12 +37,13 @@ PUBLISHED_BY_PORT: Final = {
 
 
 def convert(path: Path, *, card: Card | None = None, family: str | None = None, kinds: str | None = None) -> Converted:
-    """Read a weights file of any known kind; every tensor is accounted for.
+    """Read a weights file of any known kind. A missing, unknown or wrong tensor is an error.
 
-    card: what the weights are; without one it comes from the file's metadata, or is read off the tensors, with the
-    preprocessing that the family's makers published. family, kinds: what tensors cannot tell; given, they go before
-    what a card says; the format's own family ("authors" for Caffe, "gluoncv" for MXNet and the community port) and
-    the paper's "ABC" where nobody says anything.
+    card: the description of the weights. None: it comes from the file's metadata, or is derived from the tensors, with
+    the published preprocessing of the family.
+    family, kinds: cannot be read from tensors. They have priority over a card. If neither they nor a card are given,
+    family is the format's own ("authors" for Caffe, "gluoncv" for MXNet and the community port), and kinds is the
+    paper's "ABC".
     Raises UsageError for an unknown family or kinds, WeightsError naming the file and the tensor.
     """
     _check_reading(family, kinds)
@@ -76,7 +77,7 @@ def _convert(path: Path, content: WeightsFile, card: Card | None, family: str | 
 
 
 def _read_as(card: Card, family: str, kinds: str) -> Card:
-    """The card of the same weights in other arithmetic, of which nothing that was measured holds."""
+    """The card of the same weights with other arithmetic, without measured results, which no longer apply."""
     architecture = replace(card.architecture, family=family, kinds=kinds)
     if architecture == card.architecture:
         return card
@@ -86,9 +87,9 @@ def _read_as(card: Card, family: str, kinds: str) -> Card:
 
 
 def recycle(resnet: FlatResNet, *, kinds: str = "ABC") -> Converted:
-    """A P3D of the weights of a 2-D ResNet-50, -101 or -152 that strides in its 3x3 convolutions ("v1.5").
+    """A P3D from the weights of a 2-D ResNet-50, -101 or -152 with strides in its 3x3 convolutions ("v1.5").
 
-    On a clip of one repeated frame it gives the 2-D network's pool5 and logits for that frame, whatever the kinds.
+    On a clip of one repeated frame it gives the 2-D network's pool5 and logits for that frame, with any kinds.
     Raises UsageError for unknown kinds, WeightsError naming the file and the tensor.
     """
     _check_reading(None, kinds)
@@ -98,42 +99,42 @@ def recycle(resnet: FlatResNet, *, kinds: str = "ABC") -> Converted:
             raise WeightsError("no 2-D ResNet as timm, torchvision or transformers name its tensors")
         architecture, arrays = recycled(content.arrays, kinds=kinds)
         card = recycled_card(architecture, resnet.origin, resnet.config, resnet.preprocessing, resnet.weights)
-        card_from_content(json.loads(json.dumps(card_content(card))), resnet.weights)  # its config may say anything
+        card_from_content(json.loads(json.dumps(card_content(card))), resnet.weights)  # its config is not trusted
         return Converted(card, fitted(arrays, architecture))
     except P3DFeatError as error:
         raise WeightsError(f"{resnet.origin}: {error}") from None
 
 
 def _naming(content: WeightsFile) -> tuple[Callable[[str], str | None], str | None]:
-    """How a file's names become ours, and the family of who writes such names."""
+    """The function that translates a file's names, and the family of files with such names."""
     if content.format == "caffe":
         return caffe_name, "authors"
     if any(name.startswith("res2") for name in content.arrays):
-        return str, None  # names of our own
+        return str, None  # already p3dfeat's names
     return port_name if is_ports(content) else gluoncv_name, "gluoncv"
 
 
 def plain_name(path: Path) -> str:
-    """A weights file's name without what tells its kind: net.v1 of net.v1.params, port of port.checkpoint.pth.tar."""
+    """A weights file's name without its extensions: net.v1 of net.v1.params, port of port.checkpoint.pth.tar."""
     while path.suffix in (*FILE_KINDS, ".checkpoint"):
         path = path.with_suffix("")
     return path.name
 
 
 def in_doubt(path: Path) -> bool:
-    """Whether a file is the community port's, which may want the authors' arithmetic or its own."""
+    """Whether the community port wrote a file. Such a file may need the authors' arithmetic or the port's."""
     return is_ports(read_weights(path))
 
 
 def is_ports(content: WeightsFile) -> bool:
-    """Whether the community port wrote this: its names are GluonCV's, but for T, which is its conv3."""
+    """Whether the community port wrote this file. Its names are GluonCV's, except for T, which is conv3."""
     return content.format != "caffe" and not any(
         name.startswith("res2") or ".conv_temporal." in name for name in content.arrays
     )
 
 
 def _recycled(content: WeightsFile, card: Card | None) -> Converted:
-    """A P3D from the weights of a 2-D ResNet, which only a card of a recycled model asks for."""
+    """A P3D from the weights of a 2-D ResNet. Raises WeightsError unless the card is of a recycled model."""
     if card is None or card.architecture.family != "recycled":
         raise WeightsError("a 2-D ResNet; p3dfeat weights inflate makes a P3D of it")
     architecture, arrays = recycled(content.arrays, kinds=card.architecture.kinds)
@@ -179,12 +180,12 @@ def _card_of(path: Path, content: WeightsFile, architecture: Architecture) -> Ca
 
 
 def _labels(content: WeightsFile, classes: int) -> tuple[str | None, tuple[str, ...]]:
-    """The label set and its names, where the file or its family tells which it is; else numbers."""
+    """The label set and its names, if the file or its format identifies it; else numbered names."""
     known = None
     if any(name.startswith("fc_sports1m") for name in content.arrays):
         known = "sports1m"
     elif content.format in ("mxnet", "torch") or any(name.startswith("fc_kinetics") for name in content.arrays):
-        known = "kinetics400"  # what the published networks of GluonCV and the port were trained on
+        known = "kinetics400"  # the published networks of GluonCV and the port were trained on it
     if known is not None and len(label_set(known)) == classes:
         return known, label_set(known)
     return None, numbered_labels(classes)

@@ -1,7 +1,7 @@
-"""2-D ResNets as P3D networks that begin where the 2-D ones ended.
+"""Conversion of trained 2-D ResNets to P3D networks.
 
-Their 3x3 convolutions become S. T begins as the identity, or, where it is added to S, as zero, so that a clip of one
-repeated frame gives exactly the 2-D network's pool5 and logits for that frame.
+Their 3x3 convolutions become S. T starts as the identity or, if it is added to S, as zero. So a clip of one repeated
+frame gives exactly the 2-D network's pool5 and logits for that frame.
 """
 
 import re
@@ -21,9 +21,9 @@ from p3dfeat.zoo.cards import Card, label_set, numbered_labels, safe_name
 from p3dfeat.zoo.conversion.tensor_names import Arrays, architecture_of, gluoncv_name, renamed, transformers_name
 
 FAMILY: Final = "recycled"
-CENTRE: Final = 1  # of T's three taps
+CENTRE: Final = 1  # index of the middle one of T's three taps
 IMAGENET_CLASSES: Final = 1000
-PIL_FILTERS: Final = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # as transformers numbers them
+PIL_FILTERS: Final = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # with transformers' numbers
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class FlatResNet:
     """The files of a 2-D ResNet."""
 
     weights: Path
-    config: dict[str, object]  # timm's or transformers' config.json; empty where there is none
+    config: dict[str, object]  # timm's or transformers' config.json; empty if there is none
     preprocessing: dict[str, object]  # transformers' preprocessor_config.json
     origin: str  # user/repo@commit, or the file's name
 
 
 def is_flat_resnet(arrays: Arrays) -> bool:
-    """Whether the tensors are those of a 2-D ResNet, as timm, torchvision or transformers name them."""
+    """Whether the tensors belong to a 2-D ResNet and have the names of timm, torchvision or transformers."""
     if any(name.startswith("resnet.encoder.") for name in arrays):
         return True
     first = arrays.get("conv1.weight")
@@ -45,7 +45,7 @@ def is_flat_resnet(arrays: Arrays) -> bool:
 
 
 def recycled(arrays: Arrays, *, kinds: str = "ABC") -> tuple[Architecture, dict[str, NDArray[np.generic]]]:
-    """The P3D of a 2-D ResNet and its weights, under our names. Raises WeightsError naming the tensor."""
+    """The P3D of a 2-D ResNet and its weights, with p3dfeat's names. Raises WeightsError naming the tensor."""
     flat = renamed(arrays, transformers_name if "classifier.1.weight" in arrays else gluoncv_name)
     if "res2a.conv_expand.weight" not in flat:
         raise WeightsError("a ResNet of other blocks than bottlenecks; ResNet-50, -101 and -152 can be recycled")
@@ -54,7 +54,7 @@ def recycled(arrays: Arrays, *, kinds: str = "ABC") -> tuple[Architecture, dict[
 
 
 def _temporal(architecture: Architecture) -> dict[str, NDArray[np.generic]]:
-    """T of every block: its convolution hands a frame on; its batch norm leaves that alone, or, in B, at zero."""
+    """T of every block. Its convolution copies a frame. Its batch norm keeps it, or sets it to zero in kind B."""
     found: dict[str, NDArray[np.generic]] = {}
     for block, kind in architecture.block_kinds().items():
         width = architecture.base_width << (int(block[3]) - 2)
@@ -73,9 +73,9 @@ def _temporal(architecture: Architecture) -> dict[str, NDArray[np.generic]]:
 def recycled_card(
     architecture: Architecture, origin: str, config: Mapping[str, Any], preprocessing: Mapping[str, Any], weights: Path
 ) -> Card:
-    """A card for the P3D made of ``origin``, by what timm's or transformers' config of it says.
+    """A card for the P3D converted from ``origin``, based on its config of timm or transformers.
 
-    config, preprocessing: config.json and preprocessor_config.json, empty where there is none; what they do not say is
+    config, preprocessing: config.json and preprocessor_config.json, empty if there is none. Missing values are
     torchvision's: short side 256, crop 224, ImageNet's mean and deviation.
     """
     _check_arithmetic(config)
@@ -103,7 +103,7 @@ def recycled_card(
 
 
 def _check_arithmetic(config: Mapping[str, Any]) -> None:
-    """Refuse ResNets whose tensors look alike but that compute something else."""
+    """Raise WeightsError for ResNets that have the same tensors but compute something else."""
     if config.get("downsample_in_bottleneck") is True:
         raise WeightsError("strides in its first 1x1 convolutions; only ResNets that stride in the 3x3 can be recycled")
     name = config.get("architecture", "resnet50")  # timm's; resnetaa50 and resnetblur50 have the same tensors
@@ -114,7 +114,7 @@ def _check_arithmetic(config: Mapping[str, Any]) -> None:
 
 
 def _labels(config: Mapping[str, Any], classes: int) -> tuple[str | None, tuple[str, ...]]:
-    """Class names as timm or transformers write them into the config; ImageNet's for a thousand classes without."""
+    """Class names from the config of timm or transformers; ImageNet's for a thousand classes without names."""
     names = config.get("label_names") or config.get("id2label")
     if isinstance(names, dict):
         names = [names.get(str(number)) for number in range(classes)]
@@ -126,7 +126,7 @@ def _labels(config: Mapping[str, Any], classes: int) -> tuple[str | None, tuple[
 
 
 def _input(timm: Mapping[str, Any], transformers: Mapping[str, Any]) -> InputSpec:
-    """Preprocessing by timm's pretrained_cfg or transformers' preprocessor config."""
+    """Preprocessing from timm's pretrained_cfg or transformers' preprocessor config."""
     try:
         return _checked_input(timm, transformers)
     except (AttributeError, TypeError, ValueError, ArithmeticError, LookupError) as error:

@@ -1,4 +1,4 @@
-"""Weights under our names with their card, and the safetensors file that holds both."""
+"""Weights with p3dfeat's names and their card, and the safetensors file that holds both."""
 
 import json
 import os
@@ -16,21 +16,21 @@ from p3dfeat.errors import WeightsError
 from p3dfeat.system.disk import Folder
 from p3dfeat.zoo.cards import Card, card_content
 
-CARD_KEY: Final = "p3dfeat_card"  # of a safetensors file's metadata
+CARD_KEY: Final = "p3dfeat_card"  # key in the metadata of a safetensors file
 
 
 @dataclass(frozen=True)
 class Converted:
-    """Weights under our names and the card that goes with them."""
+    """Weights with p3dfeat's names, and their card."""
 
     card: Card
     state: dict[str, Tensor]
 
 
 def save(converted: Converted, path: Path, *, overwrite: bool = False) -> None:
-    """Write a safetensors file that needs no card beside it. Raises WeightsError; no half-written file stays.
+    """Write a safetensors file that contains its card. Raises WeightsError, and leaves no incomplete file.
 
-    overwrite: a file that is there is replaced, and not refused.
+    overwrite: replace an existing file; otherwise it is an error.
     """
     final = Path(os.path.realpath(path))
     fresh = f"{final.name}.{secrets.token_hex(8)}.writing"
@@ -53,7 +53,7 @@ def save(converted: Converted, path: Path, *, overwrite: bool = False) -> None:
 def _give_name(folder: Folder, fresh: str, name: str, overwrite: bool) -> None:
     if overwrite:
         if folder.holds(name):
-            os.close(folder.open(name, os.O_RDWR, several_names=True))  # what may not be written to stays
+            os.close(folder.open(name, os.O_RDWR, several_names=True))  # fails for a write-protected file, which stays
         folder.replace(fresh, name)
         return
     try:
@@ -63,6 +63,6 @@ def _give_name(folder: Folder, fresh: str, name: str, overwrite: bool) -> None:
 
 
 def file_content(converted: Converted) -> bytes:
-    """A safetensors file that holds its card."""
+    """The content of a safetensors file that holds its card."""
     metadata = {CARD_KEY: json.dumps(card_content(converted.card), ensure_ascii=False)}
     return to_bytes({name: value.contiguous() for name, value in converted.state.items()}, metadata)

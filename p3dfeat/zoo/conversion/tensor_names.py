@@ -1,7 +1,7 @@
-"""From the names that other software gives to weights to those of our networks, and from the weights to the network.
+"""Translation of other software's tensor names to p3dfeat's names, and the architecture that fits the tensors.
 
-Depth, width, input channels and classes are read off the tensors. Block kinds leave no trace in them: the cycle A, B, C
-of the paper's mixed network is taken unless the user says otherwise.
+Depth, width, input channels and classes are read from the tensors. Block kinds cannot be read from them: the default
+is the cycle A, B, C of the paper's mixed network.
 """
 
 import re
@@ -49,7 +49,7 @@ FIELDS: Final = {"gamma": "weight", "beta": "bias"}
 
 
 def caffe_name(name: str) -> str | None:
-    """``res3b1_branch2b_t/0`` -> ``res3b1.conv_temporal.weight``; None for what no P3D has."""
+    """``res3b1_branch2b_t/0`` -> ``res3b1.conv_temporal.weight``; None for a tensor that no P3D has."""
     layer, _, blob = name.rpartition("/")
     number = int(blob) if blob in NUMBERED_BLOBS else -1
     if layer.startswith("fc") and number in (0, 1):
@@ -68,12 +68,12 @@ def caffe_name(name: str) -> str | None:
 
 
 def gluoncv_name(name: str) -> str | None:
-    """``layer2.1.conv_temporal.weight`` -> ``res3b1.conv_temporal.weight``; None for what no P3D has."""
+    """``layer2.1.conv_temporal.weight`` -> ``res3b1.conv_temporal.weight``; None for a tensor that no P3D has."""
     return _numbered_name(name, GLUONCV_PARTS)
 
 
 def port_name(name: str) -> str | None:
-    """As ``gluoncv_name`` for the community port's checkpoints, where conv3 is T and conv4 expands."""
+    """The same as ``gluoncv_name`` for the community port's checkpoints, in which conv3 is T and conv4 expands."""
     return _numbered_name(name.replace("conv1_custom", "conv1", 1), PORT_PARTS)
 
 
@@ -117,7 +117,7 @@ def _later_block(stage: int, number: int) -> str:
 
 
 def renamed(arrays: Arrays, naming: Callable[[str], str | None]) -> dict[str, NDArray[np.generic]]:
-    """The arrays under our names. Raises WeightsError naming the first that no P3D has, or that is there twice."""
+    """The arrays with p3dfeat's names. Raises WeightsError naming the first unknown or repeated tensor."""
     found: dict[str, NDArray[np.generic]] = {}
     for name, array in arrays.items():
         if name.endswith("num_batches_tracked"):
@@ -132,7 +132,7 @@ def renamed(arrays: Arrays, naming: Callable[[str], str | None]) -> dict[str, ND
 
 
 def architecture_of(arrays: Arrays, *, family: str, kinds: str = "ABC") -> Architecture:
-    """The network that these tensors, under our names, are of. Raises WeightsError."""
+    """The network of these tensors, which have p3dfeat's names. Raises WeightsError if they are no P3D's."""
     for name, smallest in (("conv1.weight", CONV1_AREA), ("fc.weight", 1)):
         if name not in arrays:
             raise WeightsError(f"tensor {name} is missing")
@@ -155,9 +155,9 @@ def architecture_of(arrays: Arrays, *, family: str, kinds: str = "ABC") -> Archi
 
 
 def fitted(arrays: Arrays, architecture: Architecture) -> dict[str, torch.Tensor]:
-    """The state dict of a network of ``architecture``, every tensor accounted for. Raises WeightsError naming one.
+    """The state dict of a network of ``architecture``. Raises WeightsError for a missing, unknown or wrong tensor.
 
-    Dimensions of size 1 may differ: Caffe's old files see a vector as (1, 1, 1, C).
+    Dimensions of size 1 may differ: Caffe's old files store a vector as (1, 1, 1, C).
     """
     net, _ = on_meta(architecture)
     expected = {name: value.shape for name, value in net.state_dict().items()}

@@ -1,7 +1,7 @@
-"""Where fetched weights are kept: a folder a checkpoint, holding one file and the sha256 it had when it was checked.
+"""The cache of downloaded weights: one folder per checkpoint, with one file and its sha256 at the time of the check.
 
-Files of the Hugging Face hub are not here but in huggingface_hub's own cache. A cache filled by someone else serves
-from a read-only disk.
+Files of the Hugging Face hub are not here but in huggingface_hub's own cache. A cache filled by someone else also
+works from a read-only disk.
 """
 
 import grp
@@ -31,14 +31,14 @@ from p3dfeat.zoo.formats.archive import opened_member
 
 SETTING: Final = "P3DFEAT_CACHE"
 LOCK: Final = "lock"
-RECORD: Final = "SHA256SUMS"  # in sha256sum's format; written last, so a folder that has it is whole
-MOST_RECORD_BYTES: Final = 64 << 10  # it names an address, which may be long
-PART: Final = ".part"  # end of the name of a file that is being fetched
+RECORD: Final = "SHA256SUMS"  # in sha256sum's format; written last, so a folder that has it is complete
+MOST_RECORD_BYTES: Final = 64 << 10  # it contains an address, which may be long
+PART: Final = ".part"  # end of the name of a file during its download
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A fetched weights file, the sha256 it had when it was checked, and where it came from."""
+    """A downloaded weights file, its sha256 at the time of the check, and its source."""
 
     path: Path
     sha256: str
@@ -46,7 +46,7 @@ class Kept:
 
 
 def cache_folder() -> Path:
-    """$P3DFEAT_CACHE, else p3dfeat below $XDG_CACHE_HOME or ~/.cache. Raises WeightsError where there is no home."""
+    """$P3DFEAT_CACHE, else p3dfeat in $XDG_CACHE_HOME or ~/.cache. Raises WeightsError if there is no home folder."""
     named = os.environ.get(SETTING)
     try:
         return Path(named or os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / ("" if named else "p3dfeat")
@@ -55,7 +55,7 @@ def cache_folder() -> Path:
 
 
 def cache_folder_if_any() -> Path | None:
-    """``cache_folder``, or None where there is none."""
+    """``cache_folder``, or None if there is none."""
     try:
         return cache_folder()
     except WeightsError:
@@ -63,15 +63,15 @@ def cache_folder_if_any() -> Path | None:
 
 
 def folder_of(card: Card) -> Path:
-    """Where the weights of ``card`` are or will be; another card of the same name has another folder."""
+    """The folder for the weights of ``card``. Another card of the same name has another folder."""
     return cache_folder() / f"{card.name}-{hashlib.sha256(card.identity.encode()).hexdigest()[:8]}"
 
 
 def kept(card: Card) -> Kept | None:
-    """The fetched weights of ``card``, if they are here."""
+    """The downloaded weights of ``card``, or None."""
     try:
         found = _recorded(folder_of(card))
-    except WeightsError:  # no place where they could be
+    except WeightsError:  # there is no cache folder
         return None
     if found is None or not found.path.is_file():
         return None
@@ -80,7 +80,7 @@ def kept(card: Card) -> Kept | None:
 
 
 def _recorded(folder: Path) -> Kept | None:
-    """What a folder's record says is in it."""
+    """The content of a folder according to its record; None without a valid record."""
     try:
         with open(folder / RECORD, "rb") as file:
             text = file.read(MOST_RECORD_BYTES).decode("utf-8")
@@ -92,14 +92,14 @@ def _recorded(folder: Path) -> Kept | None:
 
 @contextmanager
 def filling(card: Card) -> Iterator[Folder]:
-    """The folder of ``card``, made and held by this process alone. Raises WeightsError where it cannot be written."""
+    """The folder of ``card``, created and locked for this process. Raises WeightsError if it cannot be written."""
     path = folder_of(card)
     with writing(path):
         for folder in (*reversed(path.parents), path):
             if not folder.is_dir():
                 folder.mkdir(0o755, exist_ok=True)
         _warn_of_others(cache_folder())
-        lock = FileLock(path / LOCK)  # which follows no link
+        lock = FileLock(path / LOCK)  # it does not follow links
         lock.acquire()
     try:
         with writing(path):
@@ -112,7 +112,7 @@ def filling(card: Card) -> Iterator[Folder]:
 
 @cache
 def _warn_of_others(folder: Path) -> None:
-    """Warn, once a process, of a cache whose weights others may replace."""
+    """Warn, once per process, if other users may replace the weights in the cache."""
     with suppress(OSError):
         status = folder.stat()
         if os.statvfs(folder).f_flag & os.ST_RDONLY:
@@ -127,7 +127,7 @@ def _warn_of_others(folder: Path) -> None:
 
 
 def _is_own_group(number: int) -> bool:
-    """Whether a group is the one that Debian and others make for each user alone."""
+    """Whether a group is the private group of this user, as created by Debian and others."""
     try:
         user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(number)
     except KeyError:
@@ -136,17 +136,17 @@ def _is_own_group(number: int) -> bool:
 
 
 def writing(path: Path) -> AbstractContextManager[None]:
-    """One line, a CacheError's, for whatever the file system says."""
+    """Turn any error of the file system into a CacheError of one line."""
     return disk.writing(path, f"{SETTING} may name another folder", error=CacheError)
 
 
 class CacheError(WeightsError):
-    """The disk does not take what would be fetched; no other source helps."""
+    """The disk cannot store the download, so that no other source helps."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """The beginning of a file that is being fetched. Its name ends in .part; no link of that name is followed."""
+    """The downloaded beginning of a file. Its name ends in .part. Links with this name are not followed."""
 
     folder: Folder
     name: str
@@ -156,7 +156,7 @@ class Part:
         return self.folder.path / self.name
 
     def size(self) -> int:
-        """Bytes that are here. Raises CacheError where something else has the name."""
+        """Number of downloaded bytes. Raises CacheError if the name belongs to something else."""
         with writing(self.path), suppress(FileNotFoundError):
             fd = self.folder.open(self.name)
             try:
@@ -166,13 +166,13 @@ class Part:
         return 0
 
     def version(self) -> str:
-        """Which version of the file this is the beginning of; nothing where that is not known."""
+        """The version of the file that this is the beginning of; empty if unknown."""
         with writing(self.path), suppress(FileNotFoundError):
             return self.folder.read(f"{self.name}.version", MOST_RECORD_BYTES).decode("utf-8", "replace")
         return ""
 
     def opened(self, have: int, version: str) -> BinaryIO:
-        """The file, to go on with behind its first ``have`` bytes, of this version. Raises OSError."""
+        """The file, open for writing after its first ``have`` bytes. The version is recorded. Raises OSError."""
         mark = f"{self.name}.version"
         if have:
             fd = self.folder.open(self.name, os.O_RDWR)
@@ -192,14 +192,14 @@ class Part:
         return file
 
     def drop(self) -> None:
-        """Forget what was fetched so far. Raises CacheError."""
+        """Delete the downloaded bytes. Raises CacheError."""
         with writing(self.path):
             self.folder.unlink(self.name)
             self.folder.unlink(f"{self.name}.version")
 
 
 def part_for(folder: Folder, name: str) -> Part:
-    """Where a file is put while it is fetched, by a name that is safe on every disk and none of the cache's own."""
+    """The partial file for a download. Its name is valid on every disk, and is not one of the cache's own names."""
     return Part(folder, f"{_safe(name)}{PART}")
 
 
@@ -209,11 +209,11 @@ def _safe(name: str) -> str:
 
 
 def keep(card: Card, part: Part, origin: str, check: Callable[[Path], object]) -> Kept:
-    """Check a fetched file, unpacked if it is an archive, and put it in its place; ``part`` is gone afterwards.
+    """Check a downloaded file and move it to its place. An archive is unpacked. ``part`` does not exist afterwards.
 
-    check: raises WeightsError for a file that is not the card's; asked where the card knows no checksum.
-    Raises WeightsError: where it is not what the card says, nothing of it is left; where the disk is full, it stays
-    for the next attempt.
+    check: raises WeightsError for a file that does not fit the card; called only if the card has no checksum.
+    Raises WeightsError. If the file does not fit the card, it is deleted. If the disk is full, it stays for the next
+    attempt.
     """
     folder, unpacked = part.folder, f"{part.name}.unpacked"
     try:
@@ -230,10 +230,10 @@ def keep(card: Card, part: Part, origin: str, check: Callable[[Path], object]) -
             folder.rename(unpacked, RECORD)
         parts = {part.name, *(f"{_safe(source.file)}{PART}" for source in card.sources)}
         ours = {name + end for name in parts for end in ("", ".version", ".unpacked")}
-        for left in folder.names():  # this file's part, and what an earlier source gave; nothing that is not ours
+        for left in folder.names():  # delete this file's part and files of earlier sources, but no unknown files
             is_ours = left in ours or (former is not None and left == former.path.name)
             if is_ours and left not in (final, RECORD, LOCK):
-                with suppress(OSError):  # it takes room, and does no harm
+                with suppress(OSError):  # a file that stays only takes room
                     folder.unlink(left)
         return Kept(folder.path / final, digest, origin)
     except _OtherFileError:
@@ -245,11 +245,11 @@ def keep(card: Card, part: Part, origin: str, check: Callable[[Path], object]) -
 
 
 class _OtherFileError(WeightsError):
-    """What was fetched is not the published file."""
+    """The downloaded file is not the published file."""
 
 
 def _unpack(part: Part, target: str) -> str | None:
-    """Write the .params file of a published archive to ``target`` and tell its name; None for any other file."""
+    """Write the .params file of a published archive to ``target`` and return its name; None for any other file."""
     fetched = part.path
     if not zipfile.is_zipfile(fetched):
         return None
@@ -266,7 +266,7 @@ def _unpack(part: Part, target: str) -> str | None:
 
 
 def _checked(card: Card, weights: Path, origin: str, check: Callable[[Path], object]) -> str:
-    """The file's sha256, after all checksums of the card, or, without one, its tensors."""
+    """Check all checksums of the card or, if there are none, the tensors. Return the file's sha256."""
     found = digests(weights, (*card.checksums, "sha256"))
     if wrong := differing(card.checksums, found):
         raise _OtherFileError(f"{origin}: not the published file: its {wrong}; nothing of it was kept")
@@ -280,7 +280,7 @@ def _checked(card: Card, weights: Path, origin: str, check: Callable[[Path], obj
 
 
 def differing(expected: Mapping[str, str], found: Mapping[str, str]) -> str | None:
-    """The first checksum that is not as it should be, in words."""
+    """A description of the first wrong checksum; None if all are right."""
     for kind, digest in expected.items():
         if found[kind] != digest:
             return f"{kind} is {found[kind][:12]}..., not {digest[:12]}..."

@@ -1,4 +1,4 @@
-"""Fetching weights over http and https into the cache."""
+"""Download of weights over http and https into the cache."""
 
 import shutil
 from collections.abc import Iterator
@@ -15,10 +15,10 @@ LIMITS: Final = Limits(most_bytes=LARGEST_BYTES)
 
 
 def download(url: str, part: Part, *, limits: Limits | None = None, on_bytes: OnBytes) -> None:
-    """Fetch ``url`` into ``part``, whole; see ``p3dfeat.http.fetch``.
+    """Download all of ``url`` into ``part``; see ``p3dfeat.http.fetch``.
 
-    Raises NotFetchedError, or CacheError where the disk cannot take it. What came by then stays for the next attempt,
-    unless it is too large.
+    Raises NotFetchedError, or CacheError if the disk cannot store it. The downloaded bytes stay for the next attempt,
+    unless the file is too large.
     """
     try:
         fetch(url, _CachePart(part), limits=limits or LIMITS, on_bytes=on_bytes)

@@ -1,7 +1,7 @@
-"""The Hugging Face hub, through huggingface_hub: HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE and tokens work as ever.
+"""The Hugging Face hub, through huggingface_hub: HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE and tokens work as usual.
 
-A model of ours on the hub, or in a folder, is two files: ``config.json``, the card's content, and
-``model.safetensors``, the weights under our names.
+A p3dfeat model on the hub, or in a folder, consists of two files: ``config.json`` holds the card's content, and
+``model.safetensors`` the weights with p3dfeat's names.
 """
 
 import os
@@ -23,7 +23,7 @@ from p3dfeat.zoo.formats.archive import LARGEST_BYTES
 HOST: Final = "hf.co"
 CONFIG: Final = "config.json"
 WEIGHTS: Final = "model.safetensors"
-PREPROCESSING: Final = "preprocessor_config.json"  # of transformers' models
+PREPROCESSING: Final = "preprocessor_config.json"  # in transformers' models
 
 
 def parse_repository(text: str) -> tuple[str, str | None] | None:
@@ -35,10 +35,10 @@ def parse_repository(text: str) -> tuple[str, str | None] | None:
 def fetch(
     repository: str, file: str, revision: str | None, *, anew: bool = False, on_bytes: OnBytes | None = None
 ) -> tuple[Path, str]:
-    """A file of a repository, from the cache if it is there, and the commit it is of.
+    """A file of a repository, from the cache if possible, and its commit.
 
-    anew: even if it is in the cache.
-    Raises WeightsError, one line, whatever goes wrong; MissingFileError where the repository has no such file.
+    anew: download even if the file is in the cache.
+    Raises WeightsError, with a message of one line, for all errors; MissingFileError if the repository lacks the file.
     """
     with _one_line(repository, file, revision):
         from huggingface_hub import hf_hub_download
@@ -56,18 +56,18 @@ def fetch(
 
 
 def cached(repository: str, file: str, revision: str | None) -> Path | None:
-    """The file if it was fetched before; nothing is asked of the network."""
+    """The file from the cache, or None. The network is not used."""
     from huggingface_hub import try_to_load_from_cache
 
     try:
         found = try_to_load_from_cache(repository, file, revision=revision)
-    except ValueError:  # not a name that huggingface_hub takes, which fetching tells in a line
+    except ValueError:  # an invalid name; fetching reports it in one line
         return None
     return Path(found) if isinstance(found, str) else None
 
 
 def cache_folder() -> Path:
-    """Where huggingface_hub keeps what it fetched."""
+    """The cache folder of huggingface_hub."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     return Path(HF_HUB_CACHE)
@@ -84,16 +84,16 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def address(repository: str) -> str:
-    """Where a person finds a repository, by HF_ENDPOINT."""
+    """The web address of a repository on HF_ENDPOINT."""
     from huggingface_hub.constants import ENDPOINT
 
     return f"{without_secrets(ENDPOINT)}/{repository}"
 
 
 def upload(files: Mapping[str, bytes], repository: str, *, private: bool, message: str, show_progress: bool) -> str:
-    """Make the repository where there is none, and commit ``files`` by their names; gives the commit's address.
+    """Create the repository if there is none, and commit ``files``. Returns the address of the commit.
 
-    show_progress: whether huggingface_hub draws its bars. Raises WeightsError, one line, whatever goes wrong.
+    show_progress: show huggingface_hub's progress bars. Raises WeightsError, with a message of one line.
     """
     with _one_line(repository, None, None):
         from huggingface_hub import CommitOperationAdd, HfApi
@@ -112,11 +112,11 @@ def upload(files: Mapping[str, bytes], repository: str, *, private: bool, messag
 
 
 class MissingFileError(WeightsError):
-    """The repository is there; the file is not."""
+    """The repository exists, but the file does not."""
 
 
 def holds(repository: str, file: str) -> bool:
-    """Whether a repository has the file now; False where there is no repository. Raises WeightsError."""
+    """Whether a repository has the file now; False if there is no repository. Raises WeightsError."""
     with _one_line(repository, file, None):
         from huggingface_hub import HfApi
 
@@ -124,21 +124,21 @@ def holds(repository: str, file: str) -> bool:
 
 
 def config_of(repository: str) -> dict[str, Any] | None:
-    """The content of the repository's config.json as it is now; None where there is none. Raises WeightsError."""
+    """The current content of the repository's config.json; None if there is none. Raises WeightsError."""
     if not holds(repository, CONFIG):
         return None
-    return read_config(fetch(repository, CONFIG, None, anew=True)[0])  # not out of a cache, should the hub be busy
+    return read_config(fetch(repository, CONFIG, None, anew=True)[0])  # never from the cache, even if the hub is busy
 
 
 @contextmanager
 def _one_line(repository: str, file: str | None, revision: str | None) -> Iterator[None]:
-    """Errors of huggingface_hub as one line of ours."""
+    """Turn errors of huggingface_hub into a WeightsError of one line."""
     import httpx2
     from huggingface_hub import constants, errors
     from huggingface_hub.utils import logging
 
     if "HF_HUB_VERBOSITY" not in os.environ:
-        logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it warns of what is then retried, or raised
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it warns before each retry and each error
     place = f"{repository}@{revision}" if revision else repository
     where = f"{place} on {without_secrets(constants.ENDPOINT)}"
     try:
@@ -165,7 +165,7 @@ def _one_line(repository: str, file: str | None, revision: str | None) -> Iterat
         raise WeightsError(f"{where}: {_status(error)}") from None
     except httpx2.HTTPError as error:
         raise WeightsError(f"{where}: could not be reached ({_reason(error)})") from None
-    except OSError as error:  # the cache's disk; or fewer bytes than announced; or a file that a setting names
+    except OSError as error:  # the cache's disk, fewer bytes than announced, or a file named in a setting
         named = str(error.filename or "")
         if error.errno and (not named or named.startswith(str(cache_folder()))):
             remedy = f"HF_HOME may name another folder than {cache_folder()}"
@@ -182,17 +182,17 @@ def _status(error: Any) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of what a library says."""
+    """The first line of an error's message."""
     return scrubbed((str(error).strip().splitlines() or [type(error).__name__])[0]).rstrip(".")
 
 
 def _commit(path: Path) -> str:
-    """The cache keeps a file as snapshots/<commit>/<file>."""
+    """The commit of a file in the cache, whose path is snapshots/<commit>/<file>."""
     return path.parent.name
 
 
 def _bounded(repository: str, file: str, on_bytes: OnBytes) -> OnBytes:
-    """``on_bytes`` that raises WeightsError for more bytes than weights have; it is told before the first one comes."""
+    """``on_bytes`` with a check: it raises WeightsError if the file, by its announced or actual size, is too large."""
 
     def told(done: int, total: int | None) -> None:
         if max(done, total or 0) > LARGEST_BYTES:
@@ -203,7 +203,7 @@ def _bounded(repository: str, file: str, on_bytes: OnBytes) -> OnBytes:
 
 
 def _bar(on_bytes: OnBytes) -> Any:
-    """A class of huggingface_hub's bars that draws nothing and reports."""
+    """A subclass of huggingface_hub's progress bar that draws nothing and calls ``on_bytes``."""
     from huggingface_hub.utils.tqdm import tqdm
 
     class Bar(tqdm):
@@ -216,9 +216,9 @@ def _bar(on_bytes: OnBytes) -> Any:
             on_bytes(int(self.n), self.total)
 
         def update_transfer(self, n: float) -> None:
-            """Bytes on the wire, which Xet counts beside those of the file."""
+            """Ignore Xet's count of transferred bytes; ``update`` gets the bytes of the file."""
 
         def set_transfer_postfix_str(self, text: str, refresh: bool = True) -> None:
-            """Their rate."""
+            """Ignore the transfer rate."""
 
     return Bar

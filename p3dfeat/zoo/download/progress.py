@@ -1,4 +1,4 @@
-"""What is said of web addresses, and of what comes from them."""
+"""Progress events and errors of downloads."""
 
 from collections.abc import Callable
 

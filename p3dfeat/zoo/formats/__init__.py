@@ -1,9 +1,9 @@
-"""Readers of the weight files found in the wild, none of which runs code. A file's content tells its kind.
+"""Readers of all supported weight files. No reader runs code from a file. The format is detected from the content.
 
-A file named .safetensors is read as that alone: it promises that nothing of it is ever unpickled.
+A file named .safetensors is only read as safetensors: this name promises that nothing is unpickled.
 
-Every reader gives {name: array}, in the names of the software that wrote the file, or raises WeightsError with a line
-that does not name the file. What a file claims of its sizes is held to its own size before anything is allocated.
+Every reader returns {name: array}, with the names of the software that wrote the file, or raises WeightsError with a
+line that does not name the file. Sizes given in a file are compared with the file's size before memory is allocated.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ PICKLE_START: Final = b"\x80"
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """What a file holds. format: "caffe", "mxnet", "torch" or "safetensors"."""
+    """The content of a weights file. format: "caffe", "mxnet", "torch" or "safetensors"."""
 
     format: str
     arrays: Arrays
@@ -38,7 +38,7 @@ class WeightsFile:
 
 
 def read_weights(path: Path) -> WeightsFile:
-    """Read a weights file of any known kind, told by its content. Raises WeightsError naming the file."""
+    """Read a weights file of any supported format. Raises WeightsError naming the file."""
     try:
         return _read(path)
     except WeightsError as error:
@@ -46,7 +46,7 @@ def read_weights(path: Path) -> WeightsFile:
     except OSError as error:
         raise WeightsError(f"{path}: not readable ({error.strerror or error})") from None
     except (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
-        # What someone wrote to hurt meets the libraries that read it where they do not look for it.
+        # Libraries may fail with any of these errors on a malicious file.
         raise WeightsError(f"{path}: a damaged file ({type(error).__name__})") from None
 
 
@@ -59,7 +59,7 @@ def _read(path: Path) -> WeightsFile:
     if path.name.removesuffix(".part").lower().endswith(".safetensors"):
         return WeightsFile("safetensors", *read_safetensors(path))
     if start.startswith(HDF5_MAGIC):
-        from p3dfeat.zoo.formats.hdf5 import read_caffemodel_hdf5  # and with it h5py, for a rare kind of file
+        from p3dfeat.zoo.formats.hdf5 import read_caffemodel_hdf5  # here, because it imports h5py for a rare format
 
         return WeightsFile("caffe", read_caffemodel_hdf5(path), {})
     if start.startswith(ZIP_MAGIC):
@@ -74,7 +74,7 @@ def _read(path: Path) -> WeightsFile:
 
 
 def _read_zip(path: Path) -> WeightsFile:
-    """A torch checkpoint, or the published archive around one .params file."""
+    """A torch checkpoint, or a published archive with one .params file."""
     with opened_member(path) as member:
         if member is not None:
             return WeightsFile("mxnet", read_params(member[2].read()), {})

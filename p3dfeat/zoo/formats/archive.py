@@ -1,4 +1,4 @@
-"""The archives that GluonCV publishes its weights in: a zip around one .params file."""
+"""GluonCV's published archives of weights: a zip with one .params file."""
 
 import lzma
 import zipfile
@@ -10,12 +10,12 @@ from typing import IO, Final
 
 from p3dfeat.errors import WeightsError
 
-LARGEST_BYTES: Final = 4 << 30  # of a weights file; a P3D-199 is 270 MB
-MOST_SHRUNK: Final = 20  # times smaller in the archive; floats hardly shrink
+LARGEST_BYTES: Final = 4 << 30  # maximum size of a weights file; a P3D-199 has 270 MB
+MOST_SHRUNK: Final = 20  # maximum compression ratio; floats are hardly compressible
 
 
 def unpacked_bytes(path: Path) -> int:
-    """What the entries of an archive come to. Raises WeightsError for far more than its own size, BadZipFile."""
+    """Total unpacked size of an archive. Raises WeightsError if it is far larger than the archive; BadZipFile."""
     with zipfile.ZipFile(path) as archive:
         unpacked = sum(entry.file_size for entry in archive.infolist())
     if unpacked > min(LARGEST_BYTES, MOST_SHRUNK * path.stat().st_size):
@@ -25,10 +25,10 @@ def unpacked_bytes(path: Path) -> int:
 
 @contextmanager
 def opened_member(path: Path) -> Iterator[tuple[str, int, IO[bytes]] | None]:
-    """(name, size, stream) of the .params file in an archive; None where there is none, as in PyTorch's checkpoints.
+    """(name, size, stream) of the .params file in an archive; None if there is none, as in PyTorch's checkpoints.
 
-    Raises WeightsError, which does not name the file, for a damaged archive, one that is not around one file, or one
-    that unpacks to far more than its own size.
+    Raises WeightsError, which does not name the file, if the archive is damaged, has several .params files, or unpacks
+    to far more than its own size.
     """
     try:
         unpacked_bytes(path)

@@ -1,4 +1,4 @@
-"""Caffe's .caffemodel: a protobuf NetParameter, of which only names and blobs are read.
+"""Caffe's .caffemodel: a protobuf NetParameter. Only names and blobs are read.
 
 New form: layer = field 100 {name 1, type 2, blobs 7}; old form: layers = field 2 {name 4, type 5, blobs 6}.
 BlobProto {num 1, channels 2, height 3, width 4, data 5, shape 7 {dim 1}, double_data 8}.
@@ -62,7 +62,7 @@ def _blob(data: memoryview, layer: str) -> NDArray[np.generic]:
 
 
 def _dimensions(data: memoryview) -> list[int]:
-    """BlobShape's dim, packed or one by one."""
+    """The field dim of BlobShape, packed or not packed."""
     found: list[int] = []
     for field, _, value in _fields(data):
         if field == 1 and isinstance(value, int):
@@ -105,7 +105,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    """A variable-length number and where it ends."""
+    """A variable-length number and the position after it."""
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(data):

@@ -37,7 +37,7 @@ def read_caffemodel_hdf5(path: Path) -> dict[str, NDArray[np.generic]]:
 
 
 def _own(group: h5py.Group, name: str, seen: set[int]) -> object:
-    """An object of the file's own, which it is asked for once. A link is not opened: it may lead into another file."""
+    """An object in the file. Raises WeightsError for a repeated object, and for a link, which may leave the file."""
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
         raise WeightsError(f"{name}: a link instead of weights")
     found = group[name]

@@ -16,7 +16,7 @@ MOST_DIMENSIONS: Final = 8
 
 
 def read_params(data: bytes) -> dict[str, NDArray[np.generic]]:
-    """{name: array}; "arg:" and "aux:" of symbolic networks are taken off names. Raises WeightsError."""
+    """{name: array}. The prefixes "arg:" and "aux:" of symbolic networks are removed. Raises WeightsError."""
     reader = _Reader(data)
     if reader.take("<QQ") != (0x112, 0):
         raise WeightsError("not an MXNet .params file")
@@ -46,7 +46,7 @@ def _name(reader: "_Reader") -> str:
 
 
 class _Reader:
-    """Takes a file apart from front to back; never past its end."""
+    """Reads data from front to back. Raises WeightsError at the end of the data."""
 
     def __init__(self, data: bytes):
         self._data, self._at = memoryview(data), 0
@@ -61,7 +61,7 @@ class _Reader:
         return struct.unpack(form, self.bytes(struct.calcsize(form)))
 
     def count(self, *, smallest: int) -> int:
-        """How many things of at least ``smallest`` bytes follow."""
+        """Number of entries that follow. Raises WeightsError if ``smallest`` bytes per entry do not fit."""
         (count,) = self.take("<Q")
         if count * smallest > len(self._data) - self._at:
             raise WeightsError(f"damaged: {count:,} entries cannot be in what is left of the file")

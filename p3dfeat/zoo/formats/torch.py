@@ -1,4 +1,4 @@
-"""PyTorch checkpoints, of which only tensors are loaded, and safetensors files."""
+"""PyTorch checkpoints and safetensors files. Only tensors are loaded from checkpoints."""
 
 import pickle
 import warnings
@@ -15,18 +15,18 @@ from p3dfeat.errors import WeightsError
 
 
 def read_checkpoint(path: Path, most_bytes: int) -> dict[str, NDArray[np.generic]]:
-    """The state dict of a .pth or .pth.tar file, itself or under the key state_dict. Raises WeightsError.
+    """The state dict of a .pth or .pth.tar file: its content, or its entry state_dict. Raises WeightsError.
 
-    most_bytes: of all its tensors together, each view of a storage counted. torch loads it in its weights-only mode:
-    no code of the file's is run.
+    most_bytes: limit for all tensors together; each view of a storage counts. The file is loaded in torch's
+    weights-only mode, so that no code from it is run.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of old pickle protocols, which are no matter of the user's
+            warnings.simplefilter("ignore")  # warnings of old pickle protocols do not help the user
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise WeightsError("holds more than tensors, or is damaged; to load it could run code") from None
-    except Exception as error:  # torch's readers meet damage with whatever they stumble over
+    except Exception as error:  # torch's readers raise any exception on a damaged file
         raise WeightsError(f"a damaged PyTorch checkpoint ({type(error).__name__})") from None
     tensors = _state_dict(content)
     for name, value in tensors.items():
@@ -52,7 +52,7 @@ def _state_dict(content: Any) -> dict[str, torch.Tensor]:
 
 
 def _array(name: str, value: torch.Tensor) -> NDArray[np.generic]:
-    """A tensor as float32, or as the whole numbers it holds."""
+    """A tensor as a float32 array, or with its own integer type."""
     if value.layout is not torch.strided or value.device.type != "cpu" or value.is_quantized or value.is_complex():
         raise WeightsError(f"tensor {name} is sparse, quantized, complex or empty; weights are plain numbers")
     if value.untyped_storage().nbytes() < value.numel() * value.element_size():

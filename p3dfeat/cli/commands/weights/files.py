@@ -83,6 +83,9 @@ def download(name: Name, place: From = None, force: Force = False) -> None:
     located = None if place or force else weights_here(card)
     with fetch_bar() as show_bytes:
         located = located or fetch(card, place=place, anew=force, on_fetch=show_bytes)
+    if not card.checksums and card.weights is None:
+        digest = located.checksums.get("sha256", "")
+        out.say(f"{card.name}: no checksum is published, only its tensors were checked; sha256 {digest} is recorded")
     out.data(str(located.weights))
 
 
