@@ -183,7 +183,7 @@ def as_markdown(found: dict[str, Any]) -> str:
     lines = [
         f"# {found['net']} on {found['device']}, torch {found['torch']}",
         "",
-        f"{found['gflop_a_clip']:.1f} GFLOP a clip. Matrix products, TFLOP/s: {rates}.",
+        f"{found['gflop_a_clip']:.1f} GFLOP per clip. Matrix products, TFLOP/s: {rates}.",
         "",
         "| precision | cuDNN's kernels | batch | clips/s | TFLOP/s | of the bf16 matrix product | CUDA graph |",
         "|---|---|---|---|---|---|---|",

@@ -49,7 +49,7 @@ def test_python_takes_the_same_options_by_the_same_names():
 def test_former_names_are_understood_in_python(former, now, tmp_path):
     value = "vaapi" if former == "decoder" else 0
     with (
-        pytest.warns(package.P3DFeatWarning, match=f"option {former}: is called {now} now"),
+        pytest.warns(package.P3DFeatWarning, match=f"option {former}: is now called {now}"),
         pytest.raises(package.UsageError, match=now.replace("_", " ")),
     ):
         package.extract(tmp_path, tmp_path / "f.h5", **{former: value})
@@ -60,7 +60,7 @@ def test_former_names_are_understood_on_the_command_line(capfd, folder, tmp_path
     code, _, told = said(capfd, *arguments, "--stride", 8)
     assert code == 0
     for former, now in FORMER.items():
-        assert f"--{former}: is called --{now.replace('_', '-')} now" in told
+        assert f"--{former}: is now called --{now.replace('_', '-')}" in told
     with package.open_features(tmp_path / "f.h5") as features:
         assert features.settings["sampling"] == features.settings["sampling"] | {"stride": 8, "step": 2}
 

@@ -404,7 +404,7 @@ def test_a_bad_row_of_a_csv_fails_alone(tree, row, message):
         ("path;t0;t1\nx;1;2\n", "column 't0': a time"),
         ("path,clip_start\nx,1\n", "column 'clip_start': a time\\? .*; otherwise, name it user_clip_start"),
         ("path,width\nx,1\n", "column 'width': feature files use this name; name it user_width"),
-        ("path,label,label\nx,1,2\n", "column 'label': is there twice"),
+        ("path,label,label\nx,1,2\n", "column 'label': appears twice"),
         ("a,b\n", "no column path"),
         (f"{'x' * 200_000},start_seconds\n", "s.csv, line 1: field larger"),
         ("path,start_seconds,end_seconds\n".encode("utf-16-le").decode(), "s.csv: holds zero bytes; save it in UTF-8"),

@@ -1,1 +1,1 @@
-"""The command line: parse, call, print. The only place that imports typer or rich."""
+"""The command line: parse, call, print. Only this package imports typer and rich."""

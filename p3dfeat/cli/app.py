@@ -1,4 +1,4 @@
-"""The p3dfeat command: what it offers, and how it ends."""
+"""The p3dfeat command: its subcommands, and its exit codes."""
 
 import itertools
 import os
@@ -21,15 +21,16 @@ from p3dfeat.cli.commands.remove import remove
 from p3dfeat.cli.commands.verify import verify
 from p3dfeat.cli.commands.weights import weights
 from p3dfeat.cli.interrupts import interrupts
-from p3dfeat.cli.options import register
+from p3dfeat.cli.options import PlainGroup, register
 from p3dfeat.cli.output import close_quietly, out
 from p3dfeat.cli.streams import PipeClosedError
 from p3dfeat.errors import P3DFeatError, P3DFeatWarning, UsageError
 
-INTERRUPTED = 130  # what Typer makes of a KeyboardInterrupt
+INTERRUPTED = 130  # Typer's exit code for a KeyboardInterrupt
 
 app = typer.Typer(
     name="p3dfeat",
+    cls=PlainGroup,
     help="Extract Pseudo-3D ResNet (P3D) features from videos.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -57,12 +58,12 @@ def _options(
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit with the code that tells how it went."""
+    """Run the command line and exit with its exit code."""
     interrupts.install()
-    os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")  # HDF5 loads no code because a file asks for it
+    os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")  # a file cannot make HDF5 load code
     try:
         code = run(arguments)
-    except KeyboardInterrupt:  # as it was about to return
+    except KeyboardInterrupt:  # just before it returned
         code = interrupts.exit_code
     interrupts.end(code)
 
@@ -77,9 +78,9 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    """Ours as a line on stderr; those of libraries are meant for programmers, who see them under --debug."""
+    """Print p3dfeat's warnings on stderr; those of libraries are for programmers, and only shown with --debug."""
     if issubclass(category, P3DFeatWarning):
-        with suppress(P3DFeatError):  # whoever read stderr may have gone
+        with suppress(P3DFeatError):  # the reader of stderr may be gone
             out.say(f"note: {message}")
     elif out.debug:
         out.say(f"{category.__name__}: {message}")
@@ -98,20 +99,19 @@ def _run(arguments: list[str] | None) -> int:
     except SystemExit as ended:
         if ended.code != 1:
             raise
-        return PipeClosedError.exit_code  # of rich, which shows the help: whoever read it has gone
+        return PipeClosedError.exit_code  # of rich, which shows the help: the reader is gone
     except PipeClosedError as closed:
         return closed.exit_code if interrupts.asked_by is None else _interrupted()
     except P3DFeatError as error:
         _report(error, str(error))
         return error.exit_code if interrupts.asked_by is None else interrupts.exit_code
     except Exception as error:
-        if interrupts.asked_by is not None:  # what a library made of it
+        if interrupts.asked_by is not None:  # a library's error, caused by the signal
             return _interrupted()
         if hasattr(error, "format_message"):  # Typer's own: a wrong option or argument
             message = error.format_message().rstrip(".").replace("Value error, ", "")
-            if message:  # without one, it has shown the help
-                context = getattr(error, "ctx", None)
-                out.error(f"{message}; see {context.command_path if context else 'p3dfeat'} --help")
+            if message:  # if empty, Typer has shown the help
+                out.error(f"{message}; see {_command_of(error, arguments)} --help")
             return 2
         traceback.print_exc()
         out.error(f"a bug in p3dfeat: {type(error).__name__}: {error}; please report it with the lines above")
@@ -120,15 +120,25 @@ def _run(arguments: list[str] | None) -> int:
         close_quietly()
 
 
+def _command_of(error: Any, arguments: Sequence[str] | None) -> str:
+    """The command whose help lists the option of a usage error."""
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        return str(context.command_path)
+    given = sys.argv[1:] if arguments is None else arguments
+    names = [command.callback.__name__ for command in app.registered_commands if command.callback is not None]
+    return f"p3dfeat {given[0]}" if given and given[0] in names else "p3dfeat"
+
+
 def _refuse_swallowed_files(arguments: Sequence[str]) -> None:
-    """Raise UsageError for the name of a file that would be read as an option: a shell's *.mp4 may give -o.mp4."""
+    """Raise UsageError for a file name that would be read as an option: a shell may expand *.mp4 to -o.mp4."""
     for argument in itertools.takewhile(lambda argument: argument != "--", arguments):
         if argument.startswith("-") and "." in argument and os.path.isfile(argument):
             raise UsageError(f"{argument}: a file has this name, but a dash begins an option; write ./{argument}")
 
 
 def _interrupted() -> int:
-    with suppress(P3DFeatError):  # whoever read stderr may have gone first
+    with suppress(P3DFeatError):  # the reader of stderr may be gone
         out.error(interrupts.words)
     return interrupts.exit_code
 

@@ -1,13 +1,13 @@
-"""What a shell offers for values of options. It must be quick: nothing here loads torch."""
+"""Shell completion for values of options. It must be fast: nothing here loads torch."""
 
 import os
 from typing import Final
 
-LAYERS: Final = ("pool5", "prob", "logits", "pool1")  # beside those of the default model's blocks
+LAYERS: Final = ("pool5", "prob", "logits", "pool1")  # in addition to the default model's blocks
 
 
 def models(incomplete: str) -> list[str]:
-    """Names of model cards, and files and folders here."""
+    """Names of model cards, files and folders."""
     from p3dfeat.zoo import card_names
 
     found = [name for name in card_names() if name.startswith(incomplete)]
@@ -15,7 +15,7 @@ def models(incomplete: str) -> list[str]:
 
 
 def layers(incomplete: str) -> list[str]:
-    """Names of layers; of a list such as ``pool5,pr``, the last one is completed."""
+    """Names of layers; in a list such as ``pool5,pr``, the last name is completed."""
     from p3dfeat.config import default_model
     from p3dfeat.zoo import card_names, find_card
 

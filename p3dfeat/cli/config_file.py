@@ -21,14 +21,17 @@ from p3dfeat.cli.output import out
 from p3dfeat.errors import UsageError
 
 NAME: Final = "p3dfeat.toml"  # read from the working folder, unless --config names another file
-# Not from a file: what a run reads and writes, and how it is shown, is said on the command line.
+# Not from a file: inputs and outputs of a run, and its display, are given on the command line only.
 ONLY_TYPED: Final = frozenset(
     {"help", "version", "config", "show_config", "inputs", "output", "file", "overwrite", "log"}
 )
 
+# Options that the command line excludes by these others.
+EXCLUDES: Final = {"clips": ("--clip-stride", "--stride"), "clip_stride": ("--clips", "-n")}
+
 
 def defaults(ctx: Any, arguments: Sequence[str]) -> dict[str, str | bool]:
-    """Values for the options of the command that is about to run, by parameter name. Raises UsageError."""
+    """Values for the options of the present command, by parameter name. Raises UsageError."""
     path = _named(arguments) or (Path(NAME) if os.path.isfile(NAME) else None)
     if path is None:
         return {}
@@ -38,7 +41,10 @@ def defaults(ctx: Any, arguments: Sequence[str]) -> dict[str, str | bool]:
         if any(param.name == "config" for param in command.params)
     }
     found = _chosen(ctx.info_name, _read(path), commands, path)
-    if not {"-q", "--quiet"} & set(arguments):  # which is not known yet
+    for name, flags in EXCLUDES.items():
+        if any(argument.partition("=")[0] in flags for argument in arguments):
+            found.pop(name, None)
+    if not {"-q", "--quiet"} & set(arguments):  # not parsed yet
         out.say(f"options from {path}: {', '.join(name.replace('_', '-') for name in found) or 'none'}")
     return found
 
@@ -67,7 +73,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _chosen(
     command: str, tables: Mapping[str, Any], commands: Mapping[str, Mapping[str, Any]], path: Path
 ) -> dict[str, str | bool]:
-    """What the top level says, and then what the command's own table says. All keys are checked. Raises UsageError.
+    """Values of the top level, overridden by the command's own table. All keys are checked. Raises UsageError.
 
     commands: {command: {parameter: option}}.
     """
@@ -103,7 +109,7 @@ def _parameter(key: str, options: Mapping[str, Any], path: Path, command: str = 
 
 
 def _typed(value: Any, option: Any, place: str) -> str | bool:
-    """A value as it could have been typed. Raises UsageError."""
+    """A value as command-line text. Raises UsageError."""
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
         return ",".join(value)
     if isinstance(value, bool) != bool(getattr(option, "is_flag", False)):

@@ -1,4 +1,4 @@
-"""rich's consoles for any stream: one whose encoding lacks a character, and one whose reader has gone."""
+"""rich's consoles for any stream, even if its encoding lacks a character or its reader is gone."""
 
 from typing import IO, Any, Final, NoReturn, TextIO, cast
 
@@ -7,12 +7,12 @@ from rich.text import Text
 
 from p3dfeat.cli.streams import PipeClosedError, encodable
 
-PIPED_WIDTH: Final = 1000  # columns of a table that no terminal limits
-STAND_INS: Final = {"█": "#", "…": "~"}  # of what tables draw themselves
+PIPED_WIDTH: Final = 1000  # columns of a table that is not on a terminal
+STAND_INS: Final = {"█": "#", "…": "~"}  # for characters that tables draw themselves
 
 
 class StreamConsole(Console):
-    """Writes to ``stream``. Raises PipeClosedError where nobody reads it any more."""
+    """Writes to ``stream``. Raises PipeClosedError if its reader is gone."""
 
     def __init__(self, stream: TextIO):
         self._encoding = stream.encoding or "utf-8"
@@ -21,7 +21,7 @@ class StreamConsole(Console):
         super().__init__(file=file, width=width, highlight=False, markup=False, emoji=False)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Escaped before it is laid out, so that columns stay in line."""
+        """Text is escaped before the layout, so that columns stay aligned."""
         return super().render_str(encodable(text, self._encoding), **options)
 
     def on_broken_pipe(self) -> NoReturn:
@@ -30,7 +30,7 @@ class StreamConsole(Console):
 
 
 class _Escaping:
-    """A stream that takes any text."""
+    """A stream that accepts any text."""
 
     def __init__(self, stream: TextIO, encoding: str):
         self._stream, self._encoding = stream, encoding

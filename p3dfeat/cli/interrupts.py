@@ -1,10 +1,9 @@
-"""How a command ends when it is asked to: by Ctrl-C, by kill, by a terminal that closes.
+"""The end of a command by a signal: Ctrl-C, kill, or a closed terminal.
 
-The first signal raises KeyboardInterrupt in the main thread, which then ends in the ordinary way: what is in flight is
-dropped, what was finished is put into the output. But Python raises it only between two of its own instructions, and
-the main thread may be inside a net, or writing gigabytes. So a second thread hears of signals too, and ends the process
-where it has not ended by itself in time, or where it is asked once more. Nothing is lost by that, no more than by a
-kill; the store is made for it.
+The first signal raises KeyboardInterrupt in the main thread, which then ends normally: videos in progress are dropped,
+finished videos are stored in the output. But Python raises it only between two of its own instructions, and the main
+thread may be running the model, or writing gigabytes. So a second thread also gets the signals. It ends the process if
+it has not ended in time, or at a second signal. No more is lost than by a kill, for which the store is designed.
 """
 
 import os
@@ -18,37 +17,37 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
-PATIENCE_SECONDS: Final = 4.0  # of the five within which a command that was asked to end has ended
+PATIENCE_SECONDS: Final = 4.0  # a command must end within five seconds after a signal
 ENDINGS: Final = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "its terminal was closed"}
-CLEAN_LINE: Final = b"\r\x1b[2K\x1b[?25h"  # on a terminal: no half a bar, and a cursor that is seen again
+CLEAN_LINE: Final = b"\r\x1b[2K\x1b[?25h"  # on a terminal: remove a partial bar, and show the cursor again
 
 
 class Interrupts:
     """The signals that ask this process to end, from ``install`` on.
 
-    asked_by: the one that came first. kept: what the last line says of what the command leaves behind.
+    asked_by: the first one. kept: text for the last line about results that are kept.
     """
 
     def __init__(self) -> None:
         self.asked_by: int | None = None
         self.kept = ""
         self._installed = False
-        self._over: int | None = None  # the exit code, once all is done
+        self._over: int | None = None  # the exit code, once the command is done
         self._terminals: list[int] = []
         self._inherited: set[int] = set()
 
     @property
     def exit_code(self) -> int:
-        """As shells give it: 130 for SIGINT, 143 for SIGTERM."""
+        """As in shells: 130 for SIGINT, 143 for SIGTERM."""
         return 128 + (self.asked_by or signal.SIGINT)
 
     @property
     def words(self) -> str:
-        """What happened, and what is left."""
+        """The cause of the end, and the results that are kept."""
         return _with_kept(ENDINGS[signal.Signals(self.asked_by or signal.SIGINT)], self.kept)
 
     def install(self) -> None:
-        """Heed the signals, but for those that whoever started this process had it ignore, as nohup does."""
+        """Handle the signals, except those that the parent process set to be ignored, as nohup does."""
         if self._installed:
             return
         self._installed = True
@@ -63,7 +62,7 @@ class Interrupts:
                 signal.signal(number, self._ask)
 
     def end(self, code: int) -> NoReturn:
-        """Exit with ``code``. One that was asked to end does so without tidying up memory, which may take long."""
+        """Exit with ``code``. After a signal, exit without freeing memory, which may take long."""
         self._over = code
         if self.asked_by is None:
             sys.exit(code)
@@ -73,7 +72,7 @@ class Interrupts:
         os._exit(code)
 
     def _ask(self, number: int, _: FrameType | None) -> None:
-        """In the main thread: begin to end, once; what ends must not be disturbed."""
+        """In the main thread: start the end, only once, because it must not be disturbed."""
         if self._over is not None:
             os._exit(self._over)
         if self.asked_by is None:
@@ -83,13 +82,13 @@ class Interrupts:
             raise KeyboardInterrupt
 
     def _leave_terminal(self) -> None:
-        """Writing to a terminal that is gone fails; nobody reads it."""
+        """Redirect output: writing to a closed terminal fails."""
         nowhere = os.open(os.devnull, os.O_RDWR)
         for file in self._terminals:
             os.dup2(nowhere, file)
 
     def _watch(self, heard: int) -> None:
-        """Beside the main thread: end the process where that does not, or a second signal asks for it."""
+        """In the second thread: end the process if the main thread does not, or at a second signal."""
         first = _next_signal(heard, None)
         again = _next_signal(heard, PATIENCE_SECONDS)
         try:
@@ -101,9 +100,9 @@ class Interrupts:
             os._exit(128 + first)
 
     def _say_last(self, first: int, again: int) -> None:
-        """One line on stderr, if it takes one now."""
+        """Write one line to stderr, if this does not block."""
         ending = ENDINGS[signal.Signals(first)]
-        text = f"{ending} twice" if again else f"{ending}; it takes too long to end in order"
+        text = f"{ending} twice" if again else f"{ending}; ended without waiting"
         line = f"p3dfeat: {_with_kept(text, self.kept)}\n".encode(errors="backslashreplace")
         with suppress(OSError, ValueError):
             if select.select([], [2], [], 0)[1]:
@@ -122,7 +121,7 @@ def _is_terminal(file: int) -> bool:
 
 
 def _next_signal(heard: int, seconds: float | None) -> int:
-    """The next signal that asks for the end; 0 where none comes in time."""
+    """The next signal that asks for the end; 0 if none comes in time."""
     deadline = None if seconds is None else time.monotonic() + seconds
     while True:
         left = None if deadline is None else deadline - time.monotonic()
@@ -135,7 +134,7 @@ def _next_signal(heard: int, seconds: float | None) -> int:
 
 
 def _children() -> set[int]:
-    """Of this process, where the system tells. Elsewhere decoders see by themselves that it is gone."""
+    """Child processes, on Linux. On other systems, decoders notice themselves that this process is gone."""
     found: set[int] = set()
     with suppress(OSError):
         for thread in Path("/proc/self/task").iterdir():

@@ -1,4 +1,4 @@
-"""What is said of files in folders that were not taken for videos."""
+"""Messages about files in folders that were not read as videos."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -12,14 +12,14 @@ SHOWN_EXTENSIONS = 6
 
 
 def say_left_out(left_out: "LeftOut") -> None:
-    """A line for each of the reasons that there were."""
+    """Print one line for each reason."""
     count = sum(left_out.extensions.values())
-    by_extension = f"by {_their(count)} extension ({_kinds(left_out.extensions)}); --any-extension looks into them"
+    by_extension = f"by {_their(count)} extension ({_kinds(left_out.extensions)}); --any-extension tries them"
     videos = "video" if left_out.no_videos == 1 else "videos"
     by_content = f"as no {videos}, by {_their(left_out.no_videos)} content"
     for number, reason in (
         (count, by_extension),
-        (left_out.hidden, "as hidden; name one to have it read"),
+        (left_out.hidden, "as hidden; name one to include it"),
         (left_out.no_videos, by_content),
     ):
         if number:

@@ -1,4 +1,4 @@
-"""Makes a command from a settings class: its options become the command's; options of all commands are added."""
+"""Create commands from settings classes: with the options of the class, and those shared by all commands."""
 
 import inspect
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 import typer
 from rich.markup import escape
-from typer.core import TyperArgument, TyperCommand
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from p3dfeat.cli import completion, config_file
 from p3dfeat.cli.output import Log, out
@@ -16,7 +16,7 @@ S = TypeVar("S")
 Command = Callable[..., None]
 
 INPUTS_HELP: Final = "Videos, folders, globs, @list.txt, a CSV of segments, http(s) addresses, or - for {stdin}."
-FORMER: Final = "__former"  # end of the name of a parameter that has the name an option had before
+FORMER: Final = "__former"  # suffix of parameters for former option names
 COMPLETE: Final = {"model": completion.models, "layers": completion.layers}
 
 
@@ -64,8 +64,19 @@ class PlainCommand(TyperCommand):
         return params
 
 
+class PlainGroup(TyperGroup):
+    """A group of commands whose help leaves out ``<bool>``."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        params: list[Any] = super().get_params(ctx)
+        for param in params:
+            if getattr(param, "is_flag", False):
+                param.metavar = ""
+        return params
+
+
 def register(app: typer.Typer, function: Command, name: str | None = None, *, hidden: bool = False) -> None:
-    """Add a command to an app. Its docstring is the help; what follows "Examples:" is shown at the end."""
+    """Add a command to an app. Its docstring is the help; the text after "Examples:" is shown at the end."""
     text, _, examples = inspect.cleandoc(function.__doc__ or "").partition("Examples:")
     paragraphs = [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
     lines = ["Examples:", *(f"[bold]{escape(line.strip())}[/]" for line in examples.splitlines() if line.strip())]
@@ -74,7 +85,7 @@ def register(app: typer.Typer, function: Command, name: str | None = None, *, hi
     add(function)
 
 
-# Of every command; out knows their values.
+# Options of every command; their values are kept in ``out``.
 SHARED: Final = {
     "json": flag("--json", callback=_set_json, help="Print one JSON object per line on stdout."),
     "quiet": flag("--quiet", "-q", callback=_set_quiet, help="Print only errors on stderr."),
@@ -97,9 +108,9 @@ SHARED: Final = {
 
 
 def command(settings: type | None = None, *, json: bool = True, quiet: bool = True) -> Callable[[Command], Command]:
-    """A function as a command. Its parameter ``settings``, if it has one, is made from options of that class.
+    """Turn a function into a command. Its parameter ``settings``, if any, is created from options of that class.
 
-    json, quiet: whether it takes --json, and --quiet and --log; all take --debug.
+    json, quiet: whether it accepts --json, and --quiet and --log; all accept --debug.
     """
     has = {"json": json, "quiet": quiet, "log": quiet, "debug": True}
     has |= dict.fromkeys(("config", "show_config"), settings is not None)
@@ -120,7 +131,7 @@ def command(settings: type | None = None, *, json: bool = True, quiet: bool = Tr
             given = {name: values.pop(name) for name in options}
             for name, (_, about) in options.items():
                 if about.former is not None and (value := values.pop(name + FORMER)) is not None:
-                    out.say(f"{_flag(about.former)}: is called {_flag(name, about)} now")
+                    out.say(f"{_flag(about.former)}: is now called {_flag(name, about)}")
                     given[name] = value
                 if about.parse is not None:
                     given[name] = about.parse(given[name])
@@ -139,10 +150,10 @@ def command(settings: type | None = None, *, json: bool = True, quiet: bool = Tr
 
 
 def formerly(name: str, now: str, command: Command) -> Command:
-    """A command under the name that it had before, which says the one it has now."""
+    """A command under its former name; it prints the new name."""
 
     def call(**values: Any) -> None:
-        out.say(f"{name}: is called {now} now")
+        out.say(f"{name}: is now called {now}")
         command(**values)
 
     call.__signature__ = inspect.signature(command)  # type: ignore[attr-defined]
@@ -156,7 +167,7 @@ def _flag(name: str, about: Option | None = None) -> str:
 
 
 def _parameter(name: str, field: Any, about: Option) -> inspect.Parameter:
-    """An option as a parameter that Typer reads; one of a former name is hidden, and None where it is not given."""
+    """An option as a Typer parameter; one with a former name is hidden, and None if it is not given."""
     kind, default = (str, about.text) if about.parse is not None else (field.type, field.default)
     values = values_of(field)
     named: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The one sink of the command line: data to stdout, everything else to stderr."""
+"""All output of the command line: data to stdout, everything else to stderr."""
 
 import os
 import re
@@ -27,12 +27,12 @@ def now() -> str:
 
 
 class Log:
-    """A file that gets a line with the time for all that is said. Raises OutputError, also for what is no log."""
+    """A log file: one line with the time for each message. Raises OutputError, also if the file is not a log."""
 
     def __init__(self, path: str):
         self._path = path
         with self._refusing():
-            self._file = open(path, "a+b", buffering=0)  # noqa: SIM115  # open as long as the command runs
+            self._file = open(path, "a+b", buffering=0)  # noqa: SIM115  # open for the whole command
             self._file.seek(0)
             if (start := self._file.read(LOG_START_BYTES)) and not LOG_START.match(start):
                 raise OutputError(f"{path}: not a log of p3dfeat; choose another name for --log")
@@ -50,9 +50,9 @@ class Log:
 
 
 class Output:
-    """Where a command's words go. ``quiet`` silences stderr but for errors; ``debug`` lets tracebacks through.
+    """The output of a command. ``quiet``: only errors on stderr; ``debug``: show tracebacks.
 
-    wants_json: whether results are JSON lines. log: what is said goes there, too, with the time.
+    wants_json: whether results are JSON lines. log: also gets all messages, with the time.
     """
 
     quiet = False
@@ -62,7 +62,7 @@ class Output:
     _has_status = False
 
     def data(self, text: str) -> None:
-        """A line of the result."""
+        """Print a line of the result."""
         self.clear_status()
         self._write(self._stdout(), text)
 
@@ -73,11 +73,11 @@ class Output:
         return sys.stdout
 
     def json(self, record: dict[str, Any]) -> None:
-        """One JSON object, a line, at once."""
+        """Print one JSON object as a line, without delay."""
         self.data(json_line(record, encoding=self._stdout().encoding or "utf-8"))
 
     def show(self, *renderables: "RenderableType") -> None:
-        """Tables and other rich objects of the result."""
+        """Print tables and other rich objects of the result."""
         self.clear_status()
         console = self.console(self._stdout())
         try:
@@ -87,7 +87,7 @@ class Output:
             raise OutputError(f"stdout: cannot be written ({error.strerror})") from None
 
     def say(self, text: str) -> None:
-        """A remark, on stderr."""
+        """Print a message on stderr."""
         self._note(one_line(text))
         if not self.quiet and sys.stderr is not None:
             self.clear_status()
@@ -100,7 +100,7 @@ class Output:
             self._write(sys.stderr, f"p3dfeat: {one_line(text)}")
 
     def tell_progress(self, text: str, *, on_stderr: bool) -> None:
-        """How far the run is, with the time; in the log, and on stderr where that is no terminal."""
+        """Write progress with the time to the log and, if ``on_stderr``, to stderr."""
         self._note(text)
         if on_stderr and not self.quiet and sys.stderr is not None:
             self._write(sys.stderr, f"{now()} {text}")
@@ -110,7 +110,7 @@ class Output:
             self.log.add(text)
 
     def status(self, text: str) -> None:
-        """What is going on, on a terminal, until something else is said."""
+        """Show the present activity on a terminal, until the next message."""
         if not self.quiet and sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
             self.clear_status()
             sys.stderr.write(encodable(one_line(text), sys.stderr.encoding or "utf-8"))
@@ -126,7 +126,7 @@ class Output:
 
     @staticmethod
     def console(stream: TextIO) -> "Console":
-        """For tables and bars; it takes any text, whatever the stream's encoding."""
+        """For tables and bars; accepts any text, whatever the stream's encoding."""
         from p3dfeat.cli.console import StreamConsole
 
         return StreamConsole(stream)
@@ -143,7 +143,7 @@ class Output:
 
 
 def close_quietly() -> None:
-    """Flush stdout; if its reader has gone, say nothing then and nothing at exit."""
+    """Flush stdout; if its reader is gone, print no error, neither now nor at exit."""
     if sys.stdout is None:
         return
     try:

@@ -1,4 +1,4 @@
-"""One bar at a time, on stderr, only on a terminal: first for downloads of weights, then for the whole run."""
+"""Progress bars on stderr, only on a terminal, one at a time: first for downloads of weights, then for the run."""
 
 import sys
 import threading
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from p3dfeat.workflows.extract import ExtractEvent
     from p3dfeat.zoo import Model
 
-LINE_SECONDS: Final = 60.0  # between two lines that say how far a run is
+LINE_SECONDS: Final = 60.0  # between two progress lines
 
 
 @contextmanager
 def progress_bar() -> "Iterator[Callable[[ExtractEvent], None]]":
-    """A handler of extraction events that shows how far the run is, and tells of downloads and of int8.
+    """A handler of extraction events that shows progress, downloads and int8 calibration.
 
-    On a terminal it draws a bar; elsewhere, and in a log, it says a line a minute.
+    On a terminal it draws a bar; elsewhere, and in a log, it prints one line per minute.
     """
     with fetch_bar() as fetch:
         tally, bar = Tally(), None
@@ -56,7 +56,7 @@ def progress_bar() -> "Iterator[Callable[[ExtractEvent], None]]":
 
 @contextmanager
 def fetch_bar() -> "Iterator[_FetchBar]":
-    """A handler of Fetching events: a line as each download begins, and a bar on a terminal."""
+    """A handler of Fetching events: a line at the start of each download, and a bar on a terminal."""
     bar = _FetchBar()
     try:
         yield bar
@@ -65,7 +65,7 @@ def fetch_bar() -> "Iterator[_FetchBar]":
 
 
 def loaded_model(name: "str | Path | Model | None") -> "Model":
-    """The model of that name, fetched under a bar if need be; a model as it is."""
+    """The model of this name, downloaded with a bar if needed; a Model is returned as it is."""
     from p3dfeat.zoo import Model, load_model
 
     with fetch_bar() as show:
@@ -73,14 +73,16 @@ def loaded_model(name: "str | Path | Model | None") -> "Model":
 
 
 def say_calibration(event: Calibrating | Calibrated) -> None:
-    """That int8 is being calibrated, or how near it is to fp32."""
+    """Print that int8 is being calibrated, or its cosine to fp32."""
     if isinstance(event, Calibrating):
         finer = "calibrating int8 once more, correcting biases; some minutes for a large network"
         first = f"calibrating int8 on {event.num_clips} clips; about half a minute, once for this model"
         out.say(finer if event.finely else first)
         return
     where = (
-        "clips held out of the calibration" if event.held_out else "clips of the calibration itself, for want of others"
+        "clips held out of the calibration"
+        if event.held_out
+        else "clips of the calibration itself, as there are no others"
     )
     text = f"int8: worst cosine to fp32 {event.cosine:.5f}, on {event.num_clips} {where}"
     out.say(f"{text}; calibrated by an earlier run" if event.kept else text)
@@ -95,7 +97,7 @@ def _started(*columns: "ProgressColumn") -> "Progress":
     from rich.progress import Progress
 
     out.clear_status()
-    # What goes to stdout must get there, whoever reads it.
+    # If stdout is not a terminal, the bar must not redirect it.
     redirect = sys.stdout is not None and sys.stdout.isatty()
     progress = Progress(*columns, console=out.console(sys.stderr), transient=True, redirect_stdout=redirect)
     progress.start()
@@ -116,7 +118,7 @@ def _run_progress() -> "Progress":
 
 
 class _FetchBar:
-    """Bytes here of all bytes; while nothing comes, because of a slow server or another process, the bar pulses."""
+    """Bytes received of all bytes. If nothing comes, because of a slow server or another process, the bar pulses."""
 
     def __init__(self) -> None:
         self._shown = self._said = ""
@@ -126,7 +128,7 @@ class _FetchBar:
     def __call__(self, event: Fetching) -> None:
         if event.source != self._shown:
             self._begin(event)
-        if event.source != self._said and (event.done_bytes or event.total_bytes):  # what gives nothing is no news
+        if event.source != self._said and (event.done_bytes or event.total_bytes):  # a source without bytes is skipped
             self._said = event.source
             size = f" ({event.total_bytes / 1e6:,.1f} MB)" if event.total_bytes else ""
             out.say(f"fetching {event.name} from {event.source}{size}")
@@ -178,7 +180,7 @@ class _RunBar:
 
 
 class _Lines:
-    """Says once a minute how far a run is: in the log, and on a stderr that is no terminal."""
+    """Prints progress once a minute: in the log, and on stderr if it is not a terminal."""
 
     def __init__(self, tally: Tally):
         self._tally, self._ended = tally, threading.Event()
@@ -188,7 +190,7 @@ class _Lines:
     def _run(self) -> None:
         while not self._ended.wait(LINE_SECONDS):
             if self._tally.num_videos:
-                with suppress(P3DFeatError):  # whoever read stderr has gone; the run itself will find out
+                with suppress(P3DFeatError):  # the reader of stderr is gone; the run itself will notice
                     out.tell_progress(self._tally.line(), on_stderr=not on_terminal())
 
     def close(self) -> None:

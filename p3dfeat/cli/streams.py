@@ -1,14 +1,14 @@
-"""What any stream takes, and one whose reader has gone."""
+"""Text for streams of any encoding, and the error for a closed pipe."""
 
 from p3dfeat.errors import P3DFeatError
 
 
 class PipeClosedError(P3DFeatError):
-    """Whoever read our output has gone. Nothing is said of it; 141 is what a shell makes of SIGPIPE."""
+    """The reader of the output has closed the pipe. There is no message; 141 is a shell's exit code for SIGPIPE."""
 
     exit_code = 141
 
 
 def encodable(text: str, encoding: str) -> str:
-    """The text with what an encoding does not have shown escaped; file names need not even be text."""
+    """The text, with characters escaped that an encoding does not have; file names may not even be valid text."""
     return text.encode(encoding, "backslashreplace").decode(encoding)

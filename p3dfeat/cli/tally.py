@@ -1,4 +1,4 @@
-"""How far a run is, and how long it will take: numbers alone, for whatever shows them."""
+"""Progress and remaining time of a run: only numbers, without display."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 class Tally:
     """Counts clips and videos of a run from its events.
 
-    The number of clips is known for videos that were opened. For the others it is estimated from the sizes of their
-    files, by the clips per byte of the videos that were opened; without sizes, by the clips per video.
+    The number of clips is known for opened videos. For the others, it is estimated from their file sizes, by the clips
+    per byte of the opened videos; without sizes, by the clips per video.
 
     clock: gives the time in seconds.
     """
@@ -21,7 +21,7 @@ class Tally:
         self.num_videos = self.done = self.failed = self.clips = 0
         self._clock = clock
         self._opened: dict[str, int] = {}  # clips planned, by id
-        self._latest = "", 0  # id of the video that was begun last, and how many of its clips are done
+        self._latest = "", 0  # id of the video started last, and the number of its clips that are done
         self._sizes: Mapping[str, int] = {}
         self._fixed: int | None = None  # clips of every video
         self._started: float | None = None
@@ -30,7 +30,7 @@ class Tally:
         from p3dfeat.workflows.extract import ToDo, VideoDone
         from p3dfeat.workflows.pipeline import Described, Started
 
-        if isinstance(event, ToDo):  # what failed or was skipped before is not part of the run
+        if isinstance(event, ToDo):  # earlier failed or skipped videos are not part of the run
             self.num_videos, self.done, self._opened = event.num_videos, 0, {}
             self._sizes, self._fixed = event.size_bytes, event.clips_per_video
             self._started = self._clock()
@@ -54,17 +54,17 @@ class Tally:
 
     @property
     def is_estimate(self) -> bool:
-        """Whether the total is estimated: some videos were not opened yet, and videos differ in their clips."""
+        """Whether the total is estimated: some videos are not opened yet, and their number of clips may differ."""
         return self._unopened > 0 and self._fixed is None
 
     @property
     def total(self) -> int:
-        """Number of clips of the whole run."""
+        """Number of clips in the whole run."""
         planned = sum(self._opened.values())
         return max(round(planned + self._expected(planned)), self.clips)
 
     def _expected(self, planned: int) -> float:
-        """Clips of the videos that were not opened yet."""
+        """Expected clips of the videos that are not opened yet."""
         if self._fixed is not None:
             return self._unopened * self._fixed
         seen = sum(self._sizes.get(id, 0) for id in self._opened)
@@ -75,13 +75,13 @@ class Tally:
 
     @property
     def clips_per_second(self) -> float:
-        """Since the run was laid out; 0 before the first clip."""
+        """Since the ToDo event; 0 before the first clip."""
         seconds = self._seconds
         return self.clips / seconds if seconds > 0 else 0.0
 
     @property
     def seconds_left(self) -> float | None:
-        """None where it cannot be told yet."""
+        """None if not known yet."""
         rate = self.clips_per_second
         return (self.total - self.clips) / rate if rate else None
 
@@ -97,7 +97,7 @@ class Tally:
         return f"{self.done:,}/{self.num_videos:,} videos"
 
     def line(self) -> str:
-        """All of it, for a log."""
+        """All values, for a log."""
         parts = [self.videos_text(), self.clips_text(), f"{self.clips_per_second:.1f} clips/s"]
         if self.seconds_left is not None:
             parts.append(f"about {duration(self.seconds_left)} left")
@@ -107,7 +107,7 @@ class Tally:
 
 
 def duration(seconds: float) -> str:
-    """For people: ``45 s``, ``12 min``, ``3 h 05 min``."""
+    """Readable duration: ``45 s``, ``12 min``, ``3 h 05 min``."""
     minutes = round(seconds / 60)
     if seconds < 90:
         return f"{round(seconds)} s"

@@ -21,6 +21,7 @@ from p3dfeat.options.shared import (
 
 OnError = Literal["skip", "partial", "stop"]
 OnChanged = Literal["fail", "replace"]
+Pool = Literal["none", "mean"]
 
 
 def _ignore(event: Any) -> None:
@@ -48,6 +49,13 @@ class ExtractSettings(DecodingOptions, EngineOptions, ModelOptions, SamplingOpti
         help="With --clip-stride, the frames after the last whole clip: pad repeats the last frame, drop ignores "
         "them, align moves the last clip back.",
     )
+    pool: Pool = option(
+        "none",
+        metavar="MODE",
+        group="Output",
+        help="Pooling of layers with time, height and width. mean: one number per channel.",
+    )
+    compress: bool = option(False, group="Output", help="Compress such layers in the file (gzip, one chunk per clip).")
     max_videos: int | None = option(
         None, former="limit", minimum=1, metavar="N", group="Input", help="Maximum number of videos stored in this run."
     )

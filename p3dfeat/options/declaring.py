@@ -140,5 +140,5 @@ def _renamed(settings: type, options: dict[str, Any]) -> dict[str, Any]:
     """Options by their current names."""
     names = {about.former: name for name, (_, about) in options_of(settings).items() if about.former is not None}
     for former in names.keys() & options.keys():
-        warnings.warn(f"option {former}: is called {names[former]} now", P3DFeatWarning, stacklevel=3)
+        warnings.warn(f"option {former}: is now called {names[former]}", P3DFeatWarning, stacklevel=3)
     return {names.get(name, name): value for name, value in options.items()}

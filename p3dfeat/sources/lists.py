@@ -146,7 +146,7 @@ def _further(columns: Sequence[str], file: Path) -> list[str]:
         if name in VIDEO_ATTRIBUTES:
             raise UsageError(f"{file}: column {name!r}: feature files use this name; name it user_{name}")
         if columns.count(name) > 1 or len(name) > MOST_COLUMN_CHARACTERS or printable(name) != name:
-            raise UsageError(f"{file}: column {shortened(name)!r}: is there twice, too long, or not text")
+            raise UsageError(f"{file}: column {shortened(name)!r}: appears twice, too long, or not text")
     return further
 
 
@@ -171,7 +171,7 @@ def _segment(row: dict[str, str], base: Path, *, as_is: str, frames_fps: float |
     start, end = _seconds(row, "start_seconds"), _seconds(row, "end_seconds")
     if (start or 0.0) < 0 or (end is not None and end <= (start or 0.0)):
         written = [shortened(row[name]) for name in COLUMNS[1:]]
-        raise VideoError(f"segment from {written[0] or 0} to {written[1]} s is none")
+        raise VideoError(f"segment from {written[0] or 0} to {written[1]} s is empty")
     if row["id"] and not is_id(row["id"]):
         raise VideoError(f"id {shortened(row['id'])!r}; must be names joined by single slashes")
     given = printable(row["id"]) or None

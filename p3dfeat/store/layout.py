@@ -39,7 +39,17 @@ ROOT_OFFSET: Final = 64  # offset of the address of the root group's object head
 INCIDENTAL: Final = frozenset({"p3dfeat_version", "device", "weights_origin", "int8_cosine"})
 NESTED: Final = ("preprocessing", "sampling", "layers", "architecture")
 ORDER: Final = (  # in which root attributes are shown; HDF5 does not keep an order
-    *("format", "format_version", "model", "weights_sha256", "weights_origin", "architecture", "layers", "sampling"),
+    *(
+        "format",
+        "format_version",
+        "model",
+        "weights_sha256",
+        "weights_origin",
+        "architecture",
+        "layers",
+        "pool",
+        "sampling",
+    ),
     *("preprocessing", "engine", "precision", "int8_sha256", "int8_cosine", "device", "p3dfeat_version"),
 )
 
@@ -59,6 +69,7 @@ class Settings:
     device: str
     p3dfeat_version: str
     weights_origin: str = ""  # source of the download: a URL, or user/repo@commit
+    pool: str = "none"  # "mean": layers with time, height and width are averaged over these
     int8_sha256: str | None = None  # of the quantised weights; another calibration gives other numbers
     int8_cosine: float | None = None  # worst cosine to fp32, measured when they were calibrated
 
@@ -72,6 +83,8 @@ class Settings:
             "sampling": asdict(self.sampling),
             "layers": list(self.layers),
         }
+        if self.pool != "none":
+            values["pool"] = self.pool
         quantized = {name: getattr(self, name) for name in ("int8_sha256", "int8_cosine")}
         values |= {name: value for name, value in quantized.items() if value is not None}
         nested = {name: json.dumps(values[name]) for name in NESTED}
@@ -116,9 +129,9 @@ def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
     """Settings that make the values of this run and of the file differ, one short line each."""
     lines = []
     stored, wanted = _comparable(stored), _comparable(wanted)
-    defaults = {field.name: field.default for field in fields(Settings) if field.default is not MISSING}
-    for name in wanted.keys() - INCIDENTAL:
-        before, now = stored.get(name, defaults.get(name)), wanted[name]
+    defaults = {field.name: field.default for field in fields(Settings) if field.default not in (MISSING, None)}
+    for name in (wanted.keys() | (stored.keys() & defaults.keys())) - INCIDENTAL:
+        before, now = stored.get(name, defaults.get(name)), wanted.get(name, defaults.get(name))
         if isinstance(before, dict) and isinstance(now, dict):
             unlike = [field for field in before.keys() | now.keys() if before.get(field) != now.get(field)]
             lines += [f"{name}.{field} is {before.get(field)} there, {now.get(field)} now" for field in unlike]
@@ -140,6 +153,14 @@ def _comparable(attributes: Mapping[str, Any]) -> dict[str, Any]:
     if found["sampling"].get("clips") is not None:
         found["sampling"] = {name: value for name, value in found["sampling"].items() if name != "tail"}
     return found
+
+
+# Names of an array's dimensions, by their number.
+DIMENSIONS: Final = {
+    3: ("clip", "channel", "position"),
+    4: ("clip", "channel", "height", "width"),
+    5: ("clip", "channel", "time", "height", "width"),
+}
 
 
 def column_names(attributes: Mapping[str, Any]) -> list[str]:

@@ -141,7 +141,9 @@ def own_array(group: h5py.Group, name: str, path: Path) -> h5py.Dataset:
     if item.is_virtual or item.external is not None:
         raise FeatureFileError(f"{place}: its numbers lie in another file, which is not read")
     if foreign := foreign_filters(item):
-        raise FeatureFileError(f"{place}: packed by filter {foreign[0]}, which is not HDF5's own; h5repack unpacks it")
+        raise FeatureFileError(
+            f"{place}: compressed with filter {foreign[0]}, which is not HDF5's own; h5repack can decompress it"
+        )
     return item
 
 

@@ -1,4 +1,4 @@
-"""Reading feature files."""
+"""Read feature files."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -53,12 +53,12 @@ class VideoFeatures(Mapping[str, NDArray[Any]]):
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """What is known of the video, by name."""
+        """Attributes of the video, by name."""
         return self._found[0]
 
     @property
     def columns(self) -> dict[str, str]:
-        """Further columns of the CSV that named the video."""
+        """Other columns of the CSV that named the video."""
         return self._found[1]
 
     @property

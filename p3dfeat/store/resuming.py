@@ -136,7 +136,7 @@ def identity_of(attributes: Mapping[str, Any]) -> Replaced:
 
 
 def replaces_held(header: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
-    """Whether a journal's record must still replace the video in the output; if not, it has done so or never must."""
+    """Whether a journal's record must still replace the output's video; if not, it has done so, or is the same."""
     replaced = header.get("replaces")
     return replaced is not None and replaced == identity_of(held) and identity_of(header["attributes"]) != replaced
 

@@ -61,8 +61,16 @@ class FeatureWriter:
     cannot be written or another run is writing it.
     """
 
-    def __init__(self, output: str | Path, settings: Settings, *, overwrite: bool = False, lock: Lock | None = None):
-        self._attributes, self._layers = settings.as_attributes(), settings.layers
+    def __init__(
+        self,
+        output: str | Path,
+        settings: Settings,
+        *,
+        overwrite: bool = False,
+        compress: bool = False,
+        lock: Lock | None = None,
+    ):
+        self._attributes, self._layers, self._compress = settings.as_attributes(), settings.layers, compress
         self._open: dict[str, Rows] = {}
         self._journal: JournalWriter | None = None
         self._breaks_off = False
@@ -248,7 +256,7 @@ class FeatureWriter:
         self._close()
         with writing(self.output):
             where = self._stored.where
-            waiting = [Waiting(id, *place) for id, place in where.items() if place != PLACE_IN_OUTPUT]
+            waiting = [Waiting(id, *place, self._compress) for id, place in where.items() if place != PLACE_IN_OUTPUT]
             if waiting or journals(self._folder):
                 self._commit(waiting, where.keys())
             self._stored.where = dict.fromkeys(where, PLACE_IN_OUTPUT)
@@ -282,7 +290,7 @@ class FeatureWriter:
         self._identity = _identity(self.output)
 
     def _note_new(self, status: os.stat_result) -> None:
-        """This run's file is about to replace the output."""
+        """Remember the new file of this run, which is about to replace the output."""
         self._new = status.st_dev, status.st_ino
 
     def _not_held(self, waiting: Sequence[Waiting]) -> list[Waiting]:

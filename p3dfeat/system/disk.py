@@ -15,7 +15,7 @@ from p3dfeat.errors import OutputError, P3DFeatError
 Bytes = bytes | bytearray | memoryview
 
 FULL: Final = "make room, and run it again"
-NOT_ALLOWED: Final = "choose another place, or ask for leave to write there"
+NOT_ALLOWED: Final = "choose another place, or ask for permission to write there"
 FOREIGN: Final = "move it away, or choose another place"
 GONE: Final = "bring it back, and run it again"
 REMEDIES: Final = {
@@ -26,7 +26,7 @@ REMEDIES: Final = {
     errno.EPERM: NOT_ALLOWED,
     errno.EROFS: NOT_ALLOWED,
     errno.ENOENT: GONE,
-    errno.EIO: "see to the disk, and run it again",
+    errno.EIO: "check the disk, and run it again",
     errno.ESTALE: GONE,
     errno.ENODEV: GONE,
     errno.ENOTCONN: GONE,
@@ -105,7 +105,7 @@ class Folder:
         flags = os.O_DIRECTORY | os.O_CLOEXEC
         try:
             return cls(os.open(path, os.O_RDONLY | flags), path)
-        except PermissionError:  # no read permission
+        except PermissionError:  # no read permission, but it may be entered
             if not hasattr(os, "O_PATH"):
                 raise
             return cls(os.open(path, os.O_PATH | flags), path)

@@ -10,7 +10,7 @@ from p3dfeat.text.jsons import json_text
 from p3dfeat.text.lines import one_line
 
 # "</" ends an inline element, "<!--" keeps a later "</script>" from ending it; browsers change CR and NUL before they
-# take the hash.
+# compute the hash.
 NOT_INLINE: Final = ("</", "<!--", "\r", "\0")
 UNSAFE_IN_SCRIPT: Final = str.maketrans({c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"})
 
@@ -39,7 +39,7 @@ def data_script(id: str, data: Any) -> str:
 
 
 def page(title: str, body: str, *, data: Mapping[str, Any] | None = None, script: str = "", style: str = "") -> str:
-    """A whole page. Its policy allows pictures that are embedded or from the same site, and nothing else from outside.
+    """A whole page. Its policy allows pictures that are embedded or stored beside it, and nothing else from outside.
 
     title: plain text. body: HTML, without inline scripts, handlers and style attributes, which the policy blocks.
     data: for each id, the data of a ``data_script``. script, style: inline; the script runs after the body.

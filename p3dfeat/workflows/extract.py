@@ -125,6 +125,8 @@ def run_extract(inputs: InputNames, output: str | Path, settings: ExtractSetting
         decode_device (str): "cpu", "cuda", or "auto": a CUDA GPU if a test shows that it is faster and exact.
         timeout (float | None): Maximum decoding time per video in seconds, download included. Default: no limit.
         decoder_memory (float): Maximum memory that a video may take in its decoder process, in GB (Linux only).
+        pool (str): "mean" averages layers with time, height and width to one number per channel. Default: "none".
+        compress (bool): Compress such layers in the file with gzip, one chunk per clip.
         max_videos (int | None): Maximum number of videos stored in this run.
         overwrite (bool): Recompute everything; replace the file when the run ends.
         on_error (str): If a video cannot be read or is damaged: "skip" it, store the readable part ("partial", marked
@@ -172,7 +174,9 @@ def _extract(
 ) -> ExtractSummary:
     job = RunJob.of(settings, inputs.named()[0], on_event)
     run = _Run(lock.output, settings, inputs.left_out)
-    writer = FeatureWriter(lock.output, job.recorded(), overwrite=settings.overwrite, lock=lock)
+    writer = FeatureWriter(
+        lock.output, job.recorded(), overwrite=settings.overwrite, compress=settings.compress, lock=lock
+    )
     with (
         decoders_for(settings, partial=settings.on_error == "partial", strict=settings.strict) as decoders,
         _stored(writer, run.ledger, overwrite=settings.overwrite),
@@ -184,13 +188,14 @@ def _extract(
         missing = [] if run.stopped else list(run.not_stored(videos, writer))
         if run.stopped:
             missing.clear()
-        on_event(ToDo(min(len(missing), job.limit), sizes_of(missing), job.sampling.clips))
+        on_event(ToDo(min(len(missing), job.limit), sizes_of(missing[: job.limit]), job.sampling.clips))
         events = pipeline.describe(
             missing,
             engine=job.engine,
             spec=job.spec,
             sampling=job.sampling,
             decoders=decoders,
+            pool=job.pool,
         )
         with closing(events):  # ends the decoders in every case
             for event in events:

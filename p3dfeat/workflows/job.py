@@ -149,6 +149,7 @@ class RunJob:
     engine: Engine
     precision: str  # the engine's, except in a plan with int8 that is not calibrated yet
     limit: int  # maximum number of videos
+    pool: str  # "none" or "mean"
 
     @classmethod
     def of(
@@ -171,9 +172,9 @@ class RunJob:
                 if not is_kept(loaded.net, loaded.card.input, layers, calibration):
                     in_fp32 = EngineOptions(engine="openvino", device="cpu")
                     stand_in = engine_for(in_fp32, loaded, videos, layers=layers)
-                    return cls(loaded, sampling, stand_in, settings.precision, limit)
+                    return cls(loaded, sampling, stand_in, settings.precision, limit, settings.pool)
         engine = engine_for(settings, loaded, videos, layers=layers, on_calibration=on_event)
-        return cls(loaded, sampling, engine, engine.precision, limit)
+        return cls(loaded, sampling, engine, engine.precision, limit, settings.pool)
 
     @property
     def spec(self) -> InputSpec:
@@ -192,6 +193,7 @@ class RunJob:
             layers=self.engine.layers,
             engine=self.engine.name,
             precision=self.precision,
+            pool=self.pool,
             int8_sha256=None if calibrated is None else calibrated.sha256,
             int8_cosine=None if calibrated is None else calibrated.cosine,
             device=str(self.engine.device),

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import NotAVideoError, P3DFeatError, UsageError, VideoError
@@ -91,14 +92,16 @@ def describe(
     spec: InputSpec,
     sampling: Sampling,
     decoders: Decoders | None = None,
+    pool: str = "none",
 ) -> Generator[Event, None, None]:
     """Run ``engine`` over all clips of all videos; yield events in the order of ``videos``, whatever the timing.
 
-    decoders: None: new processes, which are started and ended here.
+    pool: "mean" averages layers with time, height and width to one number per channel.
+    decoders: if None, new processes are started and ended here.
     A video that cannot be read does not affect the others. Memory depends on the settings, not on the videos.
     """
     room: UInt8Array | None = None  # for the clips of a batch; an engine has read them when ``start`` returns
-    group, started = _Group(), deque[_Group]()
+    group, started = _Group(pool), deque[_Group]()
     size = engine.batch_size
     with closing(decoded_ahead(videos, spec, sampling, decoders)) as decoded:
         for video, item in decoded:
@@ -109,13 +112,13 @@ def describe(
             group.add(video, item)
             if room is not None and group.num_clips == size:
                 started.append(group.start(engine, room))
-                group = _Group()
+                group = _Group(pool)
                 size = min(engine.batch_size, size)  # smaller after memory has run out
             while len(started) >= engine.in_flight:
                 yield from started.popleft().events()
             if not started and not group.num_clips:
                 yield from group.events()
-                group = _Group()
+                group = _Group(pool)
     if room is not None and group.num_clips:
         group.start(engine, room)
     for last in (*started, group):
@@ -129,6 +132,14 @@ def _room(batch_size: int, clip_shape: tuple[int, ...]) -> UInt8Array:
         return Batch.of_planes(np.empty((batch_size, length, channels, height, width), np.uint8)).frames
     except (MemoryError, ValueError):  # more than available; more than can be addressed
         raise UsageError(f"batch size {batch_size}: its clips do not fit into memory; take a smaller one") from None
+
+
+def averaged(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, C, ...) to (N, C): the mean over time, height and width. Each row depends on its clip alone."""
+    if rows.ndim == 2:
+        return rows
+    flat = np.ascontiguousarray(rows).reshape(*rows.shape[:2], -1)
+    return np.asarray(flat.mean(axis=2, dtype=np.float64), np.float32)
 
 
 @dataclass(frozen=True)
@@ -145,8 +156,8 @@ _Happening = VideoStart | _Row | VideoEnd | VideoError
 class _Group:
     """The clips of one batch, and the events around them, in order."""
 
-    def __init__(self) -> None:
-        self.num_clips = 0
+    def __init__(self, pool: str) -> None:
+        self.num_clips, self._pool = 0, pool
         self._happened: list[tuple[Video, _Happening]] = []
         self._pending: Pending | None = None
 
@@ -170,6 +181,8 @@ class _Group:
     def events(self) -> Iterator[Event]:
         """The events in order; features of consecutive clips of a video come together."""
         rows = {} if self._pending is None else self._pending.result()
+        if self._pool == "mean":
+            rows = {name: averaged(values) for name, values in rows.items()}
         first = 0
         for (video, is_row), entries in groupby(self._happened, key=lambda e: (e[0], isinstance(e[1], _Row))):
             items = [item for _, item in entries]

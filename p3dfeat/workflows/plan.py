@@ -92,6 +92,8 @@ def run_plan(inputs: InputNames, output: str | Path | None, settings: ExtractSet
             elif isinstance(item, VideoError):
                 failures.append(Failure(video.id, video.source, item))
     shapes = layer_shapes(job.model.card.architecture, job.engine.layers, job.spec.length, job.spec.size)
+    if job.pool == "mean":
+        shapes = {name: shape[:1] for name, shape in shapes.items()}
     clip_bytes = sum(4 * prod(shape) for shape in shapes.values()) + 16  # float32, and two float64 of seconds
     pooled_bytes = 4 * prod(shapes["pool5"]) if "pool5" in shapes else 0
     skipped = sum(video.id in stored for video in videos)

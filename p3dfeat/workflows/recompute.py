@@ -75,6 +75,7 @@ class Recomputation:
             frame_interval=sampling["step"],
             fps=sampling["fps"],
             tail=sampling["tail"],
+            pool=settings.get("pool", "none"),
         )
         job, remark = _job(wanted, settings)
         unlike = [
@@ -83,7 +84,7 @@ class Recomputation:
             if not line.startswith("model is ") and not (remark and line.startswith("engine is "))
         ]
         if unlike:
-            raise UsageError(f"model {loaded.name}: other numbers would come out ({'; '.join(unlike)})")
+            raise UsageError(f"model {loaded.name}: the numbers would differ ({'; '.join(unlike)})")
         return cls(file, job, remark)
 
     def run(
@@ -100,7 +101,7 @@ class Recomputation:
             in_part = any("damage" in features[video.id].attributes for video in videos)
             decoders = stack.enter_context(Decoders(workers, partial=in_part))
             events = pipeline.describe(
-                videos, engine=job.engine, spec=job.spec, sampling=job.sampling, decoders=decoders
+                videos, engine=job.engine, spec=job.spec, sampling=job.sampling, decoders=decoders, pool=job.pool
             )
             with closing(events):
                 for event in events:
@@ -154,16 +155,16 @@ class _Comparison:
             self.worst[name] = float(np.maximum(self.worst.get(name, 0.0), error))  # which keeps a NaN
 
     def result(self, video: Video, error: P3DFeatError | None) -> Recomputed:
-        problems = [] if error is None else [f"cannot be computed again: {error}"]
+        problems = [] if error is None else [f"cannot be recomputed: {error}"]
         stored = self.stored.shape("seconds")[0]
         if error is None and self.clips != stored:
-            problems.append(f"{stored} clips are stored, {self.clips} come out now")
+            problems.append(f"{stored} clips are stored, {self.clips} are computed now")
         precision = self.engine.precision
         for name, worst in self.worst.items():
             most = TOLERANCES[precision]
             if not worst <= most:
                 problems.append(
-                    f"{name}: up to {worst:.1e} away from what comes out now; {most:g} may be in {precision}"
+                    f"{name}: differs by up to {worst:.1e} from what is computed now; {precision} allows {most:g}"
                 )
         worst = float(np.max([0.0, *self.worst.values()]))
         return Recomputed(video.id, video.source, self.clips, self.identical and not problems, worst, tuple(problems))

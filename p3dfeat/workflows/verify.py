@@ -36,7 +36,6 @@ if TYPE_CHECKING:  # recompute imports torch, which reading the file does not ne
 
 DEFAULT_SAMPLE: Final = 3  # videos recomputed if inputs are given without a number
 SEED: Final = b"p3dfeat verify"  # the same videos are chosen each time
-GONE: Final = "is stored, but no longer among the inputs; p3dfeat remove --not-in removes it"
 
 Sample = int | Literal["all"]
 
@@ -103,8 +102,7 @@ def run_verify(file: str | Path, settings: VerifySettings) -> VerifySummary:
             otherwise 0.
         model (str | Path | None): Model to recompute with. Default: the one named in the file.
         workers (int | None): Number of decoder processes. Default: one per CPU core, at most 4.
-        any_extension (bool): As for ``extract``, for the folders in ``against``.
-        frames (float | None): As for ``extract``, for the folders in ``against``.
+        any_extension (bool), frames (float | None): As for ``extract``, for the folders in ``against``.
         stdin (TextIO | None): Stream that "-" in ``against`` is read from.
         on_event (Callable): Called with each VerifyEvent.
 
@@ -191,7 +189,9 @@ class _Verification:
                 self._settings = dict(decoded(found.attributes))
         for what, ids in foreign.items():
             several = f" of {len(ids)} videos" if len(ids) > 1 else ""
-            self._remark("foreign", "" if several else ids[0], f"{what}{several}: not p3dfeat's own, and left alone")
+            self._remark(
+                "foreign", "" if several else ids[0], f"{what}{several}: not written by p3dfeat, and left as it is"
+            )
         return bool(self._settings)
 
     def hold_to(self, inputs: Inputs, workers: int | None) -> list[Video]:
@@ -270,7 +270,7 @@ class _Verification:
         tell = self._find if asked else self._remark
         if not videos:
             if asked:
-                tell("not recomputed", "", "none of its videos are at hand as they were stored; --against names them")
+                tell("not recomputed", "", "none of its videos are available as they were stored; --against names them")
             return
         from p3dfeat.workflows.recompute import Recomputation
 

@@ -13,7 +13,13 @@ def test_decoding_the_net_and_both_are_measured(p3dfeat, folder):
         assert record[name] > 0
     assert record["bound_by"] in ("the network", "decoding")
     shown = p3dfeat("bench", folder, "-n", 1, "--rounds", 1, "--max-videos", 1)
-    for words in ("network alone", "decoding alone", "1 clips of 1 videos", "% of what the two allow", "GFLOP a clip"):
+    for words in (
+        "network alone",
+        "decoding alone",
+        "1 clips of 1 videos",
+        "% of the possible speed",
+        "GFLOP per clip",
+    ):
         assert words in shown.stdout
 
 
@@ -27,7 +33,7 @@ def test_without_videos_the_net_is_measured_alone(p3dfeat):
 def test_what_cannot_be_read_is_counted_and_nothing_at_all_is_an_error(p3dfeat, folder, tmp_path):
     (tmp_path / "bad.mp4").write_text("x")
     both = p3dfeat("bench", tmp_path / "bad.mp4", folder / "left.mp4", "-n", 1, "--rounds", 1)
-    assert (both.code, "1 videos could not be read" in both.stderr) == (0, True)
+    assert (both.code, "1 video could not be read" in both.stderr) == (0, True)
     assert p3dfeat("bench", tmp_path / "bad.mp4", "-n", 1, "--rounds", 1).code == 4
 
 

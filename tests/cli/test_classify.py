@@ -193,10 +193,10 @@ def test_files_of_other_kinds_are_left_out_and_counted(p3dfeat, moves, tmp_path)
     shutil.copyfile(moves["zoom in"], tmp_path / "zoom.mp4")
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "._zoom.mp4").write_text("x")
-    hidden = f"{tmp_path}: 1 file left out as hidden; name one to have it read"
+    hidden = f"{tmp_path}: 1 file left out as hidden; name one to include it"
     ended = p3dfeat("classify", tmp_path, "--json")
     assert (ended.code, [record["id"] for record in ended.records]) == (0, ["zoom"])
-    left_out = "2 files left out by their extension (.dat 1, .txt 1); --any-extension looks into them"
+    left_out = "2 files left out by their extension (.dat 1, .txt 1); --any-extension tries them"
     assert ended.stderr.splitlines() == [f"{tmp_path}: {left_out}", hidden]
     ended = p3dfeat("classify", tmp_path, "--json", "--any-extension")
     assert (ended.code, [record["id"] for record in ended.records]) == (0, ["static.dat", "zoom"])

@@ -42,6 +42,23 @@ def test_options_come_from_the_file_and_the_command_line_overrides_them(p3dfeat,
     assert len(record["predictions"]) == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "options", "sampling"),
+    [
+        ("clips = 3", ("--clip-stride", 8), (None, 8)),
+        ("clips = 3", ("--stride=8",), (None, 8)),
+        ("clip-stride = 8", ("-n", 3), (3, None)),
+        ("clip-stride = 8", (), (None, 8)),
+    ],
+)
+def test_a_way_of_sampling_on_the_command_line_replaces_the_files(p3dfeat, folder, tmp_path, text, options, sampling):
+    (tmp_path / "p3dfeat.toml").write_text(text)
+    assert p3dfeat("extract", folder / "left.mp4", "-o", "f.h5", *options).code == 0
+    with package.open_features("f.h5") as features:
+        found = features.settings["sampling"]
+    assert (found["clips"], found["stride"]) == sampling
+
+
 def test_the_options_in_effect_are_printed_as_a_file_that_gives_them(p3dfeat, tmp_path):
     (tmp_path / "p3dfeat.toml").write_text(CONFIG)
     arguments = ("extract", "nothing.mp4", "-o", "f.h5", "--batch-size", 4, "--timeout", 2.5)

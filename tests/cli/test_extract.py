@@ -127,8 +127,8 @@ def test_files_of_other_kinds_are_counted_and_said_once(p3dfeat, folder, output,
     for name in ("a.jpg", "b.JPG", "archery/c.jpg", "README", "._left.mp4", ".thumbs/left.mp4"):
         (videos / name).parent.mkdir(exist_ok=True)
         (videos / name).write_bytes(b"")
-    kinds = f"{videos}: 5 files left out by their extension (.jpg 3, .txt 1, none 1); --any-extension looks into them"
-    hidden = f"{videos}: 2 files left out as hidden; name one to have it read"
+    kinds = f"{videos}: 5 files left out by their extension (.jpg 3, .txt 1, none 1); --any-extension tries them"
+    hidden = f"{videos}: 2 files left out as hidden; name one to include it"
     for options in ([], ["--dry-run"]):
         ended = p3dfeat("extract", videos, "-o", output, "--clips", 1, "--json", *options)
         assert (ended.code, ended.records[-1]["left_out"]) == (0, 7)
@@ -668,7 +668,7 @@ def test_further_columns_of_a_csv_are_attributes_of_its_videos(p3dfeat, folder, 
         assert file["l"].attrs["label"] == "moving left"
     verified = p3dfeat("verify", output, "--against", csv)
     assert verified.code == 0
-    assert verified.stderr.startswith(f"{output}: nothing wrong in 2 videos, 2 clips; 2 of 2 computed again")
+    assert verified.stderr.startswith(f"{output}: nothing wrong in 2 videos, 2 clips; 2 of 2 recomputed")
 
 
 @pytest.mark.parametrize("name", ["feats.npy", "feats.NPZ", "feats.csv", "feats.pt", "feats.mat", "feats.parquet"])

@@ -177,7 +177,7 @@ def test_a_run_that_is_asked_to_end_stores_what_was_finished(videos, output, ref
     assert seconds < SECONDS
     assert reported
     assert len(errors.splitlines()) == 1
-    assert errors.endswith("; what was finished is kept, and the same command goes on\n")
+    assert errors.endswith("; finished videos are kept; rerun the command to resume\n")
     with package.open_features(output) as features:
         assert reported <= set(features)
         assert len(features) < 12
@@ -192,7 +192,7 @@ def test_a_call_that_does_not_return_is_not_waited_for(videos, output, place):
         seconds, _, errors = seconds_to_end(process, signal.SIGTERM)
     assert process.returncode == 143
     assert 3 < seconds < SECONDS
-    assert errors.startswith("p3dfeat: terminated; it takes too long to end in order")
+    assert errors.startswith("p3dfeat: terminated; ended without waiting")
     assert not output.exists()
 
 
@@ -202,7 +202,7 @@ def test_a_second_interrupt_ends_a_run_at_once(videos, output):
         seconds, _, errors = seconds_to_end(process, signal.SIGINT, signal.SIGINT)
     assert process.returncode == 130
     assert seconds < AT_ONCE
-    assert errors.startswith("p3dfeat: interrupted twice; what was finished is kept")
+    assert errors.startswith("p3dfeat: interrupted twice; finished videos are kept")
 
 
 @pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGINT, signal.SIGINT]], ids=["once", "twice"])
@@ -297,7 +297,7 @@ def test_a_terminal_gets_its_cursor_back(videos, output):
     assert process.returncode == 130
     assert b"\x1b[?25l" in shown
     assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l")
-    assert shown.endswith(b"the same command goes on\r\n")
+    assert shown.endswith(b"rerun the command to resume\r\n")
 
 
 def test_a_closed_terminal_ends_a_run_in_order(videos, output):

@@ -112,7 +112,7 @@ def test_a_foreign_filter_is_named_by_info(p3dfeat, output):
         h5py.h5d.create(file["a"].id, b"pool5", h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple(shape), packed)
     ended = p3dfeat("info", output)
     assert ended.code == 2
-    assert "a/pool5: packed by filter 32001, which is not HDF5's own" in ended.stderr
+    assert "a/pool5: compressed with filter 32001, which is not HDF5's own" in ended.stderr
 
 
 def test_warnings_of_libraries_are_for_debugging(p3dfeat, monkeypatch, output):

@@ -25,7 +25,7 @@ def test_a_sound_file_ends_in_0_and_says_so_on_stderr(p3dfeat, feats, folder):
     assert ended.stderr == f"{feats}: nothing wrong in 3 videos, 6 clips\n"
     ended = p3dfeat("verify", feats, "--against", folder / "left.mp4", "--against", folder, "--recompute", 1)
     assert (ended.code, ended.stdout) == (0, "")
-    assert "1 of 1 computed again are the same to the bit" in ended.stderr
+    assert "1 of 1 recomputed videos are identical to the bit" in ended.stderr
 
 
 def test_findings_are_a_line_each_on_stdout_and_end_in_3(p3dfeat, feats, folder, tmp_path):
@@ -43,7 +43,7 @@ def test_findings_are_a_line_each_on_stdout_and_end_in_3(p3dfeat, feats, folder,
 def test_remarks_go_to_stderr_and_change_no_exit_code(p3dfeat, feats, folder):
     ended = p3dfeat("verify", feats, "--against", folder / "left.mp4", "--recompute", 0)
     assert (ended.code, ended.stdout) == (0, "")
-    assert "note: gone: right: is stored, but no longer among the inputs" in ended.stderr
+    assert "note: gone: right: is stored, but not among the inputs" in ended.stderr
     quiet = p3dfeat("verify", feats, "--against", folder / "left.mp4", "--recompute", 0, "-q")
     assert (quiet.code, quiet.stdout, quiet.stderr) == (0, "", "")
 
@@ -123,14 +123,14 @@ def test_what_a_user_has_added_is_a_remark_of_one_line_each_and_not_shown_by_inf
     ended = p3dfeat("verify", feats, "--against", folder, "--recompute", 1)
     assert (ended.code, ended.stdout) == (0, "")
     assert [line for line in ended.stderr.splitlines() if line.startswith("note: ")] == [
-        "note: foreign: attribute note: not p3dfeat's own, and left alone",
-        "note: foreign: array caption of 3 videos: not p3dfeat's own, and left alone",
-        "note: foreign: array labels: not p3dfeat's own, and left alone",
-        "note: foreign: left: attribute label: not p3dfeat's own, and left alone",
+        "note: foreign: attribute note: not written by p3dfeat, and left as it is",
+        "note: foreign: array caption of 3 videos: not written by p3dfeat, and left as it is",
+        "note: foreign: array labels: not written by p3dfeat, and left as it is",
+        "note: foreign: left: attribute label: not written by p3dfeat, and left as it is",
     ]
-    assert ": nothing wrong in 3 videos, 6 clips; 1 of 1 computed again are the same" in ended.stderr
+    assert ": nothing wrong in 3 videos, 6 clips; 1 of 1 recomputed videos are identical" in ended.stderr
     record = p3dfeat("verify", feats, "--json").records[-2]
-    text = "attribute label: not p3dfeat's own, and left alone"
+    text = "attribute label: not written by p3dfeat, and left as it is"
     assert record == {"event": "remark", "kind": "foreign", "id": "left", "text": text}
     again = p3dfeat("info", feats).stdout, p3dfeat("info", feats, "--json").stdout
     assert [len(text.splitlines()) for text in again] == [len(text.splitlines()) for text in shown]

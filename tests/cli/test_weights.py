@@ -105,8 +105,8 @@ def test_a_file_that_may_not_be_written_to_is_not_replaced(tmp_path):
 
 def test_former_names_are_understood_and_the_new_ones_said(p3dfeat, tmp_path):
     ended = p3dfeat("weights", "recycle", "nothing")
-    assert (ended.code, "weights recycle: is called weights inflate now" in ended.stderr) == (5, True)
-    assert "weights verify: is called weights check now" in p3dfeat("weights", "verify", "p3d-camera").stderr
+    assert (ended.code, "weights recycle: is now called weights inflate" in ended.stderr) == (5, True)
+    assert "weights verify: is now called weights check" in p3dfeat("weights", "verify", "p3d-camera").stderr
     shown = p3dfeat("weights", "--help").stdout
     assert "inflate" in shown
     assert "recycle" not in shown
@@ -165,7 +165,7 @@ def test_both_readings_of_a_file_in_doubt_are_written_and_compared(p3dfeat, tmp_
     assert differences["pool5"] > 0.05
     assert record["a"]["predictions"][0]["label"] in label_set("kinetics400")
     shown = p3dfeat("weights", "compare", *readings, folder / "left.mp4", "-n", 2)
-    for words in ("relative L2", "A: port (gluoncv)", "B: port (authors)", "preprocessing differs", "best label"):
+    for words in ("relative L2", "A: port (gluoncv)", "B: port (authors)", "preprocessing differs", "top label"):
         assert words in shown.stdout
 
 
@@ -185,7 +185,7 @@ def test_a_conversion_does_not_differ_from_its_original(p3dfeat, tmp_path, folde
 
 def test_layers_that_cannot_be_compared_are_named(p3dfeat, folder):
     ended = p3dfeat("weights", "compare", "p3d-camera", GLUONCV_FILE, folder / "left.mp4", "-n", 1)
-    assert "Of unlike shape, and not compared: pool1, " in ended.stdout
+    assert "Different shapes, not compared: pool1, " in ended.stdout
     (record,) = p3dfeat("weights", "compare", "p3d-camera", GLUONCV_FILE, folder / "left.mp4", "--json").records
     assert (record["agreement"], record["layers"]) == (None, [])
     assert "pool5" in record["unlike"]

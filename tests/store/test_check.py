@@ -160,21 +160,21 @@ DAMAGES = {
     "another kind of file": (attribute("format", "other"), "", "not one of p3dfeat's"),
     "no format": (attribute("format", None), "", "not one of p3dfeat's"),
     "a newer format": (attribute("format_version", 99), "", "written by a newer p3dfeat (format 99)"),
-    "a format that is none": (attribute("format_version", "one"), "", 'format_version is "one", which means nothing'),
+    "a format that is none": (attribute("format_version", "one"), "", 'format_version is "one", which is not valid'),
     "no model": (attribute("model", None), "", "attribute model is missing"),
     "no layers": (attribute("layers", None), "", "attribute layers is missing"),
     "a checksum that is none": (attribute("weights_sha256", "abc"), "", 'weights_sha256 is "abc"'),
     "an engine that is none": (attribute("engine", 3), "", "engine is 3"),
-    "JSON that is none": (attribute("sampling", "{"), "", 'sampling is "{", which means nothing'),
+    "JSON that is none": (attribute("sampling", "{"), "", 'sampling is "{", which is not valid'),
     "a sampling that is none": (nested("sampling", clips=0), "", "attribute sampling: sampling: clips is 0"),
     "a net that is none": (nested("architecture", stages=[1, 2]), "", "attribute architecture: stages"),
     "a picture that is none": (nested("preprocessing", channels="xyz"), "", "attribute preprocessing: input channels"),
     "a layer the net has not": (attribute("layers", '["pool6"]'), "", "layer 'pool6': not in this network"),
-    "a soft link": (lambda file: replace(file, "a", h5py.SoftLink("/archery/b")), "a", "a link to elsewhere"),
+    "a soft link": (lambda file: replace(file, "a", h5py.SoftLink("/archery/b")), "a", "a link to another place"),
     "an external link": (
         lambda file: replace(file, "a", h5py.ExternalLink("/etc/passwd", "/")),
         "a",
-        "a link to elsewhere",
+        "a link to another place",
     ),
     "one group by two names": (lambda file: replace(file, "a", file["archery/b"]), "archery/b", "the same group"),
     "a folder in itself": (lambda file: replace(file, "archery/c", file["archery"]), "archery/c", "the same group"),
@@ -187,7 +187,7 @@ DAMAGES = {
     "a link in a video": (
         lambda file: replace(file["a"], "prob", h5py.SoftLink("/archery/b/prob")),
         "a",
-        "prob: a link to elsewhere",
+        "prob: a link to another place",
     ),
     "a layer gone": (lambda file: file["a"].pop("prob"), "a", "prob is missing"),
     "no times": (lambda file: file["a"].pop("seconds"), "a", "seconds is missing"),
@@ -219,8 +219,8 @@ DAMAGES = {
     "numbers of another video": (virtual, "a", "pool5: its numbers lie in other files"),
     "not a number": (put("pool5", np.nan), "a", "pool5: 1 of 768 numbers are not finite"),
     "infinity": (put("res5a", np.inf), "a", "res5a: 1 of 3072 numbers are not finite"),
-    "no probabilities": (put("prob", 0.9), "a", "prob: 1 of 3 rows are no probabilities"),
-    "less than nothing": (put("prob", -0.1), "a", "prob: 1 of 3 rows are no probabilities"),
+    "no probabilities": (put("prob", 0.9), "a", "prob: 1 of 3 rows are not probabilities"),
+    "less than nothing": (put("prob", -0.1), "a", "prob: 1 of 3 rows are not probabilities"),
     "another mean": (put("pooled", 3.0), "a", "pooled: 1 of 256 numbers are not the mean of pool5"),
     "a mean that is none": (put("pooled", np.nan), "a", "pooled: 1 of 256 numbers are not the mean of pool5"),
     "another row": (put("pool5", 3.0), "a", "pooled: 1 of 256 numbers are not the mean of pool5"),
@@ -234,15 +234,15 @@ DAMAGES = {
     ),
     "times of three": (lambda file: replace(file["a"], "seconds", np.zeros((3, 3))), "a", "seconds: a row is (3,)"),
     "no width": (attribute("width", None, "a"), "a", "attribute width is missing"),
-    "no frames": (attribute("num_frames", 0, "a"), "a", "attribute num_frames is 0, which means nothing"),
+    "no frames": (attribute("num_frames", 0, "a"), "a", "attribute num_frames is 0, which is not valid"),
     "an endless video": (attribute("duration_seconds", np.inf, "a"), "a", "attribute duration_seconds is Infinity"),
     "a size in words": (attribute("size_bytes", "many", "a"), "a", 'attribute size_bytes is "many"'),
     "a fingerprint of none": (attribute("fingerprint", "xyz", "a"), "a", 'attribute fingerprint is "xyz"'),
     "no date": (attribute("modified", "yesterday", "a"), "a", 'attribute modified is "yesterday"'),
     "a segment that ends first": (reversed_segment, "a", "its segment ends at 4 s, before it begins"),
     "a segment of words": (attribute("segment_start_seconds", "x", "a"), "a", "a segment's time is"),
-    "a rate of words": (attribute("frames_fps", "x", "a"), "a", "attribute frames_fps is \"x\", which means nothing"),
-    "a rate of 0": (attribute("frames_fps", 0.0, "a"), "a", "attribute frames_fps is 0.0, which means nothing"),
+    "a rate of words": (attribute("frames_fps", "x", "a"), "a", "attribute frames_fps is \"x\", which is not valid"),
+    "a rate of 0": (attribute("frames_fps", 0.0, "a"), "a", "attribute frames_fps is 0.0, which is not valid"),
 }  # fmt: skip
 
 
@@ -369,9 +369,9 @@ def sabotaged(monkeypatch, code: str) -> None:
 @pytest.mark.parametrize(
     ("code", "text"),
     [
-        ("os.kill(os.getpid(), signal.SIGSEGV)", "the process that looked at it died of SIGSEGV"),
-        ("os._exit(7)", "the process that looked at it failed (exit code 7)"),
-        ("signal.alarm(1); time.sleep(60)", "the process that looked at it came to no end, and was ended"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "the process that checked it died of SIGSEGV"),
+        ("os._exit(7)", "the process that checked it failed (exit code 7)"),
+        ("signal.alarm(1); time.sleep(60)", "the process that checked it did not finish, and was stopped"),
         ("bytearray(3 << 30)", "group: cannot be read (MemoryError)"),
         ("raise RuntimeError('bad object header')", "group: cannot be read (bad object header)"),
         ("sys.stdout.buffer.write(b'spoilt memory'); sys.stdout.buffer.flush(); os._exit(1)", "failed (exit code 1)"),
@@ -451,7 +451,7 @@ def test_a_process_that_hangs_where_its_own_clock_does_not_ring_is_ended(sound, 
     monkeypatch.setattr(check_process, "SILENT_SECONDS", 2.0)
     sabotaged(monkeypatch, "signal.alarm(0); time.sleep(60)")
     found = list(check_file(sound))
-    assert [(item.id, "came to no end" in item.text) for item in found if isinstance(item, Problem)] == [
+    assert [(item.id, "did not finish" in item.text) for item in found if isinstance(item, Problem)] == [
         ("archery/b", True)
     ]
 
@@ -461,14 +461,14 @@ def test_too_many_deaths_end_the_look_and_are_told(sound, monkeypatch):
     monkeypatch.setattr(check_process, "MOST_DEATHS", 2)
     found = [item for item in check_file(sound) if isinstance(item, Problem)]
     assert [item.id for item in found] == ["a", "archery/b", ""]
-    assert "the rest was not looked at, after 2 processes that died" in found[-1].text
+    assert "the rest was not checked, after 2 processes that died" in found[-1].text
 
 
 def test_a_second_hang_ends_the_look(sound, monkeypatch):
     sabotaged(monkeypatch, "pass\n    os.kill(os.getpid(), signal.SIGALRM)")  # at every video
     found = [item for item in check_file(sound) if isinstance(item, Problem)]
     assert [item.id for item in found] == ["a", "archery/b", ""]
-    assert "came to no end" in found[1].text
+    assert "did not finish" in found[1].text
 
 
 def test_who_stops_looking_leaves_no_process_behind(sound, monkeypatch):

@@ -334,8 +334,8 @@ def test_the_run_says_once_that_there_are_no_locks(output, folder):
         on_event=lambda event: warned.append(event.text) if isinstance(event, Warned) else None,
     )
     assert warned == [
-        f"{output}: its file system has no locks; {owner(output)} keeps other runs off instead, "
-        "which a run that is killed on another host leaves behind"
+        f"{output}: its file system has no locks; {owner(output)} keeps other runs away instead, "
+        "and stays if a run is killed on another host"
     ]
 
 

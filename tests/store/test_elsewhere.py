@@ -337,7 +337,7 @@ def test_a_filter_whose_code_would_be_looked_for_is_named(tmp_path):
         h5py.h5d.create(file["a"].id, b"pool5", h5py.h5t.IEEE_F32LE, space, packed)
     with (
         open_features(output) as found,
-        pytest.raises(FeatureFileError, match="a/pool5: packed by filter 32001, which"),
+        pytest.raises(FeatureFileError, match="a/pool5: compressed with filter 32001, which"),
     ):
         found["a"]["pool5"]
 

@@ -139,7 +139,7 @@ def test_a_video_whose_processes_are_killed_time_and_again_fails(videos, monkeyp
     with Decoders(1) as decoders:
         found = list(decoders.read(videos, SPEC, SAMPLING))
     assert [(v.id, str(item)) for v, item in found if isinstance(item, VideoError)] == [
-        ("v1", "its decoder was killed (SIGKILL), perhaps for want of memory")
+        ("v1", "its decoder was killed (SIGKILL), perhaps because memory ran out")
     ]
     assert [v.id for v, item in found if isinstance(item, VideoEnd)] == ["v0", "v2", "v3", "v4", "v5"]
 
@@ -275,7 +275,7 @@ time.sleep(60)
 
 def test_a_decoder_that_does_not_start_is_an_error_not_a_loop(videos, monkeypatch):
     monkeypatch.setattr(processes, "START", "import sys; sys.exit(7)")
-    with Decoders(1) as decoders, pytest.raises(DecoderError, match=r"ends as it starts \(exit 7\)"):
+    with Decoders(1) as decoders, pytest.raises(DecoderError, match=r"stops as it starts \(exit 7\)"):
         list(decoders.read(videos, SPEC, SAMPLING))
 
 
@@ -317,7 +317,7 @@ def test_decoders_killed_as_they_start_do_not_end_a_run_that_has_only_begun(vide
     assert len(made) == 6
     made.clear()
     monkeypatch.setattr(decoders_module, "LATER_PAUSES", (0.01,) * 3)
-    with Decoders(1) as decoders, pytest.raises(DecoderError, match=r"ends as it starts \(SIGKILL\)"):
+    with Decoders(1) as decoders, pytest.raises(DecoderError, match=r"stops as it starts \(SIGKILL\)"):
         list(decoders.read(videos, SPEC, SAMPLING))
     assert len(made) == 4
 

@@ -157,7 +157,7 @@ def test_a_decoder_that_talks_without_end_costs_its_video(misbehave):
     videos = misbehave("babble")
     with Decoders(1) as decoders:
         ended, _ = outcomes(decoders, videos)
-    answered = "its decoder answered nonsense: that it is ready, twice"
+    answered = "its decoder sent an invalid message: that it is ready, twice"
     assert failed(ended) == {"babble": (VideoError, answered)}
     assert list(ended) == ["first", "babble", "last"]
 
@@ -317,7 +317,7 @@ sys.exit(run(sys.argv[1:]))
 def test_a_decoder_that_never_gets_ready_is_an_error_not_a_wait(misbehave, monkeypatch):
     monkeypatch.setattr(processes, "START", "import time; time.sleep(600)")
     monkeypatch.setattr(process_module, "START_SECONDS", 0.5)
-    with Decoders(1) as decoders, pytest.raises(DecoderError, match=r"ends as it starts"):
+    with Decoders(1) as decoders, pytest.raises(DecoderError, match=r"stops as it starts"):
         outcomes(decoders, [Video("v", "v", "v")])
 
 

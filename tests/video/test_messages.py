@@ -128,7 +128,7 @@ def test_a_decoder_that_lies_costs_its_video_alone(tmp_path, monkeypatch, lie):
                 ended[video.id] = item
     assert [id for id, item in ended.items() if isinstance(item, VideoError)] == ["liar"]
     assert list(ended) == ["first", "liar", "last"]
-    reason = "hangs" if lie == "half a line, then silence" else "its decoder answered nonsense"
+    reason = "hangs" if lie == "half a line, then silence" else "its decoder sent an invalid message"
     assert str(ended["liar"]).startswith(reason)
 
 

@@ -317,7 +317,7 @@ def test_a_gifs_last_block_in_its_middle_is_not_its_last(tmp_path):
     places = [place for place in range(len(data)) if data[place : place + 3] == b"!\xf9\x04"]
     path = tmp_path / "v.gif"
     assert read_as_whole(path, data[: places[5]] + b";" + data[places[5] + 1 :]) == 5
-    assert "goes on behind its end mark" in index_video(str(path)).info.remarks[0]
+    assert "continues after its end mark" in index_video(str(path)).info.remarks[0]
 
 
 @pytest.mark.parametrize("counted", [0, 10, 11])

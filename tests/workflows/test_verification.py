@@ -202,7 +202,7 @@ def test_rows_that_are_not_what_comes_out_now_are_found(files):
     assert look(file, videos).findings == ()
     summary = look(file, videos, recompute="all", workers=1)
     assert told(summary.findings) == [("different", "b")]
-    assert "pool5: up to 1.0e-03 away" in summary.findings[0].text
+    assert "pool5: differs by up to 1.0e-03" in summary.findings[0].text
     assert (summary.recomputed, summary.identical) == (3, 1)
     assert summary.worst_relative_error == pytest.approx(1e-3, rel=0.01)
 

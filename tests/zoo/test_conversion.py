@@ -283,7 +283,7 @@ def test_kinds_and_family_go_before_what_a_card_says(tmp_path):
     other = convert(tmp_path / "a.safetensors", kinds="A", family="gluoncv").card
     assert (other.architecture.kinds, other.architecture.family) == ("A", "gluoncv")
     assert (other.metrics, other.self_test) == ({}, ())  # they were another reading's
-    assert "Read as of the gluoncv family, kinds A" in other.notes
+    assert "Read as the gluoncv family, kinds A" in other.notes
     assert convert(tmp_path / "a.safetensors", family="authors").card.self_test == original.self_test
     for wrong in ({"family": "nobody"}, {"kinds": "Q"}, {"kinds": ""}):
         with pytest.raises(UsageError):
@@ -422,7 +422,7 @@ def test_an_object_of_an_hdf5_file_counts_once(tmp_path):
     with h5py.File(tmp_path / "twice.h5", "w") as file:
         file["data/conv1/0"] = np.zeros(3, np.float32)
         file["data/conv2"] = file["data/conv1"]
-    with pytest.raises(WeightsError, match="conv2: is there twice"):
+    with pytest.raises(WeightsError, match="conv2: appears twice"):
         read_weights(tmp_path / "twice.h5")
 
 

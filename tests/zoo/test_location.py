@@ -367,7 +367,7 @@ def by_hand(path) -> str:
 def test_where_no_checksum_is_known_the_tensors_must_be_the_cards(web, tmp_path, monkeypatch):
     card = by_hand(tmp_path / "small.toml")
     (tmp_path / "page.html").write_bytes(PAGE)
-    with pytest.raises(WeightsError, match=r"page.html: not weights of small: .*nothing of it was kept"):
+    with pytest.raises(WeightsError, match=r"page.html: not weights of small: .*the file was not kept"):
         fetch(find_card(card), place=str(tmp_path / "page.html"))
     web.files["/small.params"] = PAGE
     monkeypatch.setenv("P3DFEAT_MIRROR", web.address)
@@ -580,5 +580,5 @@ def test_that_the_hub_is_asked_is_said_where_it_is_not_in_its_cache(monkeypatch,
 
 
 def test_a_name_that_the_hub_does_not_take_is_an_error_in_a_line():
-    with pytest.warns(P3DFeatWarning), pytest.raises(WeightsError, match="no name of a repository"):
+    with pytest.warns(P3DFeatWarning), pytest.raises(WeightsError, match="not a repository name"):
         locate("a--b/c")

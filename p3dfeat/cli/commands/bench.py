@@ -47,12 +47,12 @@ def _print(found: "Measurement") -> None:
     if found.decode_clips_per_second is not None and found.efficiency is not None:
         of_what = f"{found.clips} clips of {found.videos} videos"
         table.add_row("decoding alone", f"{found.decode_clips_per_second:.2f}", of_what)
-        reached = f"{100 * found.efficiency:.0f} % of what the two allow; the slower one is {found.bound_by}"
+        reached = f"{100 * found.efficiency:.0f} % of the possible speed; bottleneck: {found.bound_by}"
         table.add_row("both", f"{found.clips_per_second:.2f}", reached)
     out.data(
         f"{found.model}, engine {found.engine}, {found.device}, {found.precision}, batches of {found.batch_size}, "
-        f"{found.gflop_a_clip:.1f} GFLOP a clip"
+        f"{found.gflop_a_clip:.1f} GFLOP per clip"
     )
     out.show(table)
     if found.failed:
-        out.say(f"{found.failed} videos could not be read")
+        out.say(f"{found.failed} {'video' if found.failed == 1 else 'videos'} could not be read")

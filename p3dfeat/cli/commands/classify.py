@@ -63,14 +63,14 @@ def classify(inputs: Inputs, settings: ClassifySettings) -> None:
 
 
 def _clips(sampling: "Sampling") -> str:
-    """Which clips a sampling takes."""
+    """The clips of a sampling, in words."""
     if sampling.clips is not None:
         return f"{sampling.clips} evenly spaced clips"
     return f"one clip every {sampling.stride} frames"
 
 
 def _print_all(results: "Iterable[Classification | Failure]", *, timeline: bool, several: bool) -> tuple[int, int]:
-    """Print each result as it comes; how many there were, and how many failed."""
+    """Print each result as it comes; return the number of results and of failures."""
     from p3dfeat.types import Classification
 
     done = failed = 0
@@ -85,7 +85,7 @@ def _print_all(results: "Iterable[Classification | Failure]", *, timeline: bool,
 
 
 def _end(done: int, failed: int) -> None:
-    """Exit 3 where some videos failed, 4 where nothing could be read."""
+    """Exit with 3 if some videos failed, with 4 if nothing could be read."""
     if not done:
         raise NothingReadError(f"no video could be read, {failed} failed" if failed else "no videos given")
     if failed:
@@ -96,7 +96,7 @@ def _end(done: int, failed: int) -> None:
 def _named_videos(
     inputs: Sequence[str], settings: ClassifySettings
 ) -> "Iterator[tuple[list[Video], list[Failure], LeftOut]]":
-    """The videos that the inputs name, and what is none of them; "-" is one whose bytes come on stdin."""
+    """The videos that the inputs name, the failures, and the files left out; "-" is a video on stdin."""
     from p3dfeat.types import Video
     from p3dfeat.workflows.job import found_by
 
@@ -109,7 +109,7 @@ def _named_videos(
         raise UsageError("-: stdin is closed")
     if sys.stdin.isatty():
         raise UsageError("-: stdin is a terminal; pipe a video into it")
-    # Clips spread over a video need its length, and most containers need seeking: the bytes are kept while it is read.
+    # Evenly spaced clips need the length of a video, and most containers need seeking: so it is copied to a file.
     with tempfile.NamedTemporaryFile(prefix="p3dfeat-stdin-") as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
         file.flush()

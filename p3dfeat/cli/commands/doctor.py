@@ -18,7 +18,7 @@ def doctor() -> None:
 
         table = Table(box=None, show_header=False, pad_edge=False)
         for name, value in found.as_json().items():
-            table.add_row(name.replace("_", " "), _text(value))
+            table.add_row(name.removesuffix("_passed").replace("_", " "), _text(value))
         out.show(table)
     if not found.self_test_passed:
         raise WeightsError(f"self test: off by {found.self_test_error:.1e}; this installation computes wrong numbers")

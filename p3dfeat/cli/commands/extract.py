@@ -49,13 +49,13 @@ def extract(inputs: Inputs, settings: ExtractSettings, output: OutputFile = "", 
     from p3dfeat.workflows.plan import run_plan
 
     if output:
-        check_output(output)  # before a model is fetched
+        check_output(output)  # before a model is downloaded
     if dry_run:
         settings = replace(settings, model=loaded_model(settings.model))
         _print_plan(run_plan(inputs, output or None, settings))
         return
     with progress_bar() as show:
-        interrupts.kept = "what was finished is kept, and the same command goes on"
+        interrupts.kept = "finished videos are kept; rerun the command to resume"
         summary = run_extract(inputs, output, replace(settings, on_event=lambda event: _report(event, show)))
     _print_summary(summary)
     if summary.stopped:
@@ -64,7 +64,7 @@ def extract(inputs: Inputs, settings: ExtractSettings, output: OutputFile = "", 
 
 
 def _report(event: "ExtractEvent", show: "Callable[[ExtractEvent], None]") -> None:
-    """Move the bar; a JSON line, and one line for a failure, as each video is done."""
+    """Update the bar; when a video is done, print its JSON line, and a line for a failure or a remark."""
     show(event)
     from p3dfeat.events import Touched, Warned
     from p3dfeat.workflows.extract import VideoDone
@@ -140,7 +140,7 @@ def _print_plan(plan: "ExtractPlan") -> None:
 
 
 def _end(*, failed: int, done: int) -> None:
-    """Exit 3 where some videos failed, 4 where nothing could be read."""
+    """Exit with 3 if some videos failed, with 4 if nothing could be read."""
     if failed and not done:
         raise NothingReadError(f"no video could be read, {failed} failed")
     if failed:

@@ -51,7 +51,7 @@ def _print_json(features: "FeatureFile") -> None:
 
 
 def _print_record(ours: dict[str, Any], from_file: Mapping[str, Any]) -> None:
-    """Ours come first, and win over what a file calls the same."""
+    """p3dfeat's fields come first, and override fields of the file with the same name."""
     out.json({**ours, **from_file, **ours})
 
 
@@ -107,7 +107,7 @@ def _arrays(video: "VideoFeatures") -> str:
 
 def _row(video: "VideoFeatures") -> tuple[str, ...]:
     about = video.attributes
-    seconds = about.get("duration_seconds", "?")  # a file from elsewhere may lack anything, or hold anything
+    seconds = about.get("duration_seconds", "?")  # a file of other software may lack values, or contain anything
     padded = about.get("padded_frames")
     return (
         f"{video.shape('seconds')[0]}" if "seconds" in video else "?",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from p3dfeat.workflows.recompute import Recomputed, RecomputeEvent
     from p3dfeat.workflows.verify import Finding, ToRecompute, VerifyEvent, VerifySummary
 
-SHOWN_EVERY = 100  # videos looked through, between two changes of what a terminal shows
+SHOWN_EVERY = 100  # videos checked between two updates of the terminal
 
 File = Annotated[Path, typer.Argument(metavar="FILE.h5", help="Feature file.")]
 Against = Annotated[
@@ -53,7 +53,7 @@ def verify(file: File, settings: VerifySettings, against: Against = None) -> Non
 
 
 def _report(event: "VerifyEvent", show: "Callable[[VerifyEvent], None]") -> None:
-    """A line for what was found, on stdout; for what is only worth knowing on stderr."""
+    """Print a line for each finding on stdout, and for each remark on stderr."""
     from p3dfeat.workflows.verify import Finding
 
     if not isinstance(event, Finding):
@@ -76,15 +76,15 @@ def _print_summary(summary: "VerifySummary") -> None:
     wrong = f"{len(summary.findings)} findings" if summary.findings else "nothing wrong"
     text = f"{summary.file}: {wrong} in {summary.videos} videos, {summary.clips} clips"
     if summary.recomputed:
-        same = f"{summary.identical} of {summary.recomputed} computed again are the same to the bit"
-        text += f"; {same}, the worst row of them {summary.worst_relative_error:.1e} away"
+        same = f"{summary.identical} of {summary.recomputed} recomputed videos are identical to the bit"
+        text += f"; {same}, largest relative error {summary.worst_relative_error:.1e}"
     say_left_out(summary.left_out)
     out.say(text)
 
 
 @contextmanager
 def _progress() -> "Iterator[Callable[[VerifyEvent], None]]":
-    """On a terminal: how many videos are looked through, then the bar of ``extract`` for those computed again."""
+    """On a terminal: the number of checked videos, then the bar of ``extract`` for recomputed videos."""
     from p3dfeat.cli.progress import on_terminal, progress_bar
     from p3dfeat.store import Looked
     from p3dfeat.workflows.verify import Finding, ToRecompute
@@ -110,7 +110,7 @@ def _progress() -> "Iterator[Callable[[VerifyEvent], None]]":
 
 
 def _as_of_extract(event: "ToRecompute | Recomputed | RecomputeEvent") -> "ExtractEvent":
-    """The event of an extraction that moves its bar alike."""
+    """The event of an extraction that updates the bar in the same way."""
     from p3dfeat.workflows.extract import ToDo, VideoDone
     from p3dfeat.workflows.recompute import Recomputed
     from p3dfeat.workflows.verify import ToRecompute

@@ -77,7 +77,7 @@ class Calibration:
 def quantized(net: P3D, spec: InputSpec, layers: tuple[str, ...], calibration: Calibration) -> Quantized:
     """The graph of ``net`` in 8 bits: from disk, or, if there is none, created now and kept.
 
-    Raises UsageError if OpenVINO, NNCF or clips are missing, or if 8 bits are too few for this network. Raises
+    Raises UsageError if OpenVINO, NNCF or clips are missing, or if 8 bits are not enough for this modelwork. Raises
     OutputError if the graph cannot be written.
     """
     net.architecture.check_layers(layers)
@@ -156,7 +156,7 @@ class _Entry:
             found = self._opened(new, record, kept=False)
             if not found.about.cosine >= LEAST_COSINE:
                 raise UsageError(
-                    f"precision 'int8': 8 bits are too few for this net: its worst cosine to fp32 is "
+                    f"precision 'int8': 8 bits are not enough for this model: its worst cosine to fp32 is "
                     f"{found.about.cosine:.5f}, at least {LEAST_COSINE} is wanted; use --precision fp32"
                 )
             (new / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

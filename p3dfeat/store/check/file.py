@@ -105,7 +105,7 @@ class FileCheck:
         if root.get("format") != FORMAT:
             self._find("", "an HDF5 file, but not one of p3dfeat's, or its attribute format is damaged")
         elif isinstance(version, bool) or not isinstance(version, int) or version < 1:
-            self._find("", f"attribute format_version is {shown(version)}, which means nothing")
+            self._find("", f"attribute format_version is {shown(version)}, which is not valid")
         elif version > FORMAT_VERSION:
             self._find("", f"written by a newer p3dfeat (format {version}); update p3dfeat to check it")
         else:
@@ -119,7 +119,7 @@ class FileCheck:
             if value is None:
                 self._find("", f"attribute {name} is missing")
             elif not isinstance(value, str) or not re.fullmatch(pattern, value):
-                self._find("", f"attribute {name} is {shown(value)}, which means nothing")
+                self._find("", f"attribute {name} is {shown(value)}, which is not valid")
         makers: dict[str, Callable[[Any], Any]] = {
             "architecture": lambda about: Architecture(**about | {"stages": tuple(about["stages"])}),
             "sampling": lambda about: Sampling(**about),
@@ -143,7 +143,7 @@ class FileCheck:
         except P3DFeatError as error:
             self._find("", f"attribute {name}: {error}")
         except Exception:
-            self._find("", f"attribute {name} is {shown(text)}, which means nothing")
+            self._find("", f"attribute {name} is {shown(text)}, which is not valid")
         return None
 
     def _names(self, holder: Any, id: str, what: str) -> Iterator[str]:
@@ -178,7 +178,7 @@ class FileCheck:
 
     def _look_at(self, folder: h5py.Group, name: str, id: str, depth: int, *, unmarked: bool) -> None:
         if not is_hard(folder, name):
-            self._find(id, "a link to elsewhere; a feature file has none")
+            self._find(id, "a link to another place; feature files have no links")
             return
         item = folder[name]
         if not isinstance(item, h5py.Group):

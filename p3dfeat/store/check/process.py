@@ -26,7 +26,7 @@ LINE_BYTES: Final = 4 << 20  # maximum length of a message
 MOST_MESSAGES: Final = 100_000  # in addition to those for each piece of all arrays, and for each group
 LEAST_GROUP_BYTES: Final = 10  # of a file, for each message of its groups; even an empty group takes a hundred
 
-HUNG: Final = "came to no end, and was ended"
+HUNG: Final = "did not finish, and was stopped"
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,10 @@ def check_file(path: Path) -> Iterator[Problem | Foreign | Looked | Root]:
             deaths.append(_death(_waited_for(process), complaints))
         if progress.ended:
             return
-        yield Problem(progress.at, f"the process that looked at it {deaths[-1]}")
+        yield Problem(progress.at, f"the process that checked it {deaths[-1]}")
         if progress.opened == before:  # the cause is not a group: another start would end the same way
             return
-    yield Problem("", f"the rest was not looked at, after {len(deaths)} processes that died")
+    yield Problem("", f"the rest was not checked, after {len(deaths)} processes that died")
 
 
 def _size_of_readable(path: Path) -> int:

@@ -120,18 +120,18 @@ class VideoCheck:
         for name, least in NUMBERS.items():
             value = attributes.get(name, least)
             if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < math.inf:
-                self._tell(f"attribute {name} is {shown(value)}, which means nothing")
+                self._tell(f"attribute {name} is {shown(value)}, which is not valid")
         for name, pattern in TEXTS.items():
             value = attributes.get(name)
             if value is not None and not (isinstance(value, str) and re.fullmatch(pattern, value, re.DOTALL)):
-                self._tell(f"attribute {name} is {shown(value)}, which means nothing")
+                self._tell(f"attribute {name} is {shown(value)}, which is not valid")
         rate = attributes.get("frames_fps")
         if rate is not None and not (isinstance(rate, float) and 0 < rate <= MOST_FPS):
-            self._tell(f"attribute frames_fps is {shown(rate)}, which means nothing")
+            self._tell(f"attribute frames_fps is {shown(rate)}, which is not valid")
         start, end = (attributes.get(f"segment_{which}_seconds") for which in ("start", "end"))
         for value in (start, end):
             if value is not None and not (isinstance(value, float) and 0 <= value < math.inf):
-                self._tell(f"a segment's time is {shown(value)}, which means nothing")
+                self._tell(f"a segment's time is {shown(value)}, which is not valid")
                 return
         if end is not None and not (start or 0.0) < end:
             self._tell(f"its segment ends at {end:g} s, before it begins")
@@ -144,7 +144,7 @@ class VideoCheck:
         for name in names:
             with telling(self._tell, name):
                 if not is_hard(self._group, name):
-                    self._tell(f"{name}: a link to elsewhere; a feature file has none")
+                    self._tell(f"{name}: a link to another place; feature files have no links")
                 elif not isinstance(item := self._group[name], h5py.Dataset):
                     self._tell(f"{name}: not an array; a video holds nothing else")
                 elif name not in wanted:
@@ -161,9 +161,9 @@ class VideoCheck:
         if item.dtype != wanted:
             self._tell(f"{name}: holds {item.dtype}, not {wanted}")
         elif item.is_virtual or item.external is not None:
-            self._tell(f"{name}: its numbers lie in other files; a feature file holds its own")
+            self._tell(f"{name}: its numbers lie in other files; a feature file holds all its numbers")
         elif foreign_filters(item):
-            self._tell(f"{name}: packed by filter {foreign_filters(item)[0]}, which is not HDF5's own")
+            self._tell(f"{name}: compressed with filter {foreign_filters(item)[0]}, which is not HDF5's own")
         elif not item.shape or 0 in item.shape:
             self._tell(f"{name}: is empty")
         elif item.chunks is not None and item.nbytes > MOST_UNPACKED * item.id.get_storage_size():
@@ -207,7 +207,7 @@ class VideoCheck:
         if bad:
             self._tell(f"{name}: {bad} of {dataset.size} numbers are not finite")
         elif odd:
-            self._tell(f"{name}: {odd} of {len(dataset)} rows are no probabilities")
+            self._tell(f"{name}: {odd} of {len(dataset)} rows are not probabilities")
         return total if read == len(dataset) and not bad else None
 
     def _pooled(self, dataset: h5py.Dataset, mean: NDArray[np.float64]) -> None:

@@ -15,20 +15,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import h5py
+import numpy as np
 
 from p3dfeat.errors import OutputError
 from p3dfeat.store.commit.hdf5_groups import FLIP_OFFSET, Lists, OtherShapeError, TakenError
 from p3dfeat.store.commit.journal import SYNCED_BYTES
 from p3dfeat.store.commit.memory_file import Image, undisturbed
 from p3dfeat.store.commit.waiting import COPIED_BYTES, Journals, StoredVideo, Waiting
-from p3dfeat.store.layout import LIBVER, locked, reading
+from p3dfeat.store.layout import DIMENSIONS, LIBVER, locked, reading
 from p3dfeat.store.members import link_on_the_way
 from p3dfeat.store.read import is_own_video
 from p3dfeat.store.side_files.parts import JOINING, passing_name
 from p3dfeat.system.disk import Folder, bring_out_of_memory, bring_to_disk, write_at
+
+GZIP_LEVEL: Final = 4
 
 OnNew = Callable[[os.stat_result], None]
 
@@ -92,7 +95,7 @@ def add(
     """Add videos to an existing file. ids: of all videos that it must then hold.
 
     removed: videos that are removed from it; waiting videos with the same id replace them.
-    in_place: if the file's format allows it; otherwise a copy replaces it. on_new: called with that copy before that.
+    in_place: if the file's format allows it; otherwise a copy replaces it. on_new: called with the copy before that.
     Raises OSError or OutputError, and leaves the output as it was.
     """
     try:
@@ -271,17 +274,33 @@ class _Made:
     @classmethod
     def of(cls, parent: h5py.Group, name: str, video: StoredVideo) -> "_Made":
         group, places = parent.create_group(name), {}
-        laid_out = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        laid_out.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-        laid_out.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-        laid_out.set_obj_track_times(False)
         for array, dtype, shape in video.arrays():
             kind, space = h5py.h5t.py_create(dtype), h5py.h5s.create_simple(shape)
-            place = h5py.h5d.create(group.id, array.encode(), kind, space, laid_out).get_offset()
-            if place is not None:  # an array without rows has no data
+            compressed = video.is_compressed(shape)
+            made = h5py.h5d.create(group.id, array.encode(), kind, space, _laid_out(shape if compressed else None))
+            for number, label in enumerate(DIMENSIONS.get(len(shape), ())):
+                h5py.h5ds.set_label(made, number, label.encode())
+            if compressed:
+                values = np.frombuffer(b"".join(video.data(array)), dtype).reshape(shape)
+                h5py.Dataset(made)[...] = values
+            elif (place := made.get_offset()) is not None:  # an array without rows has no data
                 places[array] = place
         group.attrs.update(video.attributes)
         return cls(video, h5py.h5o.get_info(group.id).addr, places)
+
+
+def _laid_out(compressed: tuple[int, ...] | None) -> h5py.h5p.PropDCID:
+    """How an array lies in the file. compressed: its shape, if it is compressed: one chunk per clip."""
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_obj_track_times(False)
+    if compressed is None:
+        properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    else:
+        properties.set_chunk((1, *compressed[1:]))
+        properties.set_shuffle()
+        properties.set_deflate(GZIP_LEVEL)
+    return properties
 
 
 def _write(fd: int, image: Image, made: Sequence[_Made], first: int) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Final
 
 import numpy as np
@@ -11,6 +12,7 @@ from p3dfeat.store.commit.journal import JournalReader, Record
 from p3dfeat.system.disk import Folder
 
 BATCH_VIDEOS: Final = 500  # created by HDF5 before its memory is written to the file
+COMPRESSED_BYTES: Final = 64 << 20  # of arrays to be compressed, in one batch
 COPIED_BYTES: Final = 4 << 20  # from a journal at a time
 
 
@@ -21,6 +23,7 @@ class Waiting:
     id: str
     journal: str  # its name in the folder of the journals
     offset: int
+    compress: bool = False  # whether arrays with time, height and width are compressed in the file
 
 
 class Journals:
@@ -40,18 +43,28 @@ class Journals:
         self._stack.close()
 
     def batches(self) -> Iterator[list["StoredVideo"]]:
-        for first in range(0, len(self.waiting), BATCH_VIDEOS):
-            yield [self.stored(video) for video in self.waiting[first : first + BATCH_VIDEOS]]
+        """Videos that are created together; compressed arrays stay in memory until a batch is written."""
+        batch, size = list[StoredVideo](), 0
+        for waiting in self.waiting:
+            video = self.stored(waiting)
+            batch.append(video)
+            size += video.compressed_bytes
+            if len(batch) == BATCH_VIDEOS or size >= COMPRESSED_BYTES:
+                yield batch
+                batch, size = [], 0
+        if batch:
+            yield batch
 
     def stored(self, video: Waiting) -> "StoredVideo":
-        return StoredVideo(video.id, self._readers[video.journal], self._readers[video.journal].record(video.offset))
+        journal = self._readers[video.journal]
+        return StoredVideo(video.id, journal, journal.record(video.offset), compress=video.compress)
 
 
 class StoredVideo:
     """A video in a journal."""
 
-    def __init__(self, id: str, journal: JournalReader, last: Record):
-        self.id = id
+    def __init__(self, id: str, journal: JournalReader, last: Record, *, compress: bool):
+        self.id, self._compress = id, compress
         self._journal = journal
         self.attributes: Mapping[str, Any] = last.header["attributes"]
         self._records = [*(journal.record(offset) for offset in last.header["rows"]), last]
@@ -64,6 +77,15 @@ class StoredVideo:
             _, dtype, shape = parts[0]
             found.append((name, np.dtype(dtype), (sum(shape[0] for _, _, shape in parts), *shape[1:])))
         return found
+
+    def is_compressed(self, shape: tuple[int, ...]) -> bool:
+        """Whether an array of this shape is compressed in the file: one chunk per clip."""
+        return self._compress and len(shape) > 2 and min(shape) > 0
+
+    @property
+    def compressed_bytes(self) -> int:
+        """Size of the arrays that are compressed, before compression."""
+        return sum(dtype.itemsize * prod(shape) for _, dtype, shape in self.arrays() if self.is_compressed(shape))
 
     def data(self, name: str) -> Iterator[bytes]:
         """The bytes of an array, in order."""

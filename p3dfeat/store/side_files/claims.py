@@ -1,6 +1,6 @@
 """Claims, the replacement of locks on a file system without them: files that only one process can create.
 
-A run claims the folder of an output by creating the file ``owner`` in it. Each claim has the name of its run and a
+A run claims the folder of an output by creating the file ``owner`` in it. Each claim identifies its run and has a
 token of its own. If a run finds that the run of the last claim is dead, it creates the file ``after-TOKEN``, with that
 claim's token. Only one of several runs can do this, so no two take over from the same one. A run that ends removes
 ``owner`` first; files ``after-...`` without a predecessor are ignored. After a kill at any moment, others can go on.
@@ -94,7 +94,7 @@ class Claim:
 
     def __init__(self, folder: Folder):
         self._folder = folder
-        self._row: dict[str, Holder | None] = {}  # up to this one
+        self._row: dict[str, Holder | None] = {}  # all claims up to this one
 
     def take(self) -> bool:
         """Claim the folder; False if another run was faster: then try again.

@@ -126,8 +126,8 @@ class Lock:
             raise OutputError(f"{self.output}: {error}") from None
         self._claim = claim
         self.warning = (
-            f"{self.output}: its file system has no locks; {self.parts / OWNER} keeps other runs off instead, "
-            "which a run that is killed on another host leaves behind"
+            f"{self.output}: its file system has no locks; {self.parts / OWNER} keeps other runs away instead, "
+            "and stays if a run is killed on another host"
         )
         return True
 

@@ -31,7 +31,7 @@ def check_gif(file: BinaryIO, found: Delivered, findings: Findings) -> None:
     if GIF_END not in read_at(file, -TAIL, TAIL):
         findings.remark("its end is not marked: it may be cut off")
     elif read_at(file, int(found.packets.positions[-1]), MOST_BEHIND).count(GIF_PICTURE) > 1:
-        findings.remark("it goes on behind its end mark")
+        findings.remark("it continues after its end mark")
 
 
 def check_y4m(file: BinaryIO, found: Delivered, findings: Findings) -> None:

@@ -36,7 +36,7 @@ def check(file: BinaryIO, found: Delivered, findings: Findings) -> None:
         holds_frames = boxes[-1].kind in (b"mdat", b"moof") and boxes[-1].end - boxes[-1].start < LARGEST_FRAGMENT
         if (moving and holds_frames) or b"moov" not in {box.kind for box in boxes}:
             findings.failed(cut_off(found.size_bytes, boxes[-1].end))
-        findings.remark(f"cut off behind its last frame: {found.size_bytes:,} bytes of {boxes[-1].end:,}")
+        findings.remark(f"cut off after its last frame: {found.size_bytes:,} bytes of {boxes[-1].end:,}")
     behind = read_at(file, boxes[-1].end, MOST_BEHIND) if boxes else b""
     if b"moof" in behind or (moving and (b"mdat" in behind or b"mfra" in behind)):
         findings.remark(f"a fragment lies behind byte {boxes[-1].end:,}, where no box begins")

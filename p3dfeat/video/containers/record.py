@@ -96,7 +96,7 @@ def judge_cut(found: Delivered, findings: Findings, announced_bytes: int) -> Non
     missing = found.listed_seconds is not None and found.end_seconds < found.listed_seconds - 1.5 * found.frame_seconds
     if missing:
         findings.failed(cut_off(found.size_bytes, announced_bytes))
-    findings.remark(f"cut off behind its last frame: {found.size_bytes:,} bytes of {announced_bytes:,}")
+    findings.remark(f"cut off after its last frame: {found.size_bytes:,} bytes of {announced_bytes:,}")
 
 
 def cut_off(size_bytes: int, announced_bytes: int) -> VideoError:

@@ -151,7 +151,7 @@ class FrameReader(Reader):
     def finish(self) -> None:
         """Take the last messages of the decoder's threads. If the last frame was read, check that no more come."""
         if self._next == len(self._index) and next(self._frames, None) is not None:
-            raise DoubtError("more frames come than are listed")
+            raise DoubtError("more frames appear than are listed")
         self._context.flush_buffers()
         self._hear()
 
@@ -204,7 +204,7 @@ class FrameReader(Reader):
                 if len(places) > 1:
                     places = places[packets.decoded[places] == packet.dts]
                 if len(places) != 1:
-                    raise DoubtError("after a seek comes a packet that was not listed")
+                    raise DoubtError("after a seek, a packet appears that was not listed")
                 place = int(places[0])
                 if packets.keys[place] and numbers[place] >= 0 and place >= self._index.first:
                     self._next = int(numbers[place])
@@ -222,7 +222,7 @@ class FrameReader(Reader):
         for place, packet in zip(range(begin, len(packets)), found, strict=False):  # later packets were not listed
             tick()
             if packets.positions[place] != position(packet) or packets.sizes[place] != packet.size:
-                raise DoubtError("a packet comes that was not listed")
+                raise DoubtError("a packet appears that was not listed")
             yield place, packet
 
     def _numbered(self, begin: int | None = None) -> Iterator[tuple[int, VideoFrame]]:
@@ -237,7 +237,7 @@ class FrameReader(Reader):
                 # A second field may refer to its first field.
                 is_intra = frame.key_frame and (self._index.packets.has_fields or frame.pict_type in INTRA)
                 if not has_begun and not (number == begin and is_intra):
-                    raise DoubtError("after a seek comes a frame that is no keyframe")
+                    raise DoubtError("after a seek, the first frame is not a keyframe")
                 has_begun = True
                 if number != self._next and not (self._leaves_out and self._none_wanted(self._next, number)):
                     raise DoubtError(f"frame {number} comes where {self._next} is expected")
@@ -253,7 +253,7 @@ class FrameReader(Reader):
         """Number of a decoded frame. If frames are counted, it is the next number; -1 for an unexpected frame."""
         place = frame.pts
         if place is None:
-            raise DoubtError("a frame comes of no packet")
+            raise DoubtError("a frame belongs to no packet")
         if self._index.numbers is not None:
             return int(self._index.numbers[place])
         shown = self._shown_places

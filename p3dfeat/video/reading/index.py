@@ -82,7 +82,7 @@ def open_video(path: str, *, decoder: str = "cpu") -> Iterator[tuple[InputContai
         stream = _first_real(container)
         if stream.codec_context is None:
             coding = coding_of(path, stream.id) if container.format.name == MP4.name else ""
-            raise VideoError(f"no decoder for its video stream{coding}; p3dfeat doctor lists the codecs at hand")
+            raise VideoError(f"no decoder for its video stream{coding}; p3dfeat doctor lists the available codecs")
         if stream.width * stream.height > MAX_PIXELS:
             size, most = f"{stream.width} x {stream.height}", f"{MAX_PIXELS / 1e6:.0f} million pixels"
             raise VideoError(f"frames of {size} by its header; more than {most} are not read")

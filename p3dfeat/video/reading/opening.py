@@ -100,7 +100,7 @@ def open_container(path: str, *, decoder: str = "cpu") -> InputContainer:
                 os.lseek(file, 0, os.SEEK_SET)
                 return _opened(file, decoder, format="mjpeg")
             why = complaints.worst() or reason(error)
-            raise NotAVideoError(what_else(file) or f"not a video, or damaged beyond opening ({why})") from None
+            raise NotAVideoError(what_else(file) or f"not a video, or too damaged to open ({why})") from None
 
 
 def _opened(file: int, decoder: str, format: str | None = None) -> InputContainer:
@@ -161,7 +161,7 @@ def _cut_index(file: int) -> str | None:
 
 
 def _no_video(named: str) -> str:
-    return f"not a video but {named}; only what holds a video itself is read"
+    return f"not a video but {named}"
 
 
 def _still(file: int) -> str | None:

@@ -128,7 +128,7 @@ class Decoders:
         if process.started:
             self._failed_starts = 0
         else:
-            error = DecoderError(f"decoder process: ends as it starts ({ending}); it may say why above")
+            error = DecoderError(f"decoder process: stops as it starts ({ending}); it may say why above")
             self._pause(error, killed=ending == "SIGKILL" and not process.given_up)
         if process.readings:
             successor = self._add(task)

@@ -117,7 +117,7 @@ class DecoderProcess:
         except EOFError:
             return True
         except NonsenseError as error:
-            self._fate = VideoError(f"its decoder answered nonsense: {error}")
+            self._fate = VideoError(f"its decoder sent an invalid message: {error}")
         else:
             self._fate = self._fate or self._overdue(seconds)
         return self._fate is not None
@@ -287,7 +287,7 @@ def _nothing() -> None:
 
 def _cause_of_death(ending: str) -> str:
     if ending == "SIGKILL":
-        return "its decoder was killed (SIGKILL), perhaps for want of memory"
+        return "its decoder was killed (SIGKILL), perhaps because memory ran out"
     return f"its decoder crashed ({ending})"
 
 

@@ -81,7 +81,7 @@ def _read_as(card: Card, family: str, kinds: str) -> Card:
     architecture = replace(card.architecture, family=family, kinds=kinds)
     if architecture == card.architecture:
         return card
-    remark = f"Read as of the {family} family, kinds {kinds}; what is said above was said of another reading."
+    remark = f"Read as the {family} family, kinds {kinds}; what is said above was said of another reading."
     notes = f"{card.notes}\n\n{remark}".strip()
     return replace(card, architecture=architecture, notes=notes, metrics={}, self_test=())
 

@@ -126,22 +126,22 @@ def renamed(arrays: Arrays, naming: Callable[[str], str | None]) -> dict[str, ND
         if own is None:
             raise WeightsError(f"tensor {name} belongs to no layer of a P3D")
         if own in found:
-            raise WeightsError(f"tensor {name} is there twice, under two names")
+            raise WeightsError(f"tensor {name} appears twice, under two names")
         found[own] = array
     return found
 
 
 def architecture_of(arrays: Arrays, *, family: str, kinds: str = "ABC") -> Architecture:
-    """The network of these tensors, which have p3dfeat's names. Raises WeightsError if they are no P3D's."""
+    """The network of these tensors, which have p3dfeat's names. Raises WeightsError if they are not one of a P3D."""
     for name, smallest in (("conv1.weight", CONV1_AREA), ("fc.weight", 1)):
         if name not in arrays:
             raise WeightsError(f"tensor {name} is missing")
         if arrays[name].ndim < 2 or arrays[name].size < smallest:
-            raise WeightsError(f"tensor {name} has shape {arrays[name].shape}, which is no P3D's")
+            raise WeightsError(f"tensor {name} has shape {arrays[name].shape}, which is not one of a P3D")
     blocks = {name.split(".")[0] for name in arrays if re.match(r"res[2-5][a-z]", name)}
     stages = tuple(sum(block.startswith(f"res{stage}") for block in blocks) for stage in (2, 3, 4, 5))
     if 0 in stages:
-        raise WeightsError(f"stages of {stages} blocks are no P3D's")
+        raise WeightsError(f"stages of {stages} blocks are not one of a P3D")
     base_width, channels = arrays["conv1.weight"].shape[:2]
     classes = arrays["fc.weight"].shape[-2]  # Caffe's old files have two dimensions of 1 before these
     return Architecture(

@@ -269,13 +269,13 @@ def _checked(card: Card, weights: Path, origin: str, check: Callable[[Path], obj
     """Check all checksums of the card or, if there are none, the tensors. Return the file's sha256."""
     found = digests(weights, (*card.checksums, "sha256"))
     if wrong := differing(card.checksums, found):
-        raise _OtherFileError(f"{origin}: not the published file: its {wrong}; nothing of it was kept")
+        raise _OtherFileError(f"{origin}: not the published file: its {wrong}; the file was not kept")
     if not card.checksums:
         try:
             check(weights)
         except WeightsError as error:
             reason = str(error).removeprefix(f"{weights}: ")
-            raise _OtherFileError(f"{origin}: not weights of {card.name}: {reason}; nothing of it was kept") from None
+            raise _OtherFileError(f"{origin}: not weights of {card.name}: {reason}; the file was not kept") from None
     return found["sha256"]
 
 

@@ -160,7 +160,7 @@ def _one_line(repository: str, file: str | None, revision: str | None) -> Iterat
     except errors.OfflineModeIsEnabled:
         raise WeightsError(f"{where}: HF_HUB_OFFLINE is set") from None
     except errors.HFValidationError as error:
-        raise WeightsError(f"{place}: no name of a repository ({_reason(error)})") from None
+        raise WeightsError(f"{place}: not a repository name ({_reason(error)})") from None
     except errors.HfHubHTTPError as error:
         raise WeightsError(f"{where}: {_status(error)}") from None
     except httpx2.HTTPError as error:

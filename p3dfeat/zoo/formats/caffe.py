@@ -35,7 +35,7 @@ def read_caffemodel(data: bytes) -> dict[str, NDArray[np.generic]]:
                     blobs.append(_blob(value, name))
         for number, blob in enumerate(blobs):
             if f"{name}/{number}" in arrays:
-                raise WeightsError(f"layer {name} is there twice")
+                raise WeightsError(f"layer {name} appears twice")
             arrays[f"{name}/{number}"] = blob
     if not arrays:
         raise WeightsError("no weights in it; is it a .caffemodel, .params, .pth or .safetensors file?")

@@ -43,6 +43,6 @@ def _own(group: h5py.Group, name: str, seen: set[int]) -> object:
     found = group[name]
     address = h5py.h5o.get_info(found.id).addr
     if address in seen:
-        raise WeightsError(f"{name}: is there twice")
+        raise WeightsError(f"{name}: appears twice")
     seen.add(address)
     return found

@@ -6,11 +6,11 @@ from p3dfeat.cli.commands.weights.catalogue import list_models, show
 from p3dfeat.cli.commands.weights.compare import compare
 from p3dfeat.cli.commands.weights.files import check, convert, download, inflate
 from p3dfeat.cli.commands.weights.push import push
-from p3dfeat.cli.options import formerly, register
+from p3dfeat.cli.options import PlainGroup, formerly, register
 
 HELP = "List, download, check, convert, inflate, compare and publish model weights."
 
-weights = typer.Typer(help=HELP, no_args_is_help=True)
+weights = typer.Typer(cls=PlainGroup, help=HELP, no_args_is_help=True)
 register(weights, list_models, "list")
 for each in (show, download, check, convert, inflate, compare, push):
     register(weights, each)

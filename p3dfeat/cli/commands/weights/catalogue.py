@@ -65,7 +65,7 @@ def _percentages(metrics: "Mapping[str, float]") -> "Iterator[str]":
 
 
 def _host(card: "Card") -> str:
-    """Where a person would say its weights come from."""
+    """A readable name for the source of its weights."""
     from p3dfeat.zoo.download.hub import HOST
 
     if not card.sources:
@@ -99,7 +99,7 @@ def show(name: Name) -> None:
 
 
 def _about(card: "Card", path: str | None) -> list[tuple[str, str]]:
-    """(what, its text) of everything on a card."""
+    """(name, text) of all fields of a card."""
     net, names = card.architecture, f"{card.label_set}: " if card.label_set else ""
     blocks = f"blocks {_joined(net.stages)}, width {net.base_width}, {net.channels} channels"
     return [
@@ -132,7 +132,7 @@ def _input_text(spec: "InputSpec") -> str:
 
 
 def _flowing(text: str) -> str:
-    """Paragraphs for a terminal of any width; tables, which are indented, as they are."""
+    """Paragraphs for a terminal of any width; tables, which are indented, are not changed."""
     paragraphs = text.split("\n\n")
     return "\n\n".join(part if part.startswith(" ") else " ".join(part.split("\n")) for part in paragraphs)
 

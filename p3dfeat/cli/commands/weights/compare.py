@@ -41,12 +41,12 @@ def _print_comparison(found: "Comparison") -> None:
     labels = Table(*heads, box=None, pad_edge=False)
     for pair in zip_longest(found.a.predictions, found.b.predictions):
         labels.add_row(*map(_labelled, pair))
-    agreement = "" if found.agreement is None else f"; the same best label on {100 * found.agreement:.0f} % of them"
+    agreement = "" if found.agreement is None else f"; the same top label on {100 * found.agreement:.0f} % of them"
     out.show(layers, "", labels, "")
     if found.unlike:
-        out.data(f"Of unlike shape, and not compared: {', '.join(found.unlike)}")
+        out.data(f"Different shapes, not compared: {', '.join(found.unlike)}")
     out.data(
-        f"{found.num_clips} clips{agreement}; best label's probability, mean: "
+        f"{found.num_clips} clips{agreement}; mean probability of the top label: "
         f"A {found.a.confidence:.3f}, B {found.b.confidence:.3f}"
     )
     if not found.same_input:

@@ -13,7 +13,7 @@ from p3dfeat.errors import UsageError, WeightsError
 if TYPE_CHECKING:
     from p3dfeat.zoo import Converted
 
-BOTH = ("gluoncv", "authors")  # the readings of a file whose arithmetic is in doubt
+BOTH = ("gluoncv", "authors")  # the two readings of a file whose arithmetic is not certain
 
 NAME_HELP = "Model name from `p3dfeat weights list`, or path of a card."
 Name = Annotated[str, typer.Argument(metavar="NAME", help=NAME_HELP, autocompletion=models)]
@@ -143,7 +143,7 @@ def convert(
 
 
 def _check_free(target: Path, source: Path, overwrite: bool) -> None:
-    """Refuse to write over the file that is read, or any other unasked."""
+    """Refuse to overwrite the input file, or any file without --overwrite."""
     if target.exists() and source.exists() and target.samefile(source):
         raise UsageError(f"{target}: is the file to convert; name another with -o")
     if target.exists() and not overwrite:

@@ -54,10 +54,10 @@ def push(
 
 
 def _check_free(repository: str, ours: dict[str, object]) -> None:
-    """Refuse to publish over anything but an earlier version of our model, whose card's content is given."""
+    """Refuse to replace anything but an earlier version of this model. ours: the content of its card."""
     from p3dfeat.zoo.download import hub
 
-    ours = json.loads(json.dumps(ours))  # which makes lists of tuples
+    ours = json.loads(json.dumps(ours))  # turns tuples into lists
     config = hub.config_of(repository)
     card = config.get("p3dfeat") if config is not None else None
     is_same = isinstance(card, dict) and all(card.get(key) == ours[key] for key in ("name", "net"))
