@@ -43,7 +43,7 @@ def test_findings_are_a_line_each_on_stdout_and_end_in_3(p3dfeat, feats, folder,
 def test_remarks_go_to_stderr_and_change_no_exit_code(p3dfeat, feats, folder):
     ended = p3dfeat("verify", feats, "--against", folder / "left.mp4", "--recompute", 0)
     assert (ended.code, ended.stdout) == (0, "")
-    assert "note: gone: right: is stored, but not among the inputs" in ended.stderr
+    assert "note: gone: right: is stored, but no longer among the inputs" in ended.stderr
     quiet = p3dfeat("verify", feats, "--against", folder / "left.mp4", "--recompute", 0, "-q")
     assert (quiet.code, quiet.stdout, quiet.stderr) == (0, "", "")
 

@@ -224,11 +224,11 @@ def test_the_nearer_attempt_is_kept(tmp_path, monkeypatch, figures, number):
 def test_too_far_from_fp32_is_refused_with_the_figure_and_not_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(quantization, "_quantize", lambda _, model, *__, **___: model)
     monkeypatch.setattr(quantization, "worst_cosines", lambda *_: {"pool5": 0.98765, "logits": 1.0, "prob": 1.0})
-    with pytest.raises(UsageError, match=r"8 bits are too few .* 0\.98765, at least 0\.99 .* --precision fp32"):
+    with pytest.raises(UsageError, match=r"8 bits are not enough .* 0\.98765, at least 0\.99 .* --precision fp32"):
         Source(tmp_path).engine()
     assert [path.name for path in entry_of(tmp_path).iterdir()] == ["lock"]
     monkeypatch.setattr(quantization, "worst_cosines", lambda *_: dict.fromkeys(("pool5", "logits", "prob"), np.nan))
-    with pytest.raises(UsageError, match="8 bits are too few"):
+    with pytest.raises(UsageError, match="8 bits are not enough"):
         Source(tmp_path).engine()
 
 

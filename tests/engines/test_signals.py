@@ -60,7 +60,9 @@ def test_signals_are_heard_during_and_after(name, tmp_path):
     assert (ended.returncode, ended.stdout) == (0, "heard True 1\n"), ended.stderr
 
 
-def test_an_interrupt_ends_what_is_done_in_a_thread_of_its_own():
+def test_an_interrupt_ends_what_is_done_in_a_thread_of_its_own(request):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell runs the tests with &
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     ended = []
 
     def work() -> None:

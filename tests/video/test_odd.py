@@ -495,7 +495,7 @@ BOMBS: dict[Callable[[Path], bytes], str] = {
     huge_png: "65535x65535",
     huge_vp8: "frames of 16383 x 16383 by its header; more than 134 million pixels are not read",
     huge_jpeg_later: "damaged: frame 4",
-    huge_y4m: "damaged beyond opening",
+    huge_y4m: "too damaged to open",
     endless_table: "no frames|cut off",
     same_bytes_over_and_over: "damaged: lists the same bytes over and over",
     edits_of_edits: "damaged: lists the same bytes over and over",
