@@ -47,6 +47,14 @@ class Stored:
             about: Mapping[str, Any] = journal.record(offset).header["attributes"]
             return about
 
+    def has_columns(self, id: str, columns: Mapping[str, str]) -> bool:
+        """Whether a video in the output has these attributes; they come from a user's CSV."""
+        if self.where[id][1] != IN_OUTPUT:
+            return True
+        with reading(self._output):
+            attributes = self.opened()[id].attrs
+            return all(attributes.get(name) == value for name, value in columns.items())
+
     def opened(self) -> h5py.File:
         """The output, open for reading until ``close``."""
         if self._reader is None:

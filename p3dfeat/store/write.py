@@ -189,6 +189,10 @@ class FeatureWriter:
                 raise VideoError(f"changed since it was stored, and you added {added[0]!r} to it; move that away first")
             self._stored.replaced[id] = identity_of(group.attrs)
 
+    def has_columns(self, video: Video) -> bool:
+        """Whether the stored video has the columns of the CSV that names it now."""
+        return self._stored.has_columns(video.id, dict(video.columns))
+
     def _drop(self, id: str) -> None:
         """Drop a video of a journal permanently: a later run must not find it there either."""
         with writing(self.output):

@@ -92,6 +92,7 @@ class ExtractSummary:
         }
 
 
+COLUMNS: Final = "which keep what they have; remove these videos to store them anew"
 COUNTS: Final = ("stored", "partial", "with_remarks", "skipped", "accepted", "failed", "clips")
 ExtractEvent = MakingReady | ToDo | Touched | Warned | VideoDone | pipeline.Started | pipeline.Described
 
@@ -258,6 +259,7 @@ class _Run:
 
     def not_stored(self, videos: Sequence[Video], writer: FeatureWriter) -> Iterator[Video]:
         """The videos still to compute; reports the others."""
+        other_columns = 0
         for video in videos:
             if video.id not in writer.stored and self.accepts(video.id, video.source, video.path):
                 continue
@@ -271,10 +273,13 @@ class _Run:
                     return
                 continue
             if stored:
+                other_columns += not writer.has_columns(video)
                 self.ledger.forget(video.id, video.source, video.path)
                 self._done(VideoDone(video.id, video.source, "skipped"))
             else:
                 yield video
+        if other_columns:
+            self._on_event(Warned(f"columns of the CSV differ from those of {other_columns} stored videos, {COLUMNS}"))
 
     def accepts(self, id: str, source: str, path: str) -> bool:
         """Whether a video is skipped because it failed before and has not changed; if so, reports it."""

@@ -678,3 +678,18 @@ def test_an_output_that_promises_another_format_is_refused(p3dfeat, folder, tmp_
     assert f"{name}: features are written as HDF5, not as " in ended.stderr
     assert f"; write -o {tmp_path}/feats.h5, and read it with p3dfeat.open_features or h5py\n" in ended.stderr
     assert not (tmp_path / name).exists()
+
+
+def test_columns_that_were_changed_later_are_said_and_not_stored(p3dfeat, folder, tmp_path, output):
+    csv = tmp_path / "list.csv"
+    csv.write_text(f"path,id,label\n{folder}/left.mp4,l,left\n{folder}/right.mp4,r,right\n")
+    assert p3dfeat("extract", csv, "-o", output, "--clips", 1).code == 0
+    assert "warning" not in p3dfeat("extract", csv, "-o", output, "--clips", 1).stderr
+    csv.write_text(f"path,id,label\n{folder}/left.mp4,l,left\n{folder}/right.mp4,r,up\n")
+    ended = p3dfeat("extract", csv, "-o", output, "--clips", 1)
+    assert ended.code == 0
+    assert "warning: columns of the CSV differ from those of 1 stored videos, which keep what they have" in ended.stderr
+    assert p3dfeat("remove", output, "r").code == 0
+    assert p3dfeat("extract", csv, "-o", output, "--clips", 1).code == 0
+    with package.open_features(output) as features:
+        assert features["r"].columns == {"label": "up"}
