@@ -155,6 +155,7 @@ def _comparable(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+CLASSES: Final = ("prob", "logits")  # layers with one number per class
 # Names of an array's dimensions, by their number.
 DIMENSIONS: Final = {
     3: ("clip", "channel", "position"),

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from p3dfeat.errors import FeatureFileError
 from p3dfeat.store.layout import (
+    CLASSES,
     COLUMNS,
+    DIMENSIONS,
     VIDEO_MARK,
     array_names,
     column_names,
@@ -80,6 +82,22 @@ class VideoFeatures(Mapping[str, NDArray[Any]]):
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of an array, without reading it."""
         return tuple(self._array(name).shape)
+
+    def dims(self, name: str) -> tuple[str, ...]:
+        """Names of an array's dimensions, such as for xarray.
+
+        Args:
+            name (str): An array, such as "pool5" or "res2a".
+
+        Returns:
+            tuple[str, ...]: ("clip", "channel", "time", "height", "width"), or as many as the array has.
+
+        Example:
+            >>> xarray.DataArray(video["res2a"], dims=video.dims("res2a"))
+        """
+        special = {"seconds": ("clip", "bound"), "pooled": ("channel",)} | dict.fromkeys(CLASSES, ("clip", "class"))
+        count = len(self.shape(name))
+        return special.get(name) or DIMENSIONS.get(count, ("clip", "channel")[:count])
 
     def rows(self, name: str, first: int, count: int) -> NDArray[Any]:
         """Rows of an array, (at most count, ...), without reading the others."""

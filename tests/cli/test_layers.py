@@ -58,6 +58,12 @@ def test_dimensions_have_names_in_the_file(extracted):
         labels = [d.label for d in file["left/res5a"].dims]
         assert labels == ["clip", "channel", "height", "width"][: len(labels)]
         assert not file["left/pool5"].attrs
+    with package.open_features(extracted["whole"]) as features:
+        video = features["left"]
+        assert video.dims("res2a") == ("clip", "channel", "time", "height", "width")
+        assert (video.dims("pool5"), video.dims("prob")) == (("clip", "channel"), ("clip", "class"))
+        assert (video.dims("seconds"), video.dims("pooled")) == (("clip", "bound"), ("channel",))
+        assert all(len(video.dims(name)) == video[name].ndim for name in video)
 
 
 @pytest.mark.parametrize("way", ["whole", "compressed", "mean"])
