@@ -297,7 +297,7 @@ sys.exit(run(sys.argv[1:]))
 """
     output = tmp_path / "feats.h5"
     arguments = ["extract", str(folder), "-o", str(output), "-m", "p3d-camera", "-n", "2"]
-    limits = ["--timeout", "1", "--decoder-memory", "0.3", "--workers", "2"]
+    limits = ["--timeout", "4", "--decoder-memory", "0.3", "--workers", "2"]
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments, *limits], capture_output=True, text=True, timeout=120, check=False
     )
@@ -306,7 +306,7 @@ sys.exit(run(sys.argv[1:]))
     reasons = {entry["id"]: entry["error"] for entry in ledger}
     expected = {
         "crash": "its decoder crashed (SIGSEGV)",
-        "hang": "timed out: not decoded within 1 s; raise --timeout",
+        "hang": "timed out: not decoded within 4 s; raise --timeout",
         "bomb": "needs more memory than --decoder-memory 0.3 GB allows; raise it",
     }
     assert reasons == {id: expected[id] for id in names}
