@@ -23,7 +23,10 @@ from p3dfeat.errors import UsageError
 NAME: Final = "p3dfeat.toml"  # read from the working folder, unless --config names another file
 # Not from a file: inputs and outputs of a run, and its display, are given on the command line only.
 ONLY_TYPED: Final = frozenset(
-    {"help", "version", "config", "show_config", "inputs", "output", "file", "overwrite", "log"}
+    {
+        *("help", "version", "config", "show_config", "log", "dry_run"),
+        *("inputs", "output", "file", "ids", "against", "not_in", "overwrite", "with_added"),
+    }
 )
 
 # Options that the command line excludes by these others.

@@ -106,8 +106,14 @@ class Output:
             self._write(sys.stderr, f"{now()} {text}")
 
     def _note(self, text: str) -> None:
-        if self.log is not None:
+        """Add a line to the log. A log that cannot be written does not end the command: it ends, with a message."""
+        if self.log is None:
+            return
+        try:
             self.log.add(text)
+        except OutputError as error:
+            self.log = None
+            self.say(f"warning: {error}; the log ends here")
 
     def status(self, text: str) -> None:
         """Show the present activity on a terminal, until the next message."""

@@ -195,4 +195,4 @@ class _Lines:
 
     def close(self) -> None:
         self._ended.set()
-        self._thread.join()
+        self._thread.join(timeout=1.0)  # a stderr that nobody reads must not hold up the end

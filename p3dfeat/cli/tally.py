@@ -45,7 +45,7 @@ class Tally:
         elif isinstance(event, VideoDone) and event.status not in ("skipped", "accepted"):
             self.done += 1
             self.failed += event.status == "failed"
-            if event.status == "failed":
+            if event.status != "stored":
                 self._opened.setdefault(event.id, 0)
 
     @property

@@ -33,7 +33,7 @@ def remove_videos(path: str | Path, ids: Sequence[str], *, with_added: bool = Fa
         OutputError: The file cannot be written, another run is writing it, or a run on it was interrupted.
 
     Example:
-        >>> p3dfeat.remove_videos("feats.h5", ["archery/clip7"])
+        >>> remove_videos("feats.h5", ["archery/clip7"])
     """
     if not Path(path).exists():
         raise FeatureFileError(f"{path}: no such file")

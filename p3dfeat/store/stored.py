@@ -49,7 +49,7 @@ class Stored:
 
     def has_columns(self, id: str, columns: Mapping[str, str]) -> bool:
         """Whether a video in the output has these attributes; they come from a user's CSV."""
-        if self.where[id][1] != IN_OUTPUT:
+        if not columns or self.where[id][1] != IN_OUTPUT:  # without columns, nothing needs to be read
             return True
         with reading(self._output):
             attributes = self.opened()[id].attrs

@@ -84,6 +84,8 @@ def test_the_options_in_effect_are_printed_as_a_file_that_gives_them(p3dfeat, tm
         ("[extrakt]\nclips = 3", "p3dfeat.toml: extrakt: no such option"),
         ("[classify]\nclip_strid = 3", "p3dfeat.toml: classify.clip_strid: no such option; did you mean clip-stride?"),
         ("[extract]\noverwrite = true", "p3dfeat.toml: extract.overwrite: can only be given on the command line"),
+        ("[verify]\nagainst = 'videos'", "p3dfeat.toml: verify.against: can only be given on the command line"),
+        ("[remove]\nwith-added = true", "p3dfeat.toml: remove.with-added: can only be given on the command line"),
         ("output = 'x.h5'", "p3dfeat.toml: output: can only be given on the command line"),
         ("strict = 1", "p3dfeat.toml: strict: must be true or false"),
         ("clips = true", "p3dfeat.toml: clips: must be a value, not true or false"),

@@ -148,3 +148,28 @@ def test_a_log_takes_what_is_said_after_what_it_holds_and_is_no_other_file(p3dfe
     assert output.read_bytes() == before
     with pytest.raises(OutputError, match="cannot be written"):
         Log(str(tmp_path / "missing" / "run.log"))
+
+
+def test_a_log_that_cannot_be_written_ends_and_the_command_goes_on(p3dfeat, folder, tmp_path, monkeypatch):
+    def full(self, data):
+        raise OutputError("run.log: cannot be written (No space left on device)")
+
+    monkeypatch.setattr(Log, "add", full)
+    ended = p3dfeat("extract", folder / "left.mp4", "-o", tmp_path / "f.h5", "-n", 1, "--log", tmp_path / "run.log")
+    assert ended.code == 0
+    first, second = ended.stderr.splitlines()
+    assert first == "warning: run.log: cannot be written (No space left on device); the log ends here"
+    assert "1 stored" in second
+    ended = p3dfeat("extract", tmp_path / "missing", "-o", tmp_path / "g.h5", "--log", tmp_path / "run.log")
+    assert ended.code in (2, 4)
+    assert ended.stderr.count("the log ends here") == 1
+
+
+def test_files_that_were_tried_and_are_no_videos_are_expected_no_more(tally):
+    tally(ToDo(3, {"v0": 100, "v1": 100, "v2": 100}))
+    tally(Started(video(0), 10))
+    tally(described(0, 10))
+    tally(stored(0, 10))
+    for number in (1, 2):
+        tally(VideoDone(f"v{number}", f"{number}.txt", "left_out"))
+    assert shown(tally) == ("3/3 videos", "10/10 clips", 0)
