@@ -135,7 +135,7 @@ def write_videos(output: Path, count: int) -> Written:
             rows[:, 0] = number
             for first in range(0, CLIPS, BATCH):
                 part = slice(first, first + BATCH)
-                writer.add(item, Features({"pool5": rows[part]}, seconds[part]))
+                writer.add(item, Features({"pool5": rows[part]}, seconds[part], np.arange(len(rows))[part]))
             writer.finish(item, INFO)
             done.append(time.perf_counter() - started)
             processor.append(time.process_time() - processor_started)

@@ -1,8 +1,9 @@
 """Settings, frozen and checked at construction. Each stage gets only its own part."""
 
 import os
-from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final, Literal, get_args
 
 from p3dfeat.errors import UsageError
 
@@ -15,10 +16,50 @@ CHANNELS: Final = {"rgb": 3, "bgr": 3, "luma": 1, "flow": 2}
 # A last clip that repeats the last frame; no last clip; a last clip moved back, so that it ends with the last frame.
 Tail = Literal["pad", "drop", "align"]
 TAILS: Final = get_args(Tail)
+# From the first possible clip to the last possible one; or centred at the inner ones of N + 2 evenly spaced points.
+Spacing = Literal["ends", "inside"]
+SPACINGS: Final = get_args(Spacing)
+# Places of a crop in the resized picture: the share of the free height and width above and left of it. One number: of
+# the longer side; it is centred along the shorter one.
+PLACES: Final[dict[str, tuple[float, float] | float]] = {
+    "centre": (0.5, 0.5),
+    "left-or-top": 0.0,
+    "right-or-bottom": 1.0,
+    "top-left": (0.0, 0.0),
+    "top-right": (0.0, 1.0),
+    "bottom-left": (1.0, 0.0),
+    "bottom-right": (1.0, 1.0),
+}
+MIRRORED: Final = "-mirrored"  # after a place: the crop there, with left and right exchanged
+CENTRE: Final = ("centre",)
+CROPS: Final[dict[int, tuple[str, ...]]] = {
+    1: CENTRE,
+    3: ("left-or-top", "centre", "right-or-bottom"),
+    10: tuple(
+        f"{place}{mirrored}"
+        for mirrored in ("", MIRRORED)
+        for place in ("top-left", "top-right", "bottom-left", "bottom-right", "centre")
+    ),
+}
 MOST: Final = 1_000_000  # clips, frames per clip or frames between clips
+LEAST_EVERY: Final = 0.001  # seconds between clips
 MOST_PIXELS: Final = 16_384  # of a height or width
 LARGEST: Final = 1e30  # of a mean, deviation or scale
 INTERPOLATIONS: Final = ("nearest", "bilinear", "bicubic", "area", "lanczos")
+
+
+def crop_names(crops: int, *, mirror: bool = False) -> tuple[str, ...]:
+    """Names of the crops of a clip, in the order in which they are stored.
+
+    crops: 1, the centre; 3, along the longer side; or 10, four corners and the centre, then the same mirrored.
+    mirror: also each crop mirrored, after all others. Raises UsageError for another number, or for 10 with mirror.
+    """
+    if crops not in CROPS:
+        raise UsageError(f"crops {crops}: must be {', '.join(map(str, CROPS))}")
+    names = CROPS[crops]
+    if mirror and any(name.endswith(MIRRORED) for name in names):
+        raise UsageError(f"mirror: {crops} crops have their mirrored ones already; leave --mirror out")
+    return names + tuple(f"{name}{MIRRORED}" for name in names) if mirror else names
 
 
 def default_model() -> str:
@@ -44,6 +85,7 @@ class InputSpec:
     mean: tuple[float, ...] = (0.0,)  # one value per channel, or one for all
     std: tuple[float, ...] = (1.0,)
     standardize: bool = False  # finally, normalize each clip to mean 0 and standard deviation 1
+    crops: tuple[str, ...] = CENTRE  # crops of each clip, from PLACES; each is an input of the network
 
     def __post_init__(self) -> None:
         for name in ("length", "step"):
@@ -75,6 +117,13 @@ class InputSpec:
             raise UsageError("input standardize: must be true or false")
         if 0 in self.std:
             raise UsageError("input std: must not be 0")
+        for name in self.crops:
+            if not isinstance(name, str) or name.removesuffix(MIRRORED) not in PLACES:
+                raise UsageError(f"input crops {name!r}: unknown; known are {', '.join(PLACES)}")
+        if not self.crops or len(set(self.crops)) < len(self.crops):
+            raise UsageError("input crops: must be different crops, at least one")
+        if self.crop is None and any(name.removesuffix(MIRRORED) not in CENTRE for name in self.crops):
+            raise UsageError("crops: the model takes whole pictures, of which no parts are cut; leave --crops out")
 
     @property
     def num_channels(self) -> int:
@@ -109,10 +158,25 @@ class Sampling:
     length: int = 16  # frames per clip
     fps: float | None = None  # resample to this rate first, by timestamps; None: every frame
     tail: str = "pad"  # for dense sampling, what to do with the frames after the last whole clip: one of TAILS
+    every: float | None = None  # or: a clip in the middle of every interval of this number of seconds
+    offset: int | None = None  # with stride: the frame at the first clip's centre; None: it begins at the first frame
+    spacing: str = "ends"  # with clips: one of SPACINGS
 
     def __post_init__(self) -> None:
-        if (self.clips is None) == (self.stride is None):
-            raise UsageError("sampling: give either a number of clips or a stride")
+        if sum(way is not None for way in (self.clips, self.stride, self.every)) != 1:
+            raise UsageError("sampling: give one of a number of clips, a stride in frames, and an interval in seconds")
+        if self.every is not None and not LEAST_EVERY <= self.every <= MOST:
+            raise UsageError(f"sampling: every {self.every:g} s; must be from {LEAST_EVERY:g} to {MOST:,} s")
+        if self.offset is not None and self.stride is None:
+            raise UsageError("sampling: an offset needs a stride; write --clip-stride beside --offset")
+        if self.offset is not None and not 0 <= self.offset <= MOST:
+            raise UsageError(f"sampling: offset is {self.offset}; must be from 0 to {MOST:,}")
+        if self.spacing not in SPACINGS:
+            raise UsageError(f"sampling: spacing {self.spacing!r}; must be {' or '.join(SPACINGS)}")
+        if self.spacing != "ends" and self.clips is None:
+            raise UsageError("sampling: a spacing needs a number of clips; write --clips beside --spacing")
+        if self.tail == "align" and (self.every is not None or self.offset is not None):
+            raise UsageError("sampling: tail align moves the last clip; with --every and --offset its time is fixed")
         for name in ("clips", "stride", "step", "length"):
             value = getattr(self, name)
             if value is not None and not 1 <= value <= MOST:
@@ -126,3 +190,18 @@ class Sampling:
     def span(self) -> int:
         """Number of frames from a clip's first to its last, inclusive."""
         return (self.length - 1) * self.step + 1
+
+    @property
+    def half(self) -> int:
+        """Number of frames from a clip's first to its centre: 8 for 16 consecutive frames."""
+        return self.length * self.step // 2
+
+
+NEWER: Final = frozenset({"crops", "every", "offset", "spacing"})  # recorded only if they are not the default
+
+
+def recorded(settings: InputSpec | Sampling) -> Mapping[str, Any]:
+    """Settings as feature files record them: files that do not use newer settings stay as older versions wrote them."""
+    defaults = {field.name: field.default for field in fields(settings)}
+    values = asdict(settings)
+    return {name: value for name, value in values.items() if name not in NEWER or value != defaults[name]}

@@ -114,6 +114,7 @@ class VideoInfo:
     modified: str  # ISO 8601, UTC
     damage: str | None = None  # the damage of a video that is used in part
     clips_left_out: int = 0  # because of the damage
+    first_seconds: float = 0.0  # start of the first frame, by the file's timestamps
     remarks: tuple[str, ...] = ()  # inconsistencies in a video of which all wanted frames were decoded
 
 
@@ -132,7 +133,8 @@ class Clip:
     frames: UInt8Array
     start_seconds: float  # of its first frame, by the file's timestamps
     end_seconds: float  # end of its last frame
-    padded_frames: int  # number of last frames that repeat the one before, because the video has no more
+    padded_frames: int  # number of frames that repeat the first or last one, because the video has no more
+    first_frame: int = 0  # number of its first frame in the file, in display order
 
     def __post_init__(self) -> None:
         if self.frames.ndim != 4 or self.frames.dtype != np.uint8:
@@ -191,15 +193,18 @@ class Pending(Protocol):
 
 @dataclass(frozen=True)
 class Features:
-    """Features of N clips: {layer: (N, ...) float32}, and start and end of the clips: (N, 2) seconds."""
+    """Features of N clips: {layer: (N, ...) or (N, crops, ...) float32}, and start and end: (N, 2) seconds."""
 
     layers: Mapping[str, FloatArray]
     seconds: SecondsArray
+    first_frames: Int64Array  # (N,) number of each clip's first frame in the file, in display order
     padded_frames: int = 0
 
     def __post_init__(self) -> None:
         if self.seconds.ndim != 2 or self.seconds.shape[1] != 2:
             raise ShapeError(f"features: seconds are {self.seconds.shape}; must be (N, 2)")
+        if self.first_frames.shape != self.seconds.shape[:1]:
+            raise ShapeError(f"features: first frames are {self.first_frames.shape}; must be (N,)")
         for name, rows in self.layers.items():
             if len(rows) != len(self.seconds):
                 raise ShapeError(f"features: {len(rows)} rows of {name} for {len(self.seconds)} clips")

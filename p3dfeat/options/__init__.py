@@ -13,6 +13,7 @@ from p3dfeat.options.commands import (
 from p3dfeat.options.declaring import Option, Options, option, options_of, values_of, with_options
 from p3dfeat.options.shared import (
     MODEL_HELP,
+    CropOptions,
     DecodeDevice,
     DecodingOptions,
     EngineName,
@@ -32,6 +33,7 @@ __all__ = [
     "BenchSettings",
     "ClassifySettings",
     "CompareSettings",
+    "CropOptions",
     "DecodeDevice",
     "DecodingOptions",
     "EngineName",

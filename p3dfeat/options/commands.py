@@ -9,6 +9,7 @@ from p3dfeat.config import Tail
 from p3dfeat.options.declaring import option
 from p3dfeat.options.parsing import layer_names, recompute_size
 from p3dfeat.options.shared import (
+    CropOptions,
     DecodingOptions,
     EngineOptions,
     FolderOptions,
@@ -29,7 +30,7 @@ def _ignore(event: Any) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractSettings(DecodingOptions, EngineOptions, ModelOptions, SamplingOptions, InputOptions):
+class ExtractSettings(DecodingOptions, EngineOptions, ModelOptions, CropOptions, SamplingOptions, InputOptions):
     """Settings of ``extract``."""
 
     GROUP: ClassVar[str] = "Robustness"
@@ -83,13 +84,19 @@ class ExtractSettings(DecodingOptions, EngineOptions, ModelOptions, SamplingOpti
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifySettings(DecodingOptions, EngineOptions, ModelOptions, SamplingOptions, InputOptions):
+class ClassifySettings(DecodingOptions, EngineOptions, ModelOptions, CropOptions, SamplingOptions, InputOptions):
     """Settings of ``classify``."""
 
     GROUP: ClassVar[str] = "Output"
 
     top_k: int = option(5, "--top-k", "-k", minimum=1, metavar="K", help="Number of labels per video.")
     timeline: bool = option(False, help="Also show how the top label changes over time.")
+    protocol: Literal["published"] | None = option(
+        None,
+        metavar="NAME",
+        group="Sampling",
+        help="published: the clips and crops with which the model's published accuracy was measured.",
+    )
     on_failure: Callable[[Any], None] | None = None
     on_left_out: Callable[[Any], None] = _ignore
     on_calibration: Callable[[Any], None] = _ignore

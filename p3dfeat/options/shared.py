@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
-from p3dfeat.config import DECODER_MEMORY, DEFAULT_MODEL, MODEL_SETTING
+from p3dfeat.config import DECODER_MEMORY, DEFAULT_MODEL, MODEL_SETTING, Spacing
 from p3dfeat.options.declaring import Options, option
 from p3dfeat.options.parsing import batch_size
 
@@ -65,6 +65,21 @@ class SamplingOptions(Options):
         metavar="FRAMES",
         help="Dense sampling instead of --clips: a clip starts every FRAMES frames.",
     )
+    every: float | None = option(
+        None, metavar="SECONDS", help="Instead of --clips: one clip in the middle of every interval of SECONDS seconds."
+    )
+    offset: int | None = option(
+        None,
+        minimum=0,
+        metavar="FRAME",
+        help="With --clip-stride: the centre of the first clip is at FRAME. Default: it begins at the first frame.",
+    )
+    spacing: Spacing = option(
+        "ends",
+        metavar="MODE",
+        help="With --clips N: ends places clips from the very beginning to the very end, inside centres them at the "
+        "inner ones of N + 2 evenly spaced points.",
+    )
     frame_interval: int | None = option(
         None,
         former="step",
@@ -75,6 +90,22 @@ class SamplingOptions(Options):
     fps: float | None = option(
         None, metavar="RATE", help="Resample to RATE frames per second first. Default: all frames."
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropOptions(Options):
+    """Options for the parts of the picture that are computed."""
+
+    GROUP: ClassVar[str] = "Sampling"
+
+    crops: int = option(
+        1,
+        metavar="1|3|10",
+        minimum=1,
+        help="Crops per clip: 1, the centre; 3, along the longer side; 10, four corners and the centre, and the same "
+        "mirrored.",
+    )
+    mirror: bool = option(False, help="Also compute each crop mirrored (left and right exchanged).")
 
 
 @dataclass(frozen=True, kw_only=True)

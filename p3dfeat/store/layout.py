@@ -1,7 +1,8 @@
 """The HDF5 layout, and the settings that must agree before two runs may share a file.
 
 Root attributes hold the settings of the extraction. Below the root there is one group per video, named by its id, with
-``<layer>`` (clips, ...) float32, ``pooled`` (the mean of pool5 over clips), ``seconds`` (clips, 2) and attributes.
+``<layer>`` (clips, ...) float32, or (clips, crops, ...) if clips have several crops; ``pooled``, the mean of pool5 over
+clips and crops; ``seconds`` (clips, 2); ``first_frames`` (clips,), not in files of versions before 0.2; and attributes.
 Other arrays and attributes that users add with h5py are not read, and are kept.
 """
 
@@ -10,13 +11,14 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
 import h5py
+import numpy as np
 
-from p3dfeat.config import InputSpec, Sampling
+from p3dfeat.config import InputSpec, Sampling, recorded
 from p3dfeat.errors import FeatureFileError
 from p3dfeat.text.jsons import parse_json, parse_object
 from p3dfeat.types import VIDEO_ATTRIBUTES
@@ -26,6 +28,7 @@ FORMAT_VERSION: Final = 1
 LIBVER: Final = ("earliest", "v110")  # the format that every HDF5 reads, and that hdf5_groups.py can add to
 VIDEO_MARK: Final = "source"  # the attribute that makes a group a video
 POOLED: Final = "pool5"  # the layer whose mean is stored as "pooled"
+CLIP_ARRAYS: Final = {"seconds": np.float64, "first_frames": np.int64}  # of every video, with their types
 COLUMNS: Final = "columns"  # the attribute that lists the attributes from a user's CSV
 
 PIECE_BYTES: Final = 8 << 20  # of an array that are checked together
@@ -79,8 +82,8 @@ class Settings:
             **{name: getattr(self, name) for name in ("model", "weights_sha256", "weights_origin", "engine")},
             **{name: getattr(self, name) for name in ("precision", "device", "p3dfeat_version")},
             "architecture": dict(self.architecture),
-            "preprocessing": asdict(self.preprocessing),
-            "sampling": asdict(self.sampling),
+            "preprocessing": recorded(self.preprocessing),
+            "sampling": recorded(self.sampling),
             "layers": list(self.layers),
         }
         if self.pool != "none":
@@ -148,11 +151,16 @@ def _comparable(attributes: Mapping[str, Any]) -> dict[str, Any]:
     }
     for name, kind in (("sampling", Sampling), ("preprocessing", InputSpec)):
         if isinstance(found.get(name), dict):  # settings missing in a file have their default values
-            found[name] = {field.name: field.default for field in fields(kind)} | found[name]
+            found[name] = {field.name: _listed(field.default) for field in fields(kind)} | found[name]
     found["layers"] = sorted(found["layers"])
     if found["sampling"].get("clips") is not None:
         found["sampling"] = {name: value for name, value in found["sampling"].items() if name != "tail"}
     return found
+
+
+def _listed(value: Any) -> Any:
+    """A default as it comes from JSON."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 CLASSES: Final = ("prob", "logits")  # layers with one number per class
@@ -182,8 +190,8 @@ def foreign_names(group: h5py.Group, layers: Sequence[str]) -> list[str]:
 
 
 def array_names(layers: Sequence[str]) -> Set[str]:
-    """Names of a video's arrays."""
-    return {*layers, "seconds", *(["pooled"] if POOLED in layers else [])}
+    """Names of a video's arrays. ``first_frames`` may be missing: older versions did not write it."""
+    return {*layers, *CLIP_ARRAYS, *(["pooled"] if POOLED in layers else [])}
 
 
 @contextmanager

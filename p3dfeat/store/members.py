@@ -69,7 +69,14 @@ def address_of(group: h5py.Group) -> int:
 def own_groups(
     file: h5py.File, is_video: Callable[[h5py.Group], bool], tell: Tell, look: Look = lambda item: None
 ) -> Iterator[str]:
-    """Ids of all videos in the file itself, folder by folder; groups inside a video are not searched.
+    """Ids of all videos in the file itself, as ``own_videos``."""
+    return (id for id, _ in own_videos(file, is_video, tell, look))
+
+
+def own_videos(
+    file: h5py.File, is_video: Callable[[h5py.Group], bool], tell: Tell, look: Look = lambda item: None
+) -> Iterator[tuple[str, h5py.Group]]:
+    """(id, group) of all videos in the file itself, folder by folder; groups inside a video are not searched.
 
     look: called with each folder, and with all other items in a folder.
     """
@@ -103,7 +110,7 @@ class _Walk:
     cache: MetadataCache
     names: Counter[int] = field(default_factory=Counter)  # of each group, so far
 
-    def below(self, group: h5py.Group, folder: str, above: frozenset[int]) -> Iterator[str]:
+    def below(self, group: h5py.Group, folder: str, above: frozenset[int]) -> Iterator[tuple[str, h5py.Group]]:
         self.cache.enter(folder)
         self.look(group)
         for name in group:
@@ -123,7 +130,7 @@ class _Walk:
                 if self.names[address] > 1:
                     self.tell(id, AGAIN)
                 if self.is_video(child):
-                    yield id
+                    yield id, child
                 elif self.names[address] <= MOST_NAMES:
                     yield from self.below(child, id, above | {address})
             else:

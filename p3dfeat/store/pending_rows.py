@@ -29,13 +29,15 @@ class Rows:
         self._waiting.append(features)
         self.waiting_bytes += sum(rows.nbytes for rows in features.layers.values())
         self.padded_frames += features.padded_frames
-        self._count += len(features)
         if POOLED in features.layers:
-            for row in features.layers[POOLED]:  # one by one: the sum must not depend on how rows are batched
+            rows = features.layers[POOLED]
+            rows = rows.reshape(-1, rows.shape[-1])  # each crop of a clip counts
+            self._count += len(rows)
+            for row in rows:  # one by one: the sum must not depend on how rows are batched
                 self._sum = row.astype(np.float64) if self._sum is None else self._sum + row
 
     def take(self) -> dict[str, NDArray[Any]]:
-        """Remove and return the rows in memory: {layer: (N, ...)} and "seconds" (N, 2)."""
+        """Remove and return the rows in memory: {layer: (N, ...)}, "seconds" (N, 2), "first_frames" (N,)."""
         if not self._waiting:
             return {}
         arrays: dict[str, NDArray[Any]] = {
@@ -43,6 +45,7 @@ class Rows:
             for name in self._waiting[0].layers
         }
         arrays["seconds"] = np.concatenate([features.seconds for features in self._waiting])
+        arrays["first_frames"] = np.concatenate([features.first_frames for features in self._waiting])
         self._waiting.clear()
         self.waiting_bytes = 0
         return arrays
@@ -56,6 +59,8 @@ def attributes_of(video: Video, info: VideoInfo, rows: Rows) -> dict[str, Any]:
     about = asdict(info) | {"padded_frames": rows.padded_frames, VIDEO_MARK: video.source}
     if info.damage is None:  # only damaged videos have these
         del about["damage"], about["clips_left_out"]
+    if not info.first_seconds:
+        del about["first_seconds"]
     about["remarks"] = "; ".join(info.remarks)
     if not info.remarks:
         del about["remarks"]

@@ -1,7 +1,7 @@
 """Read feature files."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from p3dfeat.config import CENTRE
 from p3dfeat.errors import FeatureFileError
 from p3dfeat.store.layout import (
     CLASSES,
@@ -27,12 +28,16 @@ from p3dfeat.store.layout import (
 )
 from p3dfeat.store.members import Look, PassedOver, link_on_the_way, own_array, own_groups
 from p3dfeat.store.metadata_cache import MetadataCache
+from p3dfeat.store.scan import Scanned, scan
 from p3dfeat.store.side_files.lock import unfinished
 from p3dfeat.types import VIDEO_ATTRIBUTES, is_id
 
 
 class VideoFeatures(Mapping[str, NDArray[Any]]):
     """The features of one video: ``features["pool5"]`` (clips, ...), ``["pooled"]``, ``["seconds"]`` (clips, 2).
+
+    ``["first_frames"]`` (clips,): number of each clip's first frame in the file, from 0 in display order. Files of
+    versions before 0.2 do not have it. With several crops per clip, layers are (clips, crops, ...).
 
     attributes: source, duration_seconds, frame_rate, num_frames, padded_frames and others.
     columns: other columns of the CSV that named the video, such as {"label": "archery"}, as text.
@@ -95,9 +100,13 @@ class VideoFeatures(Mapping[str, NDArray[Any]]):
         Example:
             >>> xarray.DataArray(video["res2a"], dims=video.dims("res2a"))
         """
-        special = {"seconds": ("clip", "bound"), "pooled": ("channel",)} | dict.fromkeys(CLASSES, ("clip", "class"))
-        count = len(self.shape(name))
-        return special.get(name) or DIMENSIONS.get(count, ("clip", "channel")[:count])
+        special = {"seconds": ("clip", "bound"), "first_frames": ("clip",), "pooled": ("channel",)}
+        if name in special:
+            return special[name]
+        crops = ("crop",) if len(self._file.crops) > 1 else ()
+        count = len(self.shape(name)) - len(crops)
+        names = ("clip", "class") if name in CLASSES else DIMENSIONS.get(count, ("clip", "channel")[:count])
+        return names[:1] + crops + names[1:]
 
     def rows(self, name: str, first: int, count: int) -> NDArray[Any]:
         """Rows of an array, (at most count, ...), without reading the others."""
@@ -150,6 +159,16 @@ class FeatureFile(Mapping[str, VideoFeatures]):
             self.close()
             raise
 
+    @property
+    def crops(self) -> tuple[str, ...]:
+        """Names of the crops of each clip, in the order of the second axis of layers; with one, there is no such axis.
+
+        Names are places in the resized picture, such as "top-left"; "-mirrored" says that left and right are exchanged.
+        """
+        found = self.settings.get("preprocessing")
+        names = found.get("crops", CENTRE) if isinstance(found, dict) else CENTRE
+        return tuple(names) if isinstance(names, list) else CENTRE
+
     def _here(self) -> _Opened:
         """The file as opened by this process."""
         if self._closed:
@@ -196,6 +215,28 @@ class FeatureFile(Mapping[str, VideoFeatures]):
 
     def __len__(self) -> int:
         return len(self._all_ids())
+
+    def scan(
+        self, arrays: Sequence[str], attributes: Sequence[str] = (), *, columns: bool = False
+    ) -> Iterator[Scanned]:
+        """Read the same arrays of all videos in one pass, which is faster than to look up each id.
+
+        Args:
+            arrays (Sequence[str]): Names, such as "pool5", "pooled", "seconds" and "first_frames".
+            attributes (Sequence[str]): Names, such as "duration_seconds".
+            columns (bool): Also read the other columns of the CSV that named the video.
+
+        Yields:
+            Scanned: id, arrays, attributes and columns of each video. What a video lacks is left out.
+
+        Raises:
+            FeatureFileError: The file is damaged.
+
+        Example:
+            >>> for video in features.scan(["pooled"]):
+            ...     print(video.id, video.arrays["pooled"].shape)
+        """
+        return scan(self._here().file, self.path, arrays, attributes, columns=columns)
 
     def table(self) -> dict[str, list[Any]]:
         """Attributes of all videos as columns of one table, such as for ``pandas.DataFrame``.

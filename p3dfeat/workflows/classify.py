@@ -2,38 +2,43 @@
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import chain, groupby
 from typing import Final
 
 import numpy as np
 
-from p3dfeat.config import Sampling
+from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.engines import Engine
+from p3dfeat.errors import UsageError
 from p3dfeat.options import ClassifySettings, Inputs, with_options
 from p3dfeat.sources import as_texts
 from p3dfeat.types import Classification, Failure, Features, Span, Video, best_predictions
 from p3dfeat.video import Decoders
 from p3dfeat.workflows import pipeline
-from p3dfeat.workflows.job import decoders_for, engine_for, found_by, model_for, sampling_for
+from p3dfeat.workflows.job import decoders_for, engine_for, found_by, model_for, sampling_for, spec_for
 from p3dfeat.zoo import Model
 
+PROTOCOL_SETS: Final = ("clips", "clip_stride", "every", "offset", "spacing", "crops", "mirror")  # by a protocol
+SETTINGS_DEFAULTS: Final = {field.name: field.default for field in fields(ClassifySettings)}
 SHORT_RUN_VIDEOS: Final = 10  # up to this number, the start time of an engine matters
 
 
 def run_classify(inputs: Inputs, settings: ClassifySettings) -> list[Classification]:
-    """Predict the top labels of each video, by the mean of its clips' probabilities.
+    """Predict the top labels of each video, by the mean probabilities over its clips and their crops.
 
     Args:
         inputs (str | Path | Sequence): As for ``extract``.
         top_k (int): Number of labels per video.
         timeline (bool): Also return how the top label changes over time. The timeline uses consecutive clips of the
-            whole video, unless ``clips`` or ``clip_stride`` is given. The predictions do not change.
+            whole video, unless ``clips``, ``clip_stride`` or ``every`` is given. The predictions do not change.
+        protocol (str | None): "published": the clips and crops with which the model's published accuracy was measured.
         on_failure (Callable | None): Called with the Failure of a video that cannot be read. None: its error is raised.
         on_left_out (Callable): Called at the end with the LeftOut: files in folders that were not read as videos.
         on_calibration (Callable): Called with the progress events of the int8 calibration.
-        **options: model, clips, clip_stride, frame_interval, fps, engine, device, precision, batch_size, workers,
-            decode_device, timeout, decoder_memory, any_extension, frames, segment_origin, as for ``extract``.
+        **options: model, clips, clip_stride, every, offset, spacing, crops, mirror, frame_interval, fps, engine,
+            device, precision, batch_size, workers, decode_device, timeout, decoder_memory, any_extension, frames,
+            segment_origin, as for ``extract``.
 
     Returns:
         list[Classification]: One per video that could be read, in order.
@@ -48,6 +53,7 @@ def run_classify(inputs: Inputs, settings: ClassifySettings) -> list[Classificat
         ...     print(result.predictions[0].label, result.predictions[0].probability)
     """
     model = model_for(settings)
+    settings = with_protocol(settings, model)
     inputs_found = found_by(settings, as_texts(inputs), output=None, stdin=None)
     videos, failures = inputs_found.named()
     found, no_videos = [], list[Failure]()
@@ -69,6 +75,20 @@ def run_classify(inputs: Inputs, settings: ClassifySettings) -> list[Classificat
 classify = with_options(ClassifySettings)(run_classify)
 
 
+def with_protocol(settings: ClassifySettings, model: Model) -> ClassifySettings:
+    """The settings with the clips and crops of the model's published test, if these are asked for."""
+    if settings.protocol is None:
+        return settings
+    given = [name for name in PROTOCOL_SETS if getattr(settings, name) != SETTINGS_DEFAULTS[name]]
+    if given:
+        name = given[0].replace("_", "-")
+        raise UsageError(f"protocol {settings.protocol}: sets the clips and crops itself; leave --{name} out")
+    test = model.card.test
+    if test is None:
+        raise UsageError(f"model {model.name}: its card names no published test protocol; leave --protocol out")
+    return replace(settings, protocol=None, clips=test.clips, crops=test.crops, mirror=test.mirror)
+
+
 def classify_sampling(settings: ClassifySettings, model: Model) -> Sampling:
     """The clips that are averaged for the predictions. No frame is repeated if the video is long enough."""
     return sampling_for(settings, model, tail="align")
@@ -76,7 +96,7 @@ def classify_sampling(settings: ClassifySettings, model: Model) -> Sampling:
 
 def timeline_sampling(settings: ClassifySettings, model: Model) -> Sampling:
     """The clips of a timeline: consecutive clips without gaps, unless other clips are asked for."""
-    if settings.clips is None and settings.clip_stride is None:
+    if settings.clips is None and settings.clip_stride is None and settings.every is None:
         stride = model.sampling(clips=1, step=settings.frame_interval).span
         settings = replace(settings, clip_stride=stride)
     return sampling_for(settings, model, tail="align")
@@ -95,6 +115,7 @@ def classify_videos(
     on_no_video: called for each file that was tried regardless of its extension and is not a video.
     """
     sampling, over_time = classify_sampling(settings, model), timeline_sampling(settings, model)
+    spec = spec_for(settings, model)
     runner = engine_for(
         settings,
         model,
@@ -103,7 +124,7 @@ def classify_videos(
         short_run=len(videos) <= SHORT_RUN_VIDEOS,
         on_calibration=settings.on_calibration,
     )
-    run = _Run(model, runner, decoders, settings.top_k, on_no_video)
+    run = _Run(model, spec, runner, decoders, settings.top_k, on_no_video)
     if not settings.timeline or over_time == sampling:
         yield from run.classified(videos, sampling)
         return
@@ -121,6 +142,7 @@ class _Run:
     """Classifies videos, all with the same model, engine and decoders."""
 
     model: Model
+    spec: InputSpec
     engine: Engine
     decoders: Decoders
     top_k: int
@@ -130,7 +152,7 @@ class _Run:
         self, videos: Sequence[Video], sampling: Sampling
     ) -> Generator[Classification | Failure, None, None]:
         """A Classification or a Failure for each video, in order."""
-        spec, labels, open_videos = self.model.card.input, self.model.card.labels, dict[str, _Tally]()
+        spec, labels, open_videos = self.spec, self.model.card.labels, dict[str, _Tally]()
         events = pipeline.describe(videos, engine=self.engine, spec=spec, sampling=sampling, decoders=self.decoders)
         with closing(events):  # stops the decoders in every case
             for event in events:
@@ -156,7 +178,8 @@ class _Tally:
     seconds: list[np.ndarray] = field(default_factory=list)
 
     def add(self, features: Features) -> None:
-        self.probabilities.append(features.layers["prob"])
+        rows = features.layers["prob"]
+        self.probabilities.append(rows.mean(axis=1) if rows.ndim == 3 else rows)  # over the crops of a clip
         self.seconds.append(features.seconds)
 
     def classification(self, video: Video, labels: Sequence[str], top_k: int) -> Classification:

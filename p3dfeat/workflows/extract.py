@@ -111,6 +111,13 @@ def run_extract(inputs: InputNames, output: str | Path, settings: ExtractSetting
         layers (str | Sequence[str]): Layers to store, such as "pool5", "prob", "res5c". Default: pool5.
         clips (int | None): Number of evenly spaced clips per video. Default: 20.
         clip_stride (int | None): Dense sampling instead of ``clips``: number of frames between clip starts.
+        every (float | None): Instead of ``clips``: one clip in the middle of every interval of this number of seconds.
+        offset (int | None): With ``clip_stride``, the frame at the first clip's centre. Default: it begins at frame 0.
+        spacing (str): With ``clips``: "ends" places them from the first to the last possible one, "inside" centres
+            them at the inner ones of ``clips`` + 2 evenly spaced points.
+        crops (int): 1, the centre; 3, along the longer side of the resized picture; 10, four corners and the centre,
+            then the same mirrored. With several per clip, layers are stored as (clips, crops, ...).
+        mirror (bool): Also compute each crop mirrored, after the others.
         frame_interval (int | None): Use every K-th frame of the video. Default: as the model was trained.
         fps (float | None): Resample to this rate first, in frames per second, by timestamps. Default: all frames.
         tail (str): With ``clip_stride``, the frames after the last whole clip: "pad" repeats the last frame, "drop"
@@ -191,12 +198,7 @@ def _extract(
             missing.clear()
         on_event(ToDo(min(len(missing), job.limit), sizes_of(missing[: job.limit]), job.sampling.clips))
         events = pipeline.describe(
-            missing,
-            engine=job.engine,
-            spec=job.spec,
-            sampling=job.sampling,
-            decoders=decoders,
-            pool=job.pool,
+            missing, engine=job.engine, spec=job.spec, sampling=job.sampling, decoders=decoders, pool=job.pool
         )
         with closing(events):  # ends the decoders in every case
             for event in events:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from p3dfeat._version import __version__
-from p3dfeat.config import InputSpec, Sampling
+from p3dfeat.config import InputSpec, Sampling, crop_names
 from p3dfeat.engines import Engine, check_runs_int8, is_kept, make_engine
 from p3dfeat.errors import UsageError
 from p3dfeat.events import Calibrated, Calibrating, Fetching
 from p3dfeat.options import (
+    CropOptions,
     DecodingOptions,
     EngineOptions,
     ExtractSettings,
@@ -108,8 +109,20 @@ def model_for(options: ModelOptions, on_fetch: Callable[[Fetching], None] | None
 def sampling_for(options: SamplingOptions, model: Model, *, tail: str) -> Sampling:
     """The requested sampling, completed by the model's clip length and frame interval."""
     return model.sampling(
-        clips=options.clips, stride=options.clip_stride, step=options.frame_interval, fps=options.fps, tail=tail
+        clips=options.clips,
+        stride=options.clip_stride,
+        every=options.every,
+        offset=options.offset,
+        spacing=options.spacing,
+        step=options.frame_interval,
+        fps=options.fps,
+        tail=tail,
     )
+
+
+def spec_for(options: CropOptions, model: Model) -> InputSpec:
+    """The model's preprocessing, with the requested crops."""
+    return dataclasses.replace(model.card.input, crops=crop_names(options.crops, mirror=options.mirror))
 
 
 def engine_for(
@@ -145,6 +158,7 @@ class RunJob:
     """Settings with the model loaded and the engine created."""
 
     model: Model
+    spec: InputSpec
     sampling: Sampling
     engine: Engine
     precision: str  # the engine's, except in a plan with int8 that is not calibrated yet
@@ -162,7 +176,7 @@ class RunJob:
     ) -> "RunJob":
         """only_plan: calibrate nothing. If int8 is not calibrated yet, plan with an fp32 engine."""
         loaded = model_for(settings, on_event)
-        sampling = sampling_for(settings, loaded, tail=settings.tail)
+        sampling, spec = sampling_for(settings, loaded, tail=settings.tail), spec_for(settings, loaded)
         layers = settings.layer_names
         limit = sys.maxsize if settings.max_videos is None else settings.max_videos
         if only_plan:
@@ -172,13 +186,9 @@ class RunJob:
                 if not is_kept(loaded.net, loaded.card.input, layers, calibration):
                     in_fp32 = EngineOptions(engine="openvino", device="cpu")
                     stand_in = engine_for(in_fp32, loaded, videos, layers=layers)
-                    return cls(loaded, sampling, stand_in, settings.precision, limit, settings.pool)
+                    return cls(loaded, spec, sampling, stand_in, settings.precision, limit, settings.pool)
         engine = engine_for(settings, loaded, videos, layers=layers, on_calibration=on_event)
-        return cls(loaded, sampling, engine, engine.precision, limit, settings.pool)
-
-    @property
-    def spec(self) -> InputSpec:
-        return self.model.card.input
+        return cls(loaded, spec, sampling, engine, engine.precision, limit, settings.pool)
 
     def recorded(self) -> Settings:
         """The settings as a feature file records them."""

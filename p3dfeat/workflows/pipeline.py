@@ -96,12 +96,15 @@ def describe(
 ) -> Generator[Event, None, None]:
     """Run ``engine`` over all clips of all videos; yield events in the order of ``videos``, whatever the timing.
 
+    The crops of a clip are inputs of the network of their own. With several, features are (clips, crops, ...).
+
     pool: "mean" averages layers with time, height and width to one number per channel.
     decoders: if None, new processes are started and ended here.
     A video that cannot be read does not affect the others. Memory depends on the settings, not on the videos.
     """
     room: UInt8Array | None = None  # for the clips of a batch; an engine has read them when ``start`` returns
     group, started = _Group(pool), deque[_Group]()
+    crops = _Crops(len(spec.crops))
     size = engine.batch_size
     with closing(decoded_ahead(videos, spec, sampling, decoders)) as decoded:
         for video, item in decoded:
@@ -115,14 +118,14 @@ def describe(
                 group = _Group(pool)
                 size = min(engine.batch_size, size)  # smaller after memory has run out
             while len(started) >= engine.in_flight:
-                yield from started.popleft().events()
+                yield from started.popleft().events(crops)
             if not started and not group.num_clips:
-                yield from group.events()
+                yield from group.events(crops)
                 group = _Group(pool)
     if room is not None and group.num_clips:
         group.start(engine, room)
     for last in (*started, group):
-        yield from last.events()
+        yield from last.events(crops)
 
 
 def _room(batch_size: int, clip_shape: tuple[int, ...]) -> UInt8Array:
@@ -144,9 +147,10 @@ def averaged(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class _Row:
-    """A clip whose frames are in its group's batch."""
+    """A crop of a clip; its frames are in its group's batch."""
 
     seconds: tuple[float, float]
+    first_frame: int
     padded_frames: int
 
 
@@ -154,7 +158,7 @@ _Happening = VideoStart | _Row | VideoEnd | VideoError
 
 
 class _Group:
-    """The clips of one batch, and the events around them, in order."""
+    """The clips of one batch, each crop counted as one, and the events around them, in order."""
 
     def __init__(self, pool: str) -> None:
         self.num_clips, self._pool = 0, pool
@@ -163,7 +167,8 @@ class _Group:
 
     def add(self, video: Video, item: Read) -> None:
         if isinstance(item, Clip):
-            self._happened.append((video, _Row((item.start_seconds, item.end_seconds), item.padded_frames)))
+            seconds = item.start_seconds, item.end_seconds
+            self._happened.append((video, _Row(seconds, item.first_frame, item.padded_frames)))
             self.num_clips += 1
             return
         if isinstance(item, VideoError) or (isinstance(item, VideoStart) and item.again):
@@ -178,7 +183,7 @@ class _Group:
         self._pending = engine.start(Batch(room[: self.num_clips]))
         return self
 
-    def events(self) -> Iterator[Event]:
+    def events(self, crops: "_Crops") -> Iterator[Event]:
         """The events in order; features of consecutive clips of a video come together."""
         rows = {} if self._pending is None else self._pending.result()
         if self._pool == "mean":
@@ -187,17 +192,47 @@ class _Group:
         for (video, is_row), entries in groupby(self._happened, key=lambda e: (e[0], isinstance(e[1], _Row))):
             items = [item for _, item in entries]
             if is_row:
-                part = slice(first, first + len(items))
-                yield _described(video, [item for item in items if isinstance(item, _Row)], rows, part)
+                part = {name: values[first : first + len(items)] for name, values in rows.items()}
+                features = crops.joined([item for item in items if isinstance(item, _Row)], part)
+                if len(features):
+                    yield Described(video, features)
                 first += len(items)
             else:
+                crops.drop()
                 yield from (_event(video, item) for item in items)
 
 
-def _described(video: Video, clips: Sequence[_Row], rows: Mapping[str, FloatArray], part: slice) -> Described:
-    seconds = np.array([clip.seconds for clip in clips], np.float64)
-    padded = sum(clip.padded_frames for clip in clips)
-    return Described(video, Features({name: values[part] for name, values in rows.items()}, seconds, padded))
+class _Crops:
+    """Joins the crops of each clip, which may be in several batches."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self.drop()
+
+    def drop(self) -> None:
+        """Forget the crops of an incomplete clip: its video failed, or begins again."""
+        self._rows: list[_Row] = []
+        self._layers: dict[str, FloatArray] = {}
+
+    def joined(self, rows: Sequence[_Row], layers: Mapping[str, FloatArray]) -> Features:
+        """Features of all clips that are complete with these rows; there may be none."""
+        if self._rows:
+            layers = {name: np.concatenate([self._layers[name], values]) for name, values in layers.items()}
+        rows = [*self._rows, *rows]
+        clips = len(rows) // self._count
+        whole = clips * self._count
+        self._rows, self._layers = rows[whole:], {name: values[whole:] for name, values in layers.items()}
+        first = rows[: whole : self._count]  # the crops of a clip have the same frames
+        return Features(
+            {name: self._shaped(values[:whole], clips) for name, values in layers.items()},
+            np.array([row.seconds for row in first], np.float64).reshape(clips, 2),
+            np.array([row.first_frame for row in first], np.int64),
+            sum(row.padded_frames for row in first),
+        )
+
+    def _shaped(self, values: FloatArray, clips: int) -> FloatArray:
+        """(clips * crops, ...) to (clips, crops, ...); with one crop, unchanged."""
+        return values if self._count == 1 else values.reshape(clips, self._count, *values.shape[1:])
 
 
 def _event(video: Video, item: _Happening) -> Event:

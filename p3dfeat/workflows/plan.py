@@ -94,7 +94,9 @@ def run_plan(inputs: InputNames, output: str | Path | None, settings: ExtractSet
     shapes = layer_shapes(job.model.card.architecture, job.engine.layers, job.spec.length, job.spec.size)
     if job.pool == "mean":
         shapes = {name: shape[:1] for name, shape in shapes.items()}
-    clip_bytes = sum(4 * prod(shape) for shape in shapes.values()) + 16  # float32, and two float64 of seconds
+    crops = len(job.spec.crops)
+    # float32; two float64 of seconds and an int64 of the first frame
+    clip_bytes = sum(4 * crops * prod(shape) for shape in shapes.values()) + 24
     pooled_bytes = 4 * prod(shapes["pool5"]) if "pool5" in shapes else 0
     skipped = sum(video.id in stored for video in videos)
     return ExtractPlan(

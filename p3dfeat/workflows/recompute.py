@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p3dfeat.closeness import row_errors
+from p3dfeat.config import CENTRE, CROPS, crop_names
 from p3dfeat.engines import Engine
 from p3dfeat.errors import P3DFeatError, UsageError
 from p3dfeat.events import Calibrated, Calibrating, Fetching
@@ -75,6 +76,10 @@ class Recomputation:
             frame_interval=sampling["step"],
             fps=sampling["fps"],
             tail=sampling["tail"],
+            every=sampling.get("every"),
+            offset=sampling.get("offset"),
+            spacing=sampling.get("spacing", "ends"),
+            **_crop_options(settings["preprocessing"]),
             pool=settings.get("pool", "none"),
         )
         job, remark = _job(wanted, settings)
@@ -118,6 +123,17 @@ class Recomputation:
                     yield open_videos.pop(video.id).result(video, error)
 
 
+def _crop_options(preprocessing: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that give a file's crops. Raises UsageError if there are none."""
+    wanted = tuple(preprocessing.get("crops", CENTRE))
+    for crops in CROPS:
+        for mirror in (False, True):
+            with suppress(UsageError):
+                if crop_names(crops, mirror=mirror) == wanted:
+                    return {"crops": crops, "mirror": mirror}
+    raise UsageError(f"crops {', '.join(wanted)}: no options of extract give these")
+
+
 def _job(wanted: ExtractSettings, settings: Mapping[str, Any]) -> tuple[RunJob, str | None]:
     """A job with the file's engine and device or, if not available here, with others; and a remark on that."""
     ways = dataclasses.replace(wanted, precision=settings["precision"])
@@ -130,6 +146,11 @@ def _job(wanted: ExtractSettings, settings: Mapping[str, Any]) -> tuple[RunJob, 
     if job.engine.precision != settings["precision"]:  # a stand-in for int8
         raise UsageError(f"precision {settings['precision']!r}: the calibration of this file is not kept here")
     return job, remark
+
+
+def _flat(rows: NDArray[Any]) -> NDArray[Any]:
+    """(clips, ...) as rows of numbers: each crop is a row of its own."""
+    return rows.reshape(-1, rows.shape[-1]) if rows.ndim > 1 else rows.reshape(-1, 1)
 
 
 @dataclass
@@ -145,13 +166,15 @@ class _Comparison:
     def add(self, features: Features) -> None:
         first, self.clips = self.clips, self.clips + len(features)
         found: dict[str, NDArray[Any]] = {**features.layers, "seconds": features.seconds}
+        if "first_frames" in self.stored:
+            found["first_frames"] = features.first_frames
         for name, rows in found.items():
             stored = self.stored.rows(name, first, len(rows))
             if stored.shape != rows.shape:
                 self.worst[name], self.identical = np.inf, False
                 continue
             self.identical = self.identical and np.array_equal(stored, rows)
-            error = 0.0 if np.array_equal(stored, rows) else float(row_errors(rows, stored).max())
+            error = 0.0 if np.array_equal(stored, rows) else float(row_errors(_flat(rows), _flat(stored)).max())
             self.worst[name] = float(np.maximum(self.worst.get(name, 0.0), error))  # which keeps a NaN
 
     def result(self, video: Video, error: P3DFeatError | None) -> Recomputed:

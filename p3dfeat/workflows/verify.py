@@ -29,7 +29,7 @@ from p3dfeat.store import (
 )
 from p3dfeat.text.jsons import parse_json
 from p3dfeat.types import SEGMENT_ORIGINS, LeftOut, Video
-from p3dfeat.video import Decoders, clip_starts
+from p3dfeat.video import Decoders, clip_starts, num_intervals
 
 if TYPE_CHECKING:  # recompute imports torch, which reading the file does not need
     from p3dfeat.workflows.recompute import Recomputed, RecomputeEvent
@@ -199,7 +199,7 @@ class _Verification:
         videos, failures = inputs.named(Known(self._stored, self._source_of))
         failed = {entry["id"]: entry["error"] for entry in Ledger(self._path).entries()}
         tried = [video for video in videos if video.by_content and video.id not in {*self._stored, *failed}]
-        no_videos = ids_of_no_videos(tried, workers)
+        no_videos = ids_of_no_videos(tried, workers) if tried else set()
         self._left_out = replace(inputs.left_out, no_videos=len(no_videos))
         videos = [video for video in videos if video.id not in no_videos]
         same = []
@@ -333,18 +333,18 @@ def wrong_number_of_clips(settings: Mapping[str, Any] | None, looked: Looked) ->
             return None
         if sampling.fps is not None:
             frames, slack = max(1, math.ceil(seconds * sampling.fps - 1e-6)), 1  # the file's own times were not rounded
-        expected = len(clip_starts(frames, sampling)) - int(looked.attributes.get("clips_left_out", 0))
+        timed = sampling.every is not None
+        planned = num_intervals(frames, seconds, sampling) if timed else len(clip_starts(frames, sampling))
+        expected = planned - int(looked.attributes.get("clips_left_out", 0))
     except (KeyError, TypeError, ValueError, OverflowError, P3DFeatError):  # already reported as damaged attributes
         return None
-    if abs(looked.clips - expected) <= slack:
+    if abs(looked.clips - expected) <= max(slack, timed):
         return None
     return f"has {looked.clips} clips; by its {frames} frames it should have {expected}"
 
 
 def ids_of_no_videos(videos: Sequence[Video], workers: int | None) -> set[str]:
     """Ids of files that a run would try regardless of their extension, but that are not videos."""
-    if not videos:
-        return set()
     with Decoders(workers) as decoders:
         items = decoders.read(videos, InputSpec(resize=(1, 1)), Sampling(clips=1), only_plan=True)
         return {video.id for video, item in items if isinstance(item, NotAVideoError)}

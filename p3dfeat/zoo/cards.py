@@ -2,17 +2,17 @@
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
-from types import UnionType
 from typing import Any, Final
 
-from p3dfeat.config import LARGEST, InputSpec
+from p3dfeat.config import LARGEST, InputSpec, Sampling, crop_names
 from p3dfeat.errors import P3DFeatError, UsageError, WeightsError
 from p3dfeat.nets.architecture import STAGES, Architecture
 from p3dfeat.text.urls import without_secrets
+from p3dfeat.zoo.card_table import Table
 
 LABELS: Final = "labels.toml"  # class names by label set
 
@@ -54,6 +54,19 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Test:
+    """The protocol by which a model's accuracy was measured: scores are averaged over all clips and crops."""
+
+    clips: int  # evenly spaced, per video
+    crops: int = 1  # per clip: 1, 3 or 10, see config.CROPS
+    mirror: bool = False
+
+    def __post_init__(self) -> None:
+        Sampling(clips=self.clips)
+        crop_names(self.crops, mirror=self.mirror)
+
+
+@dataclass(frozen=True)
 class Card:
     """The description of a checkpoint: its network, preprocessing, classes and sources."""
 
@@ -72,6 +85,7 @@ class Card:
     sources: tuple[Source, ...]  # in order of preference
     checksums: Mapping[str, str]  # {"md5", "sha1", "sha256": digest} of the weights file, after unpacking an archive
     self_test: tuple[float, ...]  # logits of the self-test clip, or empty
+    test: Test | None = None  # how the first metric was measured; None: unknown
 
     @property
     def identity(self) -> str:
@@ -132,6 +146,7 @@ def card_content(card: Card) -> dict[str, Any]:
         "metrics": dict(card.metrics),
         "labels": list(card.labels),
         "self_test": list(card.self_test),
+        **({} if card.test is None else {"test": asdict(card.test)}),
         "net": {field.name: getattr(card.architecture, field.name) for field in fields(Architecture)},
         "input": {name: value for name, value in spec.items() if value is not None and value != getattr(plain, name)},
     }
@@ -159,8 +174,8 @@ def load_card(path: Path) -> Card:
 
 
 def _card(path: Path, content: dict[str, Any]) -> Card:
-    table = _Table("", content)
-    architecture = _architecture(_Table("net", table.take("net", dict)))
+    table = Table("", content)
+    architecture = _architecture(Table("net", table.take("net", dict)))
     named_set, labels = _labels(table.take("labels", list | str, None), architecture.classes)
     spec = _input_spec(table.take("input", dict))
     if spec.num_channels != architecture.channels:
@@ -180,11 +195,12 @@ def _card(path: Path, content: dict[str, Any]) -> Card:
         citation=table.take("citation", str, ""),
         notes=table.take("notes", str, "").strip(),
         unknown=table.take("unknown", str, "").strip(),
-        metrics=_numbers(_Table("metrics", table.take("metrics", dict, {}))),
+        metrics=_numbers(Table("metrics", table.take("metrics", dict, {}))),
         weights=None if beside is None else path.parent / beside,
         sources=tuple(_source(n, entry) for n, entry in enumerate(table.take("sources", list, []), start=1)),
-        checksums=_checksums(_Table("checksums", table.take("checksums", dict, {}))),
+        checksums=_checksums(Table("checksums", table.take("checksums", dict, {}))),
         self_test=_answer(table.take("self_test", list, []), architecture.classes),
+        test=_test(table.take("test", dict, None)),
     )
     table.done()
     for field in ("title", "licence", "citation", "notes", "unknown"):
@@ -211,7 +227,7 @@ def safe_name(text: str) -> str:
     return re.sub(r"[^\w.-]+|\.\.+", "-", text).lstrip(".-")[:200] or "model"
 
 
-def _architecture(net: "_Table") -> Architecture:
+def _architecture(net: "Table") -> Architecture:
     """The architecture of a card. ``depth`` is short for the blocks and the width of a published network."""
     depth = net.take("depth", int, None)
     if depth is not None and depth not in STAGES:
@@ -257,7 +273,7 @@ def numbered_labels(classes: int) -> tuple[str, ...]:
 def _source(number: int, content: object) -> Source:
     if not isinstance(content, dict):
         raise UsageError(f"sources: entry {number} must be a table")
-    table = _Table(f"sources[{number}]", content)
+    table = Table(f"sources[{number}]", content)
     hub, url, page = (table.take(field, str, None) for field in ("hub", "url", "page"))
     if sum(place is not None for place in (hub, url, page)) != 1:
         raise UsageError(f"sources[{number}]: give one of hub, url and page")
@@ -279,7 +295,7 @@ def _source(number: int, content: object) -> Source:
     return source
 
 
-def _checksums(table: "_Table") -> dict[str, str]:
+def _checksums(table: "Table") -> dict[str, str]:
     found = {kind: table.take(kind, str) for kind in CHECKSUMS if kind in table}
     table.done()
     for kind, digest in found.items():
@@ -294,7 +310,19 @@ def _answer(logits: list[Any], classes: int) -> tuple[float, ...]:
     return tuple(_number("self_test", value) for value in logits)
 
 
-def _numbers(table: "_Table") -> dict[str, float]:
+def _test(content: dict[str, Any] | None) -> Test | None:
+    if content is None:
+        return None
+    mirror = content.get("mirror", False)
+    if not isinstance(mirror, bool):
+        raise UsageError("test.mirror: must be true or false")
+    table = Table("test", {name: value for name, value in content.items() if name != "mirror"})
+    test = Test(table.take("clips", int), table.take("crops", int, 1), mirror)
+    table.done()
+    return test
+
+
+def _numbers(table: "Table") -> dict[str, float]:
     found = {field: _number(f"metrics.{field}", table.take(field, int | float)) for field in table}
     for field in found:
         _check_printable("metrics", field)
@@ -317,29 +345,3 @@ def _input_spec(content: dict[str, Any]) -> InputSpec:
         return InputSpec(**values)
     except TypeError as error:
         raise UsageError(f"input: a value of the wrong type ({error})") from None
-
-
-class _Table:
-    """One table of a card. Each field is taken with its type, and all fields must be taken."""
-
-    def __init__(self, name: str, content: dict[str, Any]):
-        self._prefix = f"{name}." if name else ""
-        self._content = dict(content)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(tuple(self._content))
-
-    def take(self, field: str, kind: type | UnionType, *default: Any) -> Any:
-        if field not in self._content:
-            if default:
-                return default[0]
-            raise UsageError(f"{self._prefix}{field}: missing")
-        value = self._content.pop(field)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            wanted = getattr(kind, "__name__", str(kind))
-            raise UsageError(f"{self._prefix}{field}: must be a {wanted}, not {value!r}")
-        return value
-
-    def done(self) -> None:
-        if self._content:
-            raise UsageError(f"{self._prefix}{next(iter(self._content))}: unknown field")

@@ -42,13 +42,26 @@ class Model:
         step: int | None = None,
         fps: float | None = None,
         tail: str = "pad",
+        every: float | None = None,
+        offset: int | None = None,
+        spacing: str = "ends",
     ) -> Sampling:
         """The given sampling, completed with the model's clip length and step. The default is 20 clips."""
         spec = self.card.input
-        if clips is None and stride is None:
+        if clips is None and stride is None and every is None:
             clips = 20
         step = spec.step if step is None else step
-        return Sampling(clips=clips, stride=stride, step=step, length=spec.length, fps=fps, tail=tail)
+        return Sampling(
+            clips=clips,
+            stride=stride,
+            step=step,
+            length=spec.length,
+            fps=fps,
+            tail=tail,
+            every=every,
+            offset=offset,
+            spacing=spacing,
+        )
 
 
 def load_model(name_or_path: str | Path | None = None, *, on_fetch: OnFetch | None = None) -> Model:

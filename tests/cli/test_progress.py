@@ -19,7 +19,10 @@ def video(number: int) -> Video:
 
 
 def described(number: int, clips: int) -> Described:
-    return Described(video(number), Features({"pool5": np.zeros((clips, 1), np.float32)}, np.zeros((clips, 2))))
+    return Described(
+        video(number),
+        Features({"pool5": np.zeros((clips, 1), np.float32)}, np.zeros((clips, 2)), np.zeros(clips, np.int64)),
+    )
 
 
 def stored(number: int, clips: int) -> VideoDone:

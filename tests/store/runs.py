@@ -54,9 +54,10 @@ def _is(stored, seed: int) -> bool:
     parts = [features(2, seed=seed), features(1, seed=seed + 1)]
     arrays = {name: np.concatenate([part.layers[name] for part in parts]) for name in ("pool5", "prob")}
     arrays["seconds"] = np.concatenate([part.seconds for part in parts])
+    arrays["first_frames"] = np.concatenate([part.first_frames for part in parts])
     if arrays["pool5"].tobytes() != stored["pool5"].tobytes():
         return False
-    assert set(stored) == {"pool5", "prob", "seconds", "pooled"}
+    assert set(stored) == {"pool5", "prob", "seconds", "first_frames", "pooled"}
     assert np.allclose(stored.pooled, arrays["pool5"].mean(0), atol=1e-6)
     return all(arrays[name].tobytes() == stored[name].tobytes() for name in arrays)
 

@@ -53,7 +53,7 @@ def write(path: Path) -> Path:
                 "res5a": rng.normal(size=(CLIPS, 256, 2, 2)).astype(np.float32),
             }
             starts = np.arange(CLIPS, dtype=np.float64)
-            writer.add(video, Features(layers, np.stack([starts, starts + 1], axis=1)))
+            writer.add(video, Features(layers, np.stack([starts, starts + 1], axis=1), np.arange(len(starts))))
             info = VideoInfo(
                 *(4.0, 25.0, 100, 64, 48, 0, "1:1", "h264", "yuv420p", 1234, "0123456789abcdef"),
                 "2026-01-01T00:00:00+00:00",

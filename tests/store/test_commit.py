@@ -279,7 +279,10 @@ def test_rows_of_a_video_without_clips_and_of_a_large_one_are_stored(output, mon
     parts = [features(40, seed=seed) for seed in range(6)]
     for id in ("a", "b"):
         with FeatureWriter(output, SETTINGS) as writer:
-            writer.add(video(f"{id}none"), Features({"prob": np.zeros((0, 2), np.float32)}, np.zeros((0, 2))))
+            writer.add(
+                video(f"{id}none"),
+                Features({"prob": np.zeros((0, 2), np.float32)}, np.zeros((0, 2)), np.zeros(0, np.int64)),
+            )
             writer.finish(video(f"{id}none"), INFO)
             for part in parts:
                 writer.add(video(id), part)

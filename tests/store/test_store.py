@@ -42,7 +42,7 @@ def features(count: int = 3, seed: int = 0, padded: int = 0) -> Features:
         "pool5": rng.standard_normal((count, 6)).astype(np.float32),
         "prob": rng.random((count, 2), dtype=np.float32),
     }
-    return Features(layers, np.arange(2.0 * count).reshape(count, 2), padded)
+    return Features(layers, np.arange(2.0 * count).reshape(count, 2), np.arange(count), padded)
 
 
 def write(path, *ids: str, settings: Settings = SETTINGS, **options) -> None:
@@ -122,7 +122,7 @@ def test_reading_is_a_mapping_over_ids_flat_or_nested(output):
 def test_without_pool5_there_is_no_pooled(output):
     with FeatureWriter(output, SETTINGS) as writer:
         part = features()
-        writer.add(video("a"), Features({"prob": part.layers["prob"]}, part.seconds))
+        writer.add(video("a"), Features({"prob": part.layers["prob"]}, part.seconds, part.first_frames))
         writer.finish(video("a"), INFO)
     with open_features(output) as found:
         assert set(found["a"]) == {"prob", "seconds"}

@@ -142,3 +142,116 @@ def test_fps_and_sampling_work_together():
 def test_an_impossible_sampling_is_refused(settings):
     with pytest.raises(UsageError, match="sampling"):
         Sampling(**settings)
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "stride", "offset", "tail", "centres"),
+    [
+        (48, 16, 8, "pad", [8, 24, 40]),
+        (48, 16, 0, "pad", [0, 16, 32]),
+        (49, 16, 0, "pad", [0, 16, 32, 48]),
+        (48, 16, 8, "drop", [8, 24, 40]),
+        (47, 16, 8, "drop", [8, 24]),
+        (48, 16, 0, "drop", [0, 16, 32]),
+        (10, 16, 8, "pad", [8]),
+        (5, 16, 8, "drop", [8]),  # one clip, whatever the tail
+    ],
+)
+def test_an_offset_places_the_centre_of_the_first_clip(num_frames, stride, offset, tail, centres):
+    found = starts(num_frames, clips=None, stride=stride, offset=offset, tail=tail)
+    assert [start + 8 for start in found] == centres
+
+
+def test_an_offset_of_half_a_clip_is_the_usual_beginning():
+    assert starts(160, clips=None, stride=4, offset=8, tail="drop") == starts(160, clips=None, stride=4, tail="drop")
+
+
+def test_frames_before_the_video_repeat_its_first_frame():
+    plan = plan_clips(*steady(40), Sampling(clips=None, stride=16, offset=0))[0]
+    assert plan.frames.tolist() == [0] * 8 + list(range(8))
+    assert plan.padded_frames == 8
+
+
+def test_a_clip_wider_than_the_video_repeats_both_ends():
+    plan = plan_clips(*steady(4), Sampling(clips=None, stride=16, offset=2))[0]
+    assert plan.frames.tolist() == [0] * 6 + [0, 1, 2, 3] + [3] * 6
+    assert plan.padded_frames == 12
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 3])
+@pytest.mark.parametrize("sampling", [{"stride": 5, "offset": 0}, {"every": 9.0}, {"stride": 5, "offset": 1}])
+def test_a_clip_between_two_frames_takes_the_nearest(num_frames, sampling):
+    for length, step in ((3, 2), (16, 7), (5, 4), (1, 9)):
+        plans = plan_clips(*steady(num_frames), Sampling(clips=None, length=length, step=step, **sampling))
+        for plan in plans:
+            assert set(plan.frames.tolist()) <= set(range(num_frames))
+            assert 0 <= plan.padded_frames < length
+            assert len(plan.frames) == length
+
+
+@pytest.mark.parametrize("fps", [12.5, 23.976, 24, 25, 29.97, 30, 50, 59.94, 60, 120])
+@pytest.mark.parametrize("every", [0.5, 1.0, 2.0])
+def test_a_clip_per_interval_is_centred_in_it_whatever_the_frame_rate(fps, every):
+    seconds, end = steady(round(20 * fps), fps)
+    plans = plan_clips(seconds, end, Sampling(clips=None, every=every))
+    assert len(plans) == round(20 / every)
+    for number, plan in enumerate(plans):
+        if plan.padded_frames:
+            continue
+        centre = (seconds[plan.frames[0]] + seconds[plan.frames[-1]] + 1 / fps) / 2
+        assert abs(centre - (number + 0.5) * every) <= 0.5 / fps + 1e-9
+
+
+def test_a_clip_per_interval_follows_timestamps_not_frame_numbers():
+    seconds = np.concatenate([np.arange(50) / 25, 2 + np.arange(100) / 50])  # 25 frames a second, then 50
+    plans = plan_clips(seconds, 4.0, Sampling(clips=None, every=1.0))
+    assert [int(plan.frames[8]) for plan in plans] == [13, 38, 75, 125]
+
+
+@pytest.mark.parametrize(
+    ("duration", "tail", "rows"),
+    [(10.0, "pad", 5), (10.9, "pad", 5), (11.1, "pad", 6), (11.9, "drop", 5), (11.99, "drop", 6), (0.4, "pad", 1)],
+)
+def test_the_last_interval_needs_its_middle_or_with_drop_its_end(duration, tail, rows):
+    seconds, _ = steady(round(duration * 25))
+    assert len(plan_clips(seconds, duration, Sampling(clips=None, every=2.0, tail=tail))) == rows
+
+
+def test_intervals_of_a_segment_count_from_its_start():
+    seconds, end = steady(250)
+    plans = plan_clips(seconds, end, Sampling(clips=None, every=1.0), start_seconds=3.0, stop_seconds=6.0)
+    assert [int(plan.frames[8]) for plan in plans] == [88, 113, 138]
+
+
+def test_intervals_of_resampled_frames_have_the_same_middles():
+    seconds, end = steady(300, 30)
+    plain = plan_clips(seconds, end, Sampling(clips=None, every=2.0))
+    resampled = plan_clips(seconds, end, Sampling(clips=None, every=2.0, fps=15))
+    assert [int(plan.frames[8]) for plan in resampled] == [int(plan.frames[8]) for plan in plain]
+
+
+def test_spacing_inside_centres_clips_at_inner_points():
+    wanted = np.linspace(0, 240, 10)[1:9].astype(int)  # as readers for video question answering sample
+    assert [start + 8 for start in starts(240, clips=8, spacing="inside")] == wanted.tolist()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"clips": 3, "every": 2.0}, "give one of"),
+        ({"clips": 3, "offset": 2}, "an offset needs a stride"),
+        ({"clips": None, "stride": 4, "spacing": "inside"}, "needs a number of clips"),
+        ({"clips": None, "every": 0.0}, "every 0 s; must be from"),
+        ({"clips": None, "every": float("nan")}, "every nan s; must be from"),
+        ({"clips": None, "every": 2.0, "tail": "align"}, "its time is fixed"),
+        ({"clips": None, "stride": 4, "offset": -1}, "offset is -1; must be from 0"),
+    ],
+)
+def test_contradictory_sampling_is_refused(settings, message):
+    with pytest.raises(UsageError, match=message):
+        Sampling(**settings)
+
+
+def test_intervals_without_number_are_refused():
+    with pytest.raises(VideoError, match="too many"):
+        plan_clips(np.array([0.0, 1e9]), 2e9, Sampling(clips=None, every=0.001))

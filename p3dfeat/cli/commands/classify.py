@@ -44,10 +44,10 @@ def classify(inputs: Inputs, settings: ClassifySettings) -> None:
         memory=settings.decoder_memory,
     ) as decoders:
         from p3dfeat.cli.progress import loaded_model, say_calibration
-        from p3dfeat.workflows.classify import classify_sampling, classify_videos, timeline_sampling
+        from p3dfeat.workflows.classify import classify_sampling, classify_videos, timeline_sampling, with_protocol
 
         model = loaded_model(settings.model)
-        settings = replace(settings, on_calibration=say_calibration)
+        settings = with_protocol(replace(settings, on_calibration=say_calibration), model)
         with _named_videos(inputs, settings) as (videos, failures, left_out):
             if settings.timeline:
                 labels, over_time = classify_sampling(settings, model), timeline_sampling(settings, model)
@@ -66,6 +66,8 @@ def _clips(sampling: "Sampling") -> str:
     """The clips of a sampling, in words."""
     if sampling.clips is not None:
         return f"{sampling.clips} evenly spaced clips"
+    if sampling.every is not None:
+        return f"one clip every {sampling.every:g} s"
     return f"one clip every {sampling.stride} frames"
 
 

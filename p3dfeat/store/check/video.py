@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, Final
 
 import h5py
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.nets import Architecture
 from p3dfeat.store.layout import (
+    CLIP_ARRAYS,
     COLUMNS,
     MOST_UNPACKED,
     PIECE_BYTES,
@@ -26,6 +28,8 @@ from p3dfeat.store.members import foreign_filters, is_hard
 from p3dfeat.types import MOST_FPS, PART, VIDEO_ATTRIBUTES
 
 SUM_OF_PROBABILITIES: Final = 1e-3  # maximum distance from 1; float32 gives 1e-6, even with bf16 weights
+
+OPTIONAL: Final = ("first_frames",)  # array that older versions did not write
 
 NUMBERS: Final = {  # numeric attributes of a video: their minimum
     "duration_seconds": 0.0,
@@ -65,10 +69,12 @@ class Expected:
 
     def row_shape(self, name: str) -> tuple[int, ...] | None:
         """Shape for one clip: from the network for layers after its convolutions, otherwise from earlier videos."""
-        known: dict[str, tuple[int, ...]] = {"seconds": (2,)}
+        known: dict[str, tuple[int, ...]] = {"seconds": (2,), "first_frames": ()}
         if self.architecture is not None:
-            known[POOLED] = (self.architecture.feature_width,)
-            known["logits"] = known["prob"] = (self.architecture.classes,)
+            crops = len(self.preprocessing.crops) if self.preprocessing is not None else 1
+            axis = (crops,) if crops > 1 else ()
+            known[POOLED] = (*axis, self.architecture.feature_width)
+            known["logits"] = known["prob"] = (*axis, self.architecture.classes)
         return known.get(name, self.row_shapes.get(name))
 
 
@@ -89,11 +95,13 @@ class VideoCheck:
         if "seconds" in arrays:
             self._clips = len(arrays["seconds"])
             self._seconds(arrays["seconds"])
+        if "first_frames" in arrays:
+            self._first_frames(arrays["first_frames"], attributes.get("num_frames"))
         mean: NDArray[np.float64] | None = None
         for name, dataset in arrays.items():
-            if name not in ("seconds", "pooled"):
+            if name not in (*CLIP_ARRAYS, "pooled"):
                 total = self._layer(name, dataset)
-                mean = total / len(dataset) if name == POOLED and total is not None else mean
+                mean = total / prod(dataset.shape[:-1]) if name == POOLED and total is not None else mean
         if "pooled" in arrays and mean is not None:
             self._pooled(arrays["pooled"], mean)
         self._plausible(attributes)
@@ -151,13 +159,13 @@ class VideoCheck:
                     self._note(f"array {name}")
                 elif self._is_readable(name, item):
                     found[name] = item
-        for name in sorted(wanted.difference(names)):
+        for name in sorted(wanted.difference(names, OPTIONAL)):
             self._tell(f"{name} is missing")
         return found
 
     def _is_readable(self, name: str, item: h5py.Dataset) -> bool:
         """Whether an array has the right type, and all bytes of its shape are in this file."""
-        wanted = np.dtype(np.float64 if name == "seconds" else np.float32)
+        wanted = np.dtype(CLIP_ARRAYS.get(name, np.float32))
         if item.dtype != wanted:
             self._tell(f"{name}: holds {item.dtype}, not {wanted}")
         elif item.is_virtual or item.external is not None:
@@ -196,18 +204,18 @@ class VideoCheck:
         if shape is not None and dataset.shape[1:] != shape:
             self._tell(f"{name}: a row is {dataset.shape[1:]}, not {shape}")
         self._expected.row_shapes.setdefault(name, dataset.shape[1:])
-        total, bad, odd, read = np.zeros(dataset.shape[1:] if name == POOLED else (), np.float64), 0, 0, 0
+        total, bad, odd, read = np.zeros(dataset.shape[-1:] if name == POOLED else (), np.float64), 0, 0, 0
         for rows in self._pieces(name, dataset):
             bad += int(rows.size - np.count_nonzero(np.isfinite(rows)))
             read += len(rows)
             if name == POOLED:
-                total += rows.sum(axis=0, dtype=np.float64)
+                total += rows.reshape(-1, rows.shape[-1]).sum(axis=0, dtype=np.float64)
             elif name == "prob":
-                odd += int(np.count_nonzero(~are_probabilities(rows)))
+                odd += int(np.count_nonzero(~are_probabilities(rows.reshape(-1, rows.shape[-1]))))
         if bad:
             self._tell(f"{name}: {bad} of {dataset.size} numbers are not finite")
         elif odd:
-            self._tell(f"{name}: {odd} of {len(dataset)} rows are not probabilities")
+            self._tell(f"{name}: {odd} of {prod(dataset.shape[:-1])} rows are not probabilities")
         return total if read == len(dataset) and not bad else None
 
     def _pooled(self, dataset: h5py.Dataset, mean: NDArray[np.float64]) -> None:
@@ -238,6 +246,17 @@ class VideoCheck:
                 self._tell("seconds: a clip begins before the one in front of it")
                 return
             last = float(starts[-1])
+
+    def _first_frames(self, dataset: h5py.Dataset, num_frames: object) -> None:
+        if dataset.ndim != 1 or (self._clips is not None and len(dataset) != self._clips):
+            self._tell(f"first_frames: {dataset.shape}, for {self._clips} clips")
+            return
+        least, most = 0, num_frames if isinstance(num_frames, int) else math.inf
+        for numbers in self._pieces("first_frames", dataset):
+            if (np.diff(numbers, prepend=least) < 0).any() or numbers[-1] >= most:
+                self._tell("first_frames: not all are frames of the video, in order")
+                return
+            least = int(numbers[-1])
 
 
 def are_probabilities(rows: NDArray[Any]) -> NDArray[np.bool_]:

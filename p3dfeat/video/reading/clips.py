@@ -9,7 +9,7 @@ from typing import Any
 import av
 import numpy as np
 
-from p3dfeat.config import InputSpec, Sampling
+from p3dfeat.config import CENTRE, InputSpec, Sampling
 from p3dfeat.errors import VideoError
 from p3dfeat.types import Clip, Int64Array, UInt8Array, Video, VideoEnd, VideoStart
 from p3dfeat.video.findings import Findings
@@ -18,7 +18,7 @@ from p3dfeat.video.reading.index import VideoIndex, index_video, open_video
 from p3dfeat.video.reading.recount import CountedReader, recounted
 from p3dfeat.video.reading.sampling import ClipPlan, ClipPlans, plan_clips
 from p3dfeat.video.reading.stills import StillsReader, index_stills
-from p3dfeat.video.reading.transform import PictureMaker
+from p3dfeat.video.reading.transform import PictureMaker, cropped
 
 
 class LastIndex:
@@ -75,11 +75,13 @@ def read_clips(
 ) -> Iterator[VideoStart | Clip | VideoEnd]:
     """Yield a VideoStart, the clips of ``video`` in time order, and a VideoEnd. Raises VideoError.
 
+    Each clip gives one Clip per crop of ``spec``, in that order.
+
     If decoding shows that the frames differ from the file's index, the output restarts with another VideoStart. The
     caller must then discard all earlier items.
 
     threads: number of decoder threads; None: one per core. decoder: "cpu" or "cuda", as for ``open_video``.
-    room: called once per clip; returns the (T, C, H, W) uint8 array for its pixels. None: a new array per clip.
+    room: called once per Clip; returns the (T, C, H, W) uint8 array for its pixels. None: a new array per Clip.
     partial: use the undamaged part of a damaged video; its VideoEnd reports the damage. Clips are left out if they
     need a frame that does not decode, or a frame between such a frame and the next keyframe.
     strict: an inconsistency counts as damage.
@@ -159,12 +161,12 @@ class _Reading:
             pictures = _Pictures(reader, PictureMaker(self.spec))
             for place, clip in enumerate(plans):
                 following = int(plans[place + 1].frames[0]) if place + 1 < len(plans) else len(index)
-                pixels = room()
-                pictures.fill(pixels, clip, kept_from=following)
-                yield _clip(pixels, clip, index)
+                for pixels in pictures.crops(clip, room, kept_from=following):
+                    yield _clip(pixels, clip, index)
             reader.finish()
         found = self.findings
         info = replace(index.info, remarks=found.remarks, damage=found.damage, clips_left_out=left_out)
+        info = replace(info, first_seconds=float(index.seconds[0]))
         yield VideoEnd(replace(info, **pictures.shown), reader.decoded)
 
     @contextmanager
@@ -187,6 +189,8 @@ class _Reading:
 class _Pictures:
     """Pictures of a video's frames, each computed once. Pictures that later clips need are kept.
 
+    With one crop, the kept pictures are cropped; with several, they are whole.
+
     shown: the actual size and rotation of the frames; empty until the first frame.
     """
 
@@ -195,8 +199,29 @@ class _Pictures:
         self._kept: dict[int, UInt8Array] = {}
         self.shown: dict[str, Any] = {}
 
-    def fill(self, pixels: UInt8Array, clip: ClipPlan, *, kept_from: int) -> None:
-        """Write a clip's pictures into (T, C, H, W) ``pixels``. kept_from: the first frame that later clips need."""
+    def crops(self, clip: ClipPlan, room: Callable[[], UInt8Array], *, kept_from: int) -> Iterator[UInt8Array]:
+        """Yield a clip's pictures once per crop, (T, C, H, W), each in a new ``room``.
+
+        kept_from: the first frame that later clips need.
+        """
+        spec = self._make.spec
+        if spec.crops == CENTRE:
+            pixels = room()
+            self._fill(pixels, clip, kept_from=kept_from)
+            yield pixels
+            return
+        for number in map(int, clip.frames):
+            if number not in self._kept:
+                self._read_to(number, None)
+        for name in spec.crops:
+            pixels = room()
+            for place, number in enumerate(map(int, clip.frames)):
+                pixels[place] = cropped(self._kept[number], spec, name)
+            yield pixels
+        self._drop_before(kept_from)
+
+    def _fill(self, pixels: UInt8Array, clip: ClipPlan, *, kept_from: int) -> None:
+        """Write a clip's centre crops into (T, C, H, W) ``pixels``."""
         for place, number in enumerate(map(int, clip.frames)):
             if place and number == clip.frames[place - 1]:
                 pixels[place] = pixels[place - 1]
@@ -206,24 +231,34 @@ class _Pictures:
                 self._read_to(number, pixels[place])
                 if number >= kept_from:
                     self._kept[number] = pixels[place].copy()
+        self._drop_before(kept_from)
+
+    def _drop_before(self, kept_from: int) -> None:
         for number in [number for number in self._kept if number < kept_from]:
             del self._kept[number]
 
-    def _read_to(self, wanted: int, room: UInt8Array) -> None:
-        """Write the picture of frame ``wanted`` into ``room``. Keep the pictures before it, which later clips need."""
+    def _read_to(self, wanted: int, room: UInt8Array | None) -> None:
+        """Write the picture of frame ``wanted`` into ``room``. Keep the pictures before it, which later clips need.
+
+        room: None keeps the whole picture of ``wanted``, too.
+        """
         for number, frame in self._frames:
-            picture = room if number == wanted else np.empty_like(room)
             try:
-                self._make(frame, picture)
+                if room is None:
+                    picture = self._make.whole(frame)
+                else:
+                    picture = room if number == wanted else np.empty_like(room)
+                    self._make(frame, picture)
             except (av.FFmpegError, ValueError, MemoryError) as error:
                 raise VideoError(f"frame {number} cannot be resized ({error})") from None
             self.shown = self.shown or self._make.as_shown(frame)
+            if room is None or number != wanted:
+                self._kept[number] = picture
             if number == wanted:
                 return
-            self._kept[number] = picture
 
 
 def _clip(pixels: UInt8Array, clip: ClipPlan, index: VideoIndex) -> Clip:
     first, last = int(clip.frames[0]), int(clip.frames[-1])
     seconds = float(index.seconds[first]), index.frame_ends(last)
-    return Clip(pixels.transpose(0, 2, 3, 1), *seconds, clip.padded_frames)
+    return Clip(pixels.transpose(0, 2, 3, 1), *seconds, clip.padded_frames, first)

@@ -15,7 +15,7 @@ MOST_RESAMPLED: Final = 20_000_000  # frames: nine days at 25 per second; planni
 
 @dataclass(frozen=True)
 class ClipPlan:
-    """One clip: the numbers of its frames in the file, (T,), and the number of repeated frames at its end."""
+    """One clip: the numbers of its frames in the file, (T,), and the number of repeated frames at its ends."""
 
     frames: Int64Array
     padded_frames: int
@@ -41,9 +41,11 @@ class ClipPlans(Sequence[ClipPlan]):
         if isinstance(clip, slice):
             return [self[i] for i in range(*clip.indices(len(self)))]
         wanted = self._starts[clip] + self._offsets
-        padded = int((wanted >= len(self._numbers)).sum())
-        # A clip with too few frames repeats its own last frame, not the last frame of the file.
-        return ClipPlan(self._numbers[np.minimum(wanted, wanted[self._length - padded - 1])], padded)
+        there = wanted[(wanted >= 0) & (wanted < len(self._numbers))]
+        if not len(there):  # with an interval between frames, a very short video can lie between two of them
+            there = np.clip(wanted[:1], 0, len(self._numbers) - 1)
+        # A clip with too few frames repeats its own first or last frame, not that of the file.
+        return ClipPlan(self._numbers[np.clip(wanted, there[0], there[-1])], self._length - len(there))
 
     def less(self, unusable: Set[int]) -> "ClipPlans":
         """The plans without the clips that need one of these frames."""
@@ -96,7 +98,37 @@ def plan_clips(
     if sampling.fps is not None:
         begin = max(begin, seconds[first])
         numbers = first + resample(seconds[first:last] - begin, end_seconds - begin, sampling.fps, slack)
-    return ClipPlans(numbers, clip_starts(len(numbers), sampling), sampling)
+    if sampling.every is None:
+        return ClipPlans(numbers, clip_starts(len(numbers), sampling), sampling)
+    begin = max(begin, seconds[first])
+    shown = seconds[numbers] - begin if sampling.fps is None else np.arange(len(numbers)) / sampling.fps
+    return ClipPlans(numbers, timed_starts(shown, end_seconds - begin, sampling), sampling)
+
+
+def timed_starts(seconds: SecondsArray, duration_seconds: float, sampling: Sampling) -> Int64Array:
+    """First frame of each clip: one in the middle of each interval of ``every`` seconds. It may be before the video.
+
+    seconds: (F,) display time of each frame, from 0. With tail "drop", the last interval must be complete.
+    Otherwise its middle must be in the video. The frame that begins nearest to the middle is the clip's centre.
+    Raises VideoError as ``num_intervals``.
+    """
+    assert sampling.every is not None
+    times = (np.arange(num_intervals(len(seconds), duration_seconds, sampling)) + 0.5) * sampling.every
+    middles = (seconds[1:] + seconds[:-1]) / 2
+    return np.asarray(np.searchsorted(middles, times, side="right") - sampling.half)
+
+
+def num_intervals(num_frames: int, duration_seconds: float, sampling: Sampling) -> int:
+    """Number of intervals of ``every`` seconds, each with a clip. Half a frame may lack at the end.
+
+    Raises VideoError if there are more than MOST_RESAMPLED.
+    """
+    assert sampling.every is not None
+    seconds = duration_seconds + 0.5 * duration_seconds / num_frames
+    count = seconds / sampling.every + (0.0 if sampling.tail == "drop" else 0.5)
+    if not count <= MOST_RESAMPLED:
+        raise VideoError(f"runs {duration_seconds:,.0f} s; a clip every {sampling.every:g} s is too many")
+    return max(1, int(count))
 
 
 def resample(seconds: SecondsArray, duration_seconds: float, fps: float, slack: float) -> Int64Array:
@@ -120,8 +152,14 @@ def _slack(seconds: SecondsArray, tick_seconds: float) -> float:
 
 
 def clip_starts(num_frames: int, sampling: Sampling) -> Int64Array:
-    """First frame of each clip: ``clips`` starts from the first to the last possible one, or one per ``stride``."""
+    """First frame of each clip: ``clips`` starts from the first to the last possible one, or one per ``stride``.
+
+    With an offset, and with spacing "inside", a clip may begin before the video; it then repeats the first frame.
+    """
     room = num_frames - sampling.span
+    if sampling.clips is not None and sampling.spacing == "inside":
+        centres = num_frames * np.arange(1, sampling.clips + 1) // (sampling.clips + 1)
+        return np.asarray(centres - sampling.half)
     if sampling.clips is not None:
         if room <= 0:
             return np.zeros(sampling.clips, np.int64)
@@ -130,6 +168,9 @@ def clip_starts(num_frames: int, sampling: Sampling) -> Int64Array:
         gaps = sampling.clips - 1
         return np.asarray((2 * np.arange(sampling.clips) * room + gaps) // (2 * gaps))
     assert sampling.stride is not None
+    if sampling.offset is not None:
+        last = room + sampling.half if sampling.tail == "drop" else num_frames - 1  # possible centre
+        return np.arange(sampling.offset, max(sampling.offset, last) + 1, sampling.stride) - sampling.half
     if room < 0:  # shorter than a clip: it gives one padded clip with every tail rule
         return np.zeros(1, np.int64)
     starts = np.arange(0, room + 1, sampling.stride)

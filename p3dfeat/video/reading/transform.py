@@ -1,6 +1,6 @@
 """From a decoded frame to the input picture of a network: upright, resized and cropped, with 8 bits per channel."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, cast
 
 import numpy as np
@@ -9,7 +9,7 @@ from av.sidedata.sidedata import SideData
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from p3dfeat.config import InputSpec
+from p3dfeat.config import CENTRE, MIRRORED, PLACES, InputSpec
 from p3dfeat.errors import VideoError
 from p3dfeat.types import UInt8Array
 
@@ -91,7 +91,16 @@ class PictureMaker:
         self._orientation: Orientation | None = None
 
     def __call__(self, frame: VideoFrame, picture: UInt8Array) -> None:
-        """Write the picture of ``frame`` into ``picture``, (C, H, W) uint8."""
+        """Write the centre crop of ``frame`` into ``picture``, (C, H, W) uint8."""
+        for channel, plane in enumerate(self._planes(frame)):
+            picture[channel] = cropped(plane, self.spec)
+
+    def whole(self, frame: VideoFrame) -> UInt8Array:
+        """The resized picture of ``frame`` before it is cropped, (C, H', W') uint8."""
+        return np.stack(list(self._planes(frame)))
+
+    def _planes(self, frame: VideoFrame) -> Iterator[UInt8Array]:
+        """The resized picture, upright, one channel after the other: (H', W') each."""
         # All frames of a file have one orientation. Reading every frame's side data would cost 10 % of the resizing.
         orientation = self._orientation = self._orientation or Orientation(frame)
         height, width = resized(*orientation.upright_size(frame), self.spec)
@@ -104,10 +113,10 @@ class PictureMaker:
             interpolation=self._flags,
             threads=1,
         )
-        for channel, number in enumerate(PLANES[self.spec.channels]):
+        for number in PLANES[self.spec.channels]:
             plane = scaled.planes[number]
             pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
-            picture[channel] = cropped(orientation.upright(pixels), self.spec)
+            yield orientation.upright(pixels)
 
     def as_shown(self, frame: VideoFrame) -> dict[str, int]:
         """Height, width and rotation of a frame, for VideoInfo. A picture must have been created before."""
@@ -130,9 +139,17 @@ def resized(height: int, width: int, spec: InputSpec) -> tuple[int, int]:
     )
 
 
-def cropped(plane: UInt8Array, spec: InputSpec) -> UInt8Array:
-    """The centre crop of (H, W). If it cannot be centred exactly, the extra pixel is cut at the bottom or right."""
-    if spec.crop is None:
-        return plane
-    top, left = (plane.shape[0] - spec.crop[0]) // 2, (plane.shape[1] - spec.crop[1]) // 2
-    return plane[top : top + spec.crop[0], left : left + spec.crop[1]]
+def cropped(picture: UInt8Array, spec: InputSpec, name: str = CENTRE[0]) -> UInt8Array:
+    """The crop of (..., H', W') with this name, from config.PLACES; a view of ``picture``.
+
+    If the centre cannot be cut exactly, the extra pixel is cut at the bottom or right.
+    """
+    if spec.crop is not None:
+        height, width = spec.crop
+        free = picture.shape[-2] - height, picture.shape[-1] - width
+        place = PLACES[name.removesuffix(MIRRORED)]
+        if not isinstance(place, tuple):
+            place = (place, 0.5) if picture.shape[-2] > picture.shape[-1] else (0.5, place)
+        top, left = (int(share * pixels) for share, pixels in zip(place, free, strict=True))
+        picture = picture[..., top : top + height, left : left + width]
+    return picture[..., ::-1] if name.endswith(MIRRORED) else picture

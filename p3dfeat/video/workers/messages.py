@@ -35,6 +35,7 @@ class ClipAt:
     start_seconds: float
     end_seconds: float
     padded_frames: int
+    first_frame: int
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,7 @@ class DecoderProcess:
         """Whether all clips of a video have come, except those left out of a damaged video."""
         assert self._task is not None
         left_out = end.info.clips_left_out if self._task.partial and not self._task.only_plan else 0
-        return reading.clips_left == left_out
+        return reading.clips_left == left_out * self._task.num_crops
 
     def _hear_start(self, reading: DecodeProgress, start: VideoStart) -> None:
         if (reading.clips_left is not None) != start.again or start.num_clips < 0:
@@ -180,7 +180,7 @@ class DecoderProcess:
             raise NonsenseError("another number of clips than before")
         assert self._task is not None
         reading.num_clips = start.num_clips
-        reading.clips_left = 0 if self._task.only_plan else start.num_clips
+        reading.clips_left = 0 if self._task.only_plan else start.num_clips * self._task.num_crops
 
     def _hear_clip(self, reading: DecodeProgress, clip: ClipAt) -> None:
         if not reading.clips_left or reading.num_clips is None:
@@ -189,7 +189,10 @@ class DecoderProcess:
             raise NonsenseError("a clip where there is no room")
         if not 0 <= clip.padded_frames < len(self._slots[clip.slot]):
             raise NonsenseError("a clip of repeated frames alone")
-        number = reading.num_clips - reading.clips_left
+        if clip.first_frame < 0:
+            raise NonsenseError("a frame before the first one")
+        assert self._task is not None
+        number = reading.num_clips * self._task.num_crops - reading.clips_left
         reading.clips_left -= 1
         self._lent.add(clip.slot)
         if number < reading.heard:  # another process delivered this clip before it died
@@ -197,7 +200,7 @@ class DecoderProcess:
             return
         reading.heard += 1
         pixels = self._slots[clip.slot].transpose(0, 2, 3, 1)
-        item = Clip(pixels, clip.start_seconds, clip.end_seconds, clip.padded_frames)
+        item = Clip(pixels, clip.start_seconds, clip.end_seconds, clip.padded_frames, clip.first_frame)
         reading.items.append((item, lambda: self._give_back(clip.slot)))
 
     def _give_back(self, slot: int) -> None:

@@ -42,6 +42,11 @@ class Task:
         return max(2, min(CLIPS_AHEAD, BYTES_AHEAD // prod(self.clip_shape)))
 
     @property
+    def num_crops(self) -> int:
+        """Number of Clips that come for each clip, one per crop."""
+        return len(self.spec.crops)
+
+    @property
     def clip_shape(self) -> tuple[int, int, int, int]:
         """(T, C, H, W)"""
         return self.sampling.length, self.spec.num_channels, *self.spec.size

@@ -86,7 +86,8 @@ class Worker:
                     raise VideoError(item.info.damage)
                 return item
             if isinstance(item, Clip):
-                self._say(ClipAt(self._free.pop(), item.start_seconds, item.end_seconds, item.padded_frames))
+                seconds = item.start_seconds, item.end_seconds
+                self._say(ClipAt(self._free.pop(), *seconds, item.padded_frames, item.first_frame))
             else:
                 self._say(item)
         raise VideoError("its reading ended too soon")
