@@ -3,6 +3,9 @@
 from p3dfeat._version import __version__ as __version__
 from p3dfeat.config import InputSpec as InputSpec
 from p3dfeat.config import Sampling as Sampling
+from p3dfeat.datasets import FeatureDataset as FeatureDataset
+from p3dfeat.datasets import Sample as Sample
+from p3dfeat.datasets import SampleBatch as SampleBatch
 from p3dfeat.errors import DecoderError as DecoderError
 from p3dfeat.errors import FeatureFileError as FeatureFileError
 from p3dfeat.errors import NotAVideoError as NotAVideoError
@@ -16,11 +19,14 @@ from p3dfeat.errors import ShapeError as ShapeError
 from p3dfeat.errors import UsageError as UsageError
 from p3dfeat.errors import VideoError as VideoError
 from p3dfeat.errors import WeightsError as WeightsError
+from p3dfeat.exports.run import ExportSummary as ExportSummary
+from p3dfeat.exports.run import export as export
 from p3dfeat.nets import P3D as P3D
 from p3dfeat.nets import Architecture as Architecture
 from p3dfeat.options import BenchSettings as BenchSettings
 from p3dfeat.options import ClassifySettings as ClassifySettings
 from p3dfeat.options import CompareSettings as CompareSettings
+from p3dfeat.options import ExportSettings as ExportSettings
 from p3dfeat.options import ExtractSettings as ExtractSettings
 from p3dfeat.options import RemoveSettings as RemoveSettings
 from p3dfeat.options import VerifySettings as VerifySettings

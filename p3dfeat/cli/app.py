@@ -15,6 +15,7 @@ from p3dfeat._version import __version__
 from p3dfeat.cli.commands.bench import bench
 from p3dfeat.cli.commands.classify import classify
 from p3dfeat.cli.commands.doctor import doctor
+from p3dfeat.cli.commands.export import export
 from p3dfeat.cli.commands.extract import extract
 from p3dfeat.cli.commands.info import info
 from p3dfeat.cli.commands.remove import remove
@@ -36,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (extract, classify, info, verify, remove, doctor, bench):
+for command in (extract, classify, info, export, verify, remove, doctor, bench):
     register(app, command)
 app.add_typer(weights, name="weights")
 

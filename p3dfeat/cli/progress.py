@@ -64,6 +64,22 @@ def fetch_bar() -> "Iterator[_FetchBar]":
         bar.close()
 
 
+@contextmanager
+def counted_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A function that shows how many of a known number of things are done: a bar on a terminal, otherwise nothing."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+    if not on_terminal():
+        yield lambda done, total: None
+        return
+    progress = _started(BarColumn(bar_width=None), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
+    task = progress.add_task("", total=None)
+    try:
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+    finally:
+        progress.stop()
+
+
 def loaded_model(name: "str | Path | Model | None") -> "Model":
     """The model of this name, downloaded with a bar if needed; a Model is returned as it is."""
     from p3dfeat.zoo import Model, load_model

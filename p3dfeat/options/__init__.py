@@ -11,6 +11,7 @@ from p3dfeat.options.commands import (
     VerifySettings,
 )
 from p3dfeat.options.declaring import Option, Options, option, options_of, values_of, with_options
+from p3dfeat.options.exporting import ExportSettings, LayoutName
 from p3dfeat.options.shared import (
     MODEL_HELP,
     CropOptions,
@@ -38,10 +39,12 @@ __all__ = [
     "DecodingOptions",
     "EngineName",
     "EngineOptions",
+    "ExportSettings",
     "ExtractSettings",
     "FolderOptions",
     "InputOptions",
     "Inputs",
+    "LayoutName",
     "ModelOptions",
     "OnChanged",
     "OnError",

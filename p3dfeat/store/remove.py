@@ -7,7 +7,7 @@ from p3dfeat.errors import FeatureFileError, OutputError, UsageError
 from p3dfeat.store.commit import commit
 from p3dfeat.store.layout import foreign_names, open_hdf5, read_attributes, reading
 from p3dfeat.store.members import Item, refers
-from p3dfeat.store.read import is_own_video, video_ids
+from p3dfeat.store.reading.file import is_own_video, video_ids
 from p3dfeat.store.side_files.lock import Lock
 from p3dfeat.store.side_files.parts import journals
 from p3dfeat.system.disk import writing

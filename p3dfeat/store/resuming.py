@@ -12,7 +12,7 @@ from p3dfeat.errors import FeatureFileError, OutputError
 from p3dfeat.store.commit.journal import JournalReader
 from p3dfeat.store.layout import ORDER, VIDEO_MARK, Settings, differences, open_hdf5, read_attributes, reading
 from p3dfeat.store.members import Look
-from p3dfeat.store.read import video_ids
+from p3dfeat.store.reading.file import video_ids
 from p3dfeat.store.side_files.parts import OVERWRITES, OVERWRITTEN, check_ours, journals, opened_parts
 from p3dfeat.store.stored import PLACE_IN_OUTPUT, Places, Replaced, Stored
 from p3dfeat.system.disk import Folder, ForeignError, writing

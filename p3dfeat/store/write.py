@@ -24,7 +24,7 @@ from p3dfeat.store.layout import VIDEO_MARK, Settings, differences, foreign_name
 from p3dfeat.store.members import Item, refers
 from p3dfeat.store.pending_rows import Rows, attributes_of
 from p3dfeat.store.placement import Placement
-from p3dfeat.store.read import is_own_video
+from p3dfeat.store.reading.file import is_own_video
 from p3dfeat.store.resuming import goes_on, identity_of, is_bare, refuse, replaces, stored_ids, take_up
 from p3dfeat.store.side_files.lock import Lock
 from p3dfeat.store.side_files.parts import OVERWRITES, OVERWRITTEN, PASSING, journals

@@ -73,7 +73,7 @@ def test_what_a_file_says_does_not_hide_what_info_says(p3dfeat, feats, monkeypat
     """Attributes that newer files may have could be called like p3dfeat's own keys."""
     theirs = {"event": "x", "id": "x", "arrays": "x", "videos": "x", "size_bytes": "x"}
     before = p3dfeat("info", feats, "--json").records
-    monkeypatch.setattr("p3dfeat.store.read.VIDEO_ATTRIBUTES", VIDEO_ATTRIBUTES | theirs.keys())
+    monkeypatch.setattr("p3dfeat.store.reading.file.VIDEO_ATTRIBUTES", VIDEO_ATTRIBUTES | theirs.keys())
     monkeypatch.setattr("p3dfeat.store.layout.ORDER", (*ORDER, *theirs))
     with h5py.File(feats, "r+") as file:
         for group in (file, file["left"]):

@@ -10,7 +10,7 @@ import pytest
 
 from p3dfeat.errors import FeatureFileError
 from p3dfeat.store import open_features
-from p3dfeat.store.read import FeatureFile
+from p3dfeat.store.reading.file import FeatureFile
 from tests.store.runs import run
 
 METHODS = ("fork", "spawn", "forkserver")

@@ -85,7 +85,7 @@ def test_the_layout_is_the_one_documented(output):
     rows = np.concatenate([features(3).layers["pool5"], features(2, seed=1).layers["pool5"]])
     with h5py.File(output) as file:
         group = file["archery/clip7"]
-        assert sorted(group) == ["pool5", "pooled", "prob", "seconds"]
+        assert sorted(group) == ["first_frames", "pool5", "pooled", "prob", "seconds"]
         assert group["pool5"].dtype == np.float32
         assert np.array_equal(group["pool5"][()], rows)
         assert np.allclose(group["pooled"][()], rows.mean(0), atol=1e-7)
@@ -111,7 +111,7 @@ def test_reading_is_a_mapping_over_ids_flat_or_nested(output):
         assert found["b"]["pool5"].shape == (3, 6)
         assert found["b"].pooled.shape == (6,)
         assert found["b"].shape("seconds") == (3, 2)
-        assert set(found["b"]) == {"pool5", "prob", "pooled", "seconds"}
+        assert set(found["b"]) == {"pool5", "prob", "pooled", "seconds", "first_frames"}
         assert len(found["b"]) == 4
         assert found["b"].attributes["source"] == "folder/b.mp4"
         assert found.settings["layers"] == ["pool5", "prob"]
@@ -125,7 +125,7 @@ def test_without_pool5_there_is_no_pooled(output):
         writer.add(video("a"), Features({"prob": part.layers["prob"]}, part.seconds, part.first_frames))
         writer.finish(video("a"), INFO)
     with open_features(output) as found:
-        assert set(found["a"]) == {"prob", "seconds"}
+        assert set(found["a"]) == {"prob", "seconds", "first_frames"}
 
 
 def test_a_video_larger_than_the_buffer_is_written_bit_for_bit(output, monkeypatch):

@@ -27,7 +27,7 @@ from p3dfeat.store.commit.memory_file import Image, undisturbed
 from p3dfeat.store.commit.waiting import COPIED_BYTES, Journals, StoredVideo, Waiting
 from p3dfeat.store.layout import DIMENSIONS, LIBVER, locked, reading
 from p3dfeat.store.members import link_on_the_way
-from p3dfeat.store.read import is_own_video
+from p3dfeat.store.reading.file import is_own_video
 from p3dfeat.store.side_files.parts import JOINING, passing_name
 from p3dfeat.system.disk import Folder, bring_out_of_memory, bring_to_disk, write_at
 

@@ -1,124 +1,32 @@
 """Read feature files."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, overload
 
 import h5py
-import numpy as np
 from numpy.typing import NDArray
 
 from p3dfeat.config import CENTRE
-from p3dfeat.errors import FeatureFileError
+from p3dfeat.errors import FeatureFileError, UsageError
 from p3dfeat.store.layout import (
-    CLASSES,
-    COLUMNS,
-    DIMENSIONS,
     VIDEO_MARK,
     array_names,
-    column_names,
     open_hdf5,
     read_attributes,
     reading,
 )
-from p3dfeat.store.members import Look, PassedOver, link_on_the_way, own_array, own_groups
+from p3dfeat.store.members import Look, PassedOver, link_on_the_way, own_groups
 from p3dfeat.store.metadata_cache import MetadataCache
-from p3dfeat.store.scan import Scanned, scan
+from p3dfeat.store.reading.scan import Scanned, array_of, scan
+from p3dfeat.store.reading.tables import attribute_columns, stacked
+from p3dfeat.store.reading.video import VideoFeatures
 from p3dfeat.store.side_files.lock import unfinished
-from p3dfeat.types import VIDEO_ATTRIBUTES, is_id
-
-
-class VideoFeatures(Mapping[str, NDArray[Any]]):
-    """The features of one video: ``features["pool5"]`` (clips, ...), ``["pooled"]``, ``["seconds"]`` (clips, 2).
-
-    ``["first_frames"]`` (clips,): number of each clip's first frame in the file, from 0 in display order. Files of
-    versions before 0.2 do not have it. With several crops per clip, layers are (clips, crops, ...).
-
-    attributes: source, duration_seconds, frame_rate, num_frames, padded_frames and others.
-    columns: other columns of the CSV that named the video, such as {"label": "archery"}, as text.
-    Each array is read on access. Data that users added to the video are left out.
-    """
-
-    def __init__(self, file: "FeatureFile", id: str):
-        self._file, self._id = file, id
-        self._arrays = array_names(file.settings["layers"])
-
-    @cached_property
-    def _found(self) -> tuple[dict[str, Any], dict[str, str]]:
-        """The attributes, and those of them that are columns of a CSV."""
-        with reading(self._file.path):
-            attrs = dict(self._group.attrs)
-        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in attrs.items()}
-        own = {name: value for name, value in plain.items() if isinstance(value, str | int | float)}
-        columns = {name: text for name in column_names(own) if isinstance(text := own.get(name), str)}
-        return {name: value for name, value in own.items() if name in VIDEO_ATTRIBUTES and name != COLUMNS}, columns
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        """Attributes of the video, by name."""
-        return self._found[0]
-
-    @property
-    def columns(self) -> dict[str, str]:
-        """Other columns of the CSV that named the video."""
-        return self._found[1]
-
-    @property
-    def _group(self) -> h5py.Group:
-        """Looked up each time: after a fork or a pickle, the other process opens the file itself."""
-        return self._file.group(self._id)
-
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        if name not in self._arrays:
-            raise KeyError(name)
-        return np.asarray(self._array(name)[()])
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name in self._group if name in self._arrays)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of an array, without reading it."""
-        return tuple(self._array(name).shape)
-
-    def dims(self, name: str) -> tuple[str, ...]:
-        """Names of an array's dimensions, such as for xarray.
-
-        Args:
-            name (str): An array, such as "pool5" or "res2a".
-
-        Returns:
-            tuple[str, ...]: ("clip", "channel", "time", "height", "width"), or as many as the array has.
-
-        Example:
-            >>> xarray.DataArray(video["res2a"], dims=video.dims("res2a"))
-        """
-        special = {"seconds": ("clip", "bound"), "first_frames": ("clip",), "pooled": ("channel",)}
-        if name in special:
-            return special[name]
-        crops = ("crop",) if len(self._file.crops) > 1 else ()
-        count = len(self.shape(name)) - len(crops)
-        names = ("clip", "class") if name in CLASSES else DIMENSIONS.get(count, ("clip", "channel")[:count])
-        return names[:1] + crops + names[1:]
-
-    def rows(self, name: str, first: int, count: int) -> NDArray[Any]:
-        """Rows of an array, (at most count, ...), without reading the others."""
-        return np.asarray(self._array(name)[first : first + count])
-
-    def _array(self, name: str) -> h5py.Dataset:
-        return own_array(self._group, name, self._file.path)
-
-    @property
-    def pooled(self) -> NDArray[np.float32]:
-        """The video's descriptor: the mean of pool5 over its clips."""
-        return self["pooled"]
+from p3dfeat.types import is_id
 
 
 @dataclass(frozen=True)
@@ -217,7 +125,12 @@ class FeatureFile(Mapping[str, VideoFeatures]):
         return len(self._all_ids())
 
     def scan(
-        self, arrays: Sequence[str], attributes: Sequence[str] = (), *, columns: bool = False
+        self,
+        arrays: Sequence[str],
+        attributes: Sequence[str] = (),
+        *,
+        columns: bool = False,
+        wanted: Callable[[str, Mapping[str, Any]], bool] | None = None,
     ) -> Iterator[Scanned]:
         """Read the same arrays of all videos in one pass, which is faster than to look up each id.
 
@@ -225,6 +138,7 @@ class FeatureFile(Mapping[str, VideoFeatures]):
             arrays (Sequence[str]): Names, such as "pool5", "pooled", "seconds" and "first_frames".
             attributes (Sequence[str]): Names, such as "duration_seconds".
             columns (bool): Also read the other columns of the CSV that named the video.
+            wanted (Callable | None): Takes id and attributes; arrays of other videos are not read.
 
         Yields:
             Scanned: id, arrays, attributes and columns of each video. What a video lacks is left out.
@@ -236,28 +150,83 @@ class FeatureFile(Mapping[str, VideoFeatures]):
             >>> for video in features.scan(["pooled"]):
             ...     print(video.id, video.arrays["pooled"].shape)
         """
-        return scan(self._here().file, self.path, arrays, attributes, columns=columns)
+        return scan(self._here().file, self.path, arrays, attributes, columns=columns, wanted=wanted)
 
-    def table(self) -> dict[str, list[Any]]:
-        """Attributes of all videos as columns of one table, such as for ``pandas.DataFrame``.
+    @overload
+    def table(self, name: None = None) -> dict[str, list[Any]]: ...
+    @overload
+    def table(self, name: str) -> tuple[list[str], NDArray[Any]]: ...
+    def table(self, name: str | None = None) -> dict[str, list[Any]] | tuple[list[str], NDArray[Any]]:
+        """One array of all videos as a matrix, or their attributes as columns.
+
+        Args:
+            name (str | None): An array of the same shape in all videos, such as "pooled". None: the attributes.
 
         Returns:
-            dict[str, list]: "id", "clips" (number of rows), attributes, and columns of CSV files. None for a video that
-                lacks a value.
+            tuple[list[str], ndarray]: The ids, and the array of each video: (videos, ...). Without ``name``, a
+            dict[str, list]: "id", "clips" (number of rows), attributes, and columns of CSV files, with None for a video
+            that lacks a value.
 
         Raises:
             FeatureFileError: The file is damaged.
+            UsageError: Videos have no such array, or arrays of different shapes.
 
         Example:
+            >>> ids, X = features.table("pooled")
             >>> pandas.DataFrame(features.table())
         """
+        if name is not None:
+            return stacked(self.scan([name]), name, len(self))
         rows = []
         for id, video in self.items():
             with reading(self.path):
                 clips = video.shape("seconds")[0]
             rows.append({"id": id, "clips": clips} | video.attributes | video.columns)
-        names = dict.fromkeys(name for row in rows for name in row)
-        return {name: [row.get(name) for row in rows] for name in names}
+        return attribute_columns(rows)
+
+    def frame(self) -> Any:
+        """The attributes of all videos as a pandas DataFrame, with ids as its index. It needs pandas.
+
+        Returns:
+            pandas.DataFrame: As ``table()``.
+
+        Raises:
+            UsageError: pandas is not installed.
+            FeatureFileError: The file is damaged.
+
+        Example:
+            >>> features.frame().groupby("label").clips.sum()
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise UsageError("frame: needs pandas; pip install pandas") from None
+        return pandas.DataFrame(self.table()).set_index("id")
+
+    def array(self, id: str, name: str) -> NDArray[Any]:
+        """One array of one video; quicker than ``features[id][name]``, which also reads the names of its other arrays.
+
+        Args:
+            id (str): Id of the video.
+            name (str): Array, such as "pool5" or "pooled".
+
+        Returns:
+            ndarray: A new array.
+
+        Raises:
+            KeyError: There is no such video or array.
+            FeatureFileError: The file is damaged.
+
+        Example:
+            >>> features.array("archery/clip7", "pool5").shape
+            (20, 2048)
+        """
+        here = self._here()
+        with reading(self.path):
+            values = array_of(here.file, self.path, id, name)
+        if values is None or name not in array_names(self.settings["layers"]):
+            raise KeyError(f"{id}: {name}")
+        return values
 
     def close(self) -> None:
         self._closed = True
