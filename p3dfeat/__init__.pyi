@@ -19,6 +19,8 @@ from p3dfeat.errors import ShapeError as ShapeError
 from p3dfeat.errors import UsageError as UsageError
 from p3dfeat.errors import VideoError as VideoError
 from p3dfeat.errors import WeightsError as WeightsError
+from p3dfeat.explore.duplicates import Group as Group
+from p3dfeat.explore.similar import Match as Match
 from p3dfeat.exports.run import ExportSummary as ExportSummary
 from p3dfeat.exports.run import export as export
 from p3dfeat.nets import P3D as P3D
@@ -26,9 +28,11 @@ from p3dfeat.nets import Architecture as Architecture
 from p3dfeat.options import BenchSettings as BenchSettings
 from p3dfeat.options import ClassifySettings as ClassifySettings
 from p3dfeat.options import CompareSettings as CompareSettings
+from p3dfeat.options import DuplicatesSettings as DuplicatesSettings
 from p3dfeat.options import ExportSettings as ExportSettings
 from p3dfeat.options import ExtractSettings as ExtractSettings
 from p3dfeat.options import RemoveSettings as RemoveSettings
+from p3dfeat.options import SimilarSettings as SimilarSettings
 from p3dfeat.options import VerifySettings as VerifySettings
 from p3dfeat.store import FeatureFile as FeatureFile
 from p3dfeat.store import VideoFeatures as VideoFeatures
@@ -51,6 +55,8 @@ from p3dfeat.workflows.plan import ExtractPlan as ExtractPlan
 from p3dfeat.workflows.plan import plan as plan
 from p3dfeat.workflows.remove import Removed as Removed
 from p3dfeat.workflows.remove import remove as remove
+from p3dfeat.workflows.searching.duplicates import duplicates as duplicates
+from p3dfeat.workflows.searching.similar import similar as similar
 from p3dfeat.workflows.verify import Finding as Finding
 from p3dfeat.workflows.verify import VerifySummary as VerifySummary
 from p3dfeat.workflows.verify import verify as verify

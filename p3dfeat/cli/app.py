@@ -15,10 +15,12 @@ from p3dfeat._version import __version__
 from p3dfeat.cli.commands.bench import bench
 from p3dfeat.cli.commands.classify import classify
 from p3dfeat.cli.commands.doctor import doctor
+from p3dfeat.cli.commands.duplicates import duplicates
 from p3dfeat.cli.commands.export import export
 from p3dfeat.cli.commands.extract import extract
 from p3dfeat.cli.commands.info import info
 from p3dfeat.cli.commands.remove import remove
+from p3dfeat.cli.commands.similar import similar
 from p3dfeat.cli.commands.verify import verify
 from p3dfeat.cli.commands.weights import weights
 from p3dfeat.cli.interrupts import interrupts
@@ -37,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (extract, classify, info, export, verify, remove, doctor, bench):
+for command in (extract, classify, info, export, similar, duplicates, verify, remove, doctor, bench):
     register(app, command)
 app.add_typer(weights, name="weights")
 

@@ -11,6 +11,7 @@ from p3dfeat.options.commands import (
     VerifySettings,
 )
 from p3dfeat.options.declaring import Option, Options, option, options_of, values_of, with_options
+from p3dfeat.options.exploring import DuplicatesSettings, SimilarSettings
 from p3dfeat.options.exporting import ExportSettings, LayoutName
 from p3dfeat.options.shared import (
     MODEL_HELP,
@@ -37,6 +38,7 @@ __all__ = [
     "CropOptions",
     "DecodeDevice",
     "DecodingOptions",
+    "DuplicatesSettings",
     "EngineName",
     "EngineOptions",
     "ExportSettings",
@@ -54,6 +56,7 @@ __all__ = [
     "RemoveSettings",
     "SamplingOptions",
     "SegmentOrigin",
+    "SimilarSettings",
     "VerifySettings",
     "WorkerOptions",
     "option",

@@ -1,0 +1,1 @@
+"""Look at features: search, near-duplicates, maps and reports. It reads feature files."""

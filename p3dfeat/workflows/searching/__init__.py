@@ -1,0 +1,1 @@
+"""Search in feature files: the nearest videos to a query, and near-duplicates."""
