@@ -13,6 +13,7 @@ import p3dfeat as package
 from examples.sample_videos import camera_path, colour_scene, write_h264
 from p3dfeat.types import LeftOut
 from p3dfeat.workflows.classify import timeline_of
+from tests import commands
 from tests.videos import numbered_video
 from weights.recipes.p3d_camera.moves import render
 
@@ -141,14 +142,8 @@ def test_the_end_of_a_video_is_not_padded_into_stillness(p3dfeat, tmp_path):
 
 def test_the_video_itself_comes_on_stdin(moves, tmp_path):
     with open(moves["tilt down"], "rb") as file:
-        done = subprocess.run(
-            [sys.executable, "-m", "p3dfeat", "classify", "-", "--json", "-m", "p3d-camera"],
-            stdin=file,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            env={"TMPDIR": str(tmp_path), "PATH": ""},
-        )
+        env = {"TMPDIR": str(tmp_path), "PATH": ""}
+        done = commands.run("classify", "-", "--json", "-m", "p3d-camera", stdin=file, env=env)
     record = json.loads(done.stdout)
     assert (done.returncode, done.stderr) == (0, "")
     assert (record["id"], record["source"]) == ("-", "-")
@@ -169,9 +164,7 @@ def test_a_streamed_matroska_on_stdin_is_read(moves):
     )
     with (
         subprocess.Popen([sys.executable, "-c", mux, str(moves["zoom out"])], stdout=subprocess.PIPE) as source,
-        subprocess.Popen(
-            [sys.executable, "-m", "p3dfeat", "classify", "-", "--json"], stdin=source.stdout, stdout=subprocess.PIPE
-        ) as reader,
+        commands.Command("classify", "-", "--json", stdin=source.stdout, stderr=None) as reader,
     ):
         source.stdout.close()
         record = json.loads(reader.communicate(timeout=120)[0])
@@ -213,11 +206,9 @@ def test_nothing_readable_is_exit_4(p3dfeat, tmp_path):
 
 
 def test_an_empty_stdin_is_no_video():
-    done = subprocess.run(
-        [sys.executable, "-m", "p3dfeat", "classify", "-"], input=b"", capture_output=True, timeout=120, check=False
-    )
+    done = commands.run("classify", "-", input="")
     assert done.returncode == 4
-    assert done.stderr.splitlines()[0] == b"failed: -: empty file, 0 bytes"
+    assert done.stderr.splitlines()[0] == "failed: -: empty file, 0 bytes"
 
 
 def test_the_python_api_gives_the_same(moves):

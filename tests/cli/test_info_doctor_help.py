@@ -16,6 +16,7 @@ from p3dfeat.cli import app as app_module
 from p3dfeat.store.layout import ORDER
 from p3dfeat.types import VIDEO_ATTRIBUTES
 from p3dfeat.workflows import doctor as diagnosis
+from tests import commands
 
 
 @pytest.fixture
@@ -197,8 +198,7 @@ def test_names_that_are_not_text_are_shown_escaped(tmp_path):
     (tmp_path / "x").mkdir()
     with open(bytes(tmp_path / "x") + b"/" + name, "wb"):
         pass
-    command = [sys.executable, "-m", "p3dfeat", "extract", str(tmp_path / "x"), "-o", str(tmp_path / "f.h5"), "--json"]
-    done = subprocess.run(command, capture_output=True, check=False)
+    done = commands.run("extract", tmp_path / "x", "-o", tmp_path / "f.h5", "--json", text=False)
     assert done.returncode == 4
     assert json.loads(done.stdout.splitlines()[0])["status"] == "failed"
     assert b"Traceback" not in done.stderr

@@ -13,12 +13,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
 
 import p3dfeat as package
+from tests import commands
+from tests.commands import Command
 from tests.videos import numbered_frames, write_video
+
+Process = TypeVar("Process", Command, "subprocess.Popen[str]")
 
 SECONDS = 5.0  # within which a command that is asked to end has ended
 AT_ONCE = 1.5  # on a busy machine
@@ -49,9 +54,8 @@ from p3dfeat.engines.torch_engine import TorchEngine as owner
 start, starts = owner.start, iter(range(3))
 owner.start = lambda *given: stuck() if next(starts, None) is None else start(*given)
 """
-MODEL = "import p3dfeat.zoo as owner; owner.load_model = stuck"
+MODEL = "import p3dfeat.workflows.job as owner; owner.load_model = stuck"
 COMMIT = "import os as owner; owner.replace = owner.link = stuck"
-MAIN = "\nsys.argv[0] = 'p3dfeat'\nfrom p3dfeat.__main__ import main\nmain()\n"
 
 
 @pytest.fixture(scope="module")
@@ -70,25 +74,39 @@ def output(tmp_path) -> Path:
 
 
 @contextmanager
-def command(*arguments: object, stuck_in: str = "", ignored: tuple[int, ...] = ()) -> Iterator[subprocess.Popen[str]]:
+def command(*arguments: object, stuck_in: str = "") -> Iterator[Command]:
     """A running p3dfeat, in a process group of its own of which nothing is left afterwards."""
+    program = (STUCK + stuck_in + "\n" if stuck_in else "") + commands.MAIN
+    with ended(Command(*arguments, program=program, start_new_session=True)) as process:
+        yield process
+
+
+@contextmanager
+def started(*arguments: object, ignored: int | None = None) -> Iterator[subprocess.Popen[str]]:
+    """The same, from the start of Python on. ignored: a signal that its parent has set to be ignored."""
 
     def prepare() -> None:
         # A shell's background jobs ignore SIGINT, and their children with them; a user's foreground command does not.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        for number in ignored:
-            signal.signal(number, signal.SIG_IGN)
+        if ignored is not None:
+            signal.signal(ignored, signal.SIG_IGN)
 
-    python = ["-c", STUCK + stuck_in + MAIN] if stuck_in else ["-m", "p3dfeat"]
     process = subprocess.Popen(
-        [sys.executable, *python, *map(str, arguments)],
+        [sys.executable, "-m", "p3dfeat", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | ONE_THREAD,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},  # several spin where the machine is busy
         preexec_fn=prepare,
         start_new_session=True,
     )
+    with ended(process):
+        yield process
+
+
+@contextmanager
+def ended(process: Process) -> Iterator[Process]:
+    """Nothing is left of the process's group afterwards, and where it ended by itself nothing had to be killed."""
     try:
         yield process
     finally:
@@ -122,7 +140,7 @@ def line_of(stream, wanted: str = "") -> str:
     raise AssertionError(f"no line with {wanted!r} in {START_SECONDS} s")
 
 
-def seconds_to_end(process: subprocess.Popen[str], *signals: int) -> tuple[float, str, str]:
+def seconds_to_end(process: "Command | subprocess.Popen[str]", *signals: int) -> tuple[float, str, str]:
     """From the last signal to the end, and what was still said on stdout and stderr."""
     for number in signals:
         began = time.monotonic()
@@ -152,7 +170,6 @@ def check_taken_up(videos: Path, output: Path, reported: set[str], reference: Pa
     assert [path.name for path in output.parent.iterdir()] == [output.name]
 
 
-ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # several spin where the machine is busy
 FEW = ["--clip-stride", 4, "--engine", "torch", "--model", "p3d-camera"]
 
 
@@ -228,7 +245,7 @@ def test_a_run_that_is_asked_to_end_and_finds_the_disk_full_says_so_and_ends_as_
 
 
 def test_an_interrupt_while_a_command_loads_ends_it_in_one_line(videos, output):
-    with command("extract", videos, "-o", output, *FEW) as process:
+    with started("extract", videos, "-o", output, *FEW) as process:
         time.sleep(0.5)  # Python is up, torch is not
         seconds, _, errors = seconds_to_end(process, signal.SIGINT)
     assert (process.returncode, seconds < SECONDS) == (130, True)
@@ -237,7 +254,7 @@ def test_an_interrupt_while_a_command_loads_ends_it_in_one_line(videos, output):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["in the background", "under nohup"])
 def test_a_signal_that_is_ignored_from_the_start_stays_ignored(videos, output, number):
-    with command("extract", videos, "-o", output, *FEW, "--max-videos", 2, "--json", ignored=(number,)) as process:
+    with started("extract", videos, "-o", output, *FEW, "--max-videos", 2, "--json", ignored=number) as process:
         line_of(process.stdout)
         seconds_to_end(process, number)
     assert process.returncode == 0
@@ -274,12 +291,9 @@ def test_a_program_that_imports_p3dfeat_keeps_its_own_handlers():
 def test_a_terminal_gets_its_cursor_back(videos, output):
     """The bar hides it; a run that ends at once has no time to tidy up."""
     master, slave = os.openpty()
-    code = STUCK + "said_on = 1\n" + LATE_ENGINE + MAIN
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, "extract", str(videos), "-o", str(output), *map(str, FEW)],
-        stdout=subprocess.PIPE, stderr=slave, text=True, start_new_session=True, env=os.environ | ONE_THREAD,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    program = STUCK + "said_on = 1\n" + LATE_ENGINE + commands.MAIN
+    arguments = ("extract", videos, "-o", output, *FEW)
+    process = Command(*arguments, program=program, stderr=slave, start_new_session=True)
     os.close(slave)
     try:
         line_of(process.stdout, "stuck")
@@ -303,10 +317,8 @@ def test_a_terminal_gets_its_cursor_back(videos, output):
 def test_a_closed_terminal_ends_a_run_in_order(videos, output):
     """As it closes, its processes get SIGHUP, and can write there no more."""
     master, slave = os.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "p3dfeat", "extract", str(videos), "-o", str(output), *map(str, FEW)],
-        stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-    )  # fmt: skip
+    arguments = ("extract", videos, "-o", output, *FEW)
+    process = Command(*arguments, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
     os.close(slave)
     try:
         deadline = time.monotonic() + START_SECONDS

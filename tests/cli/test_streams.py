@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from p3dfeat.cli.output import out
+from tests import commands
 
 NAME = "vidéo_日本"
 COMMANDS = {
@@ -38,9 +39,7 @@ def place(tmp_path_factory, folder):
 
 
 def run(place, *arguments, stdout=subprocess.PIPE, **environment):
-    command = [sys.executable, "-m", "p3dfeat", *map(str, arguments)]
-    env = os.environ | environment
-    return subprocess.run(command, cwd=place, stdout=stdout, stderr=subprocess.PIPE, timeout=120, check=False, env=env)
+    return commands.run(*arguments, cwd=place, stdout=stdout, env=os.environ | environment, text=False)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -64,7 +63,8 @@ def test_a_table_on_a_terminal_of_ascii_shows_the_rest_escaped(place, name):
     ids=lambda environment: " ".join(f"{name}={value}" for name, value in environment.items()),
 )
 def test_what_an_encoding_has_is_shown_and_columns_stay_in_line(place, environment):
-    ended = run(place, *COMMANDS["extract --dry-run"], **environment)
+    command = [sys.executable, "-m", "p3dfeat", *map(str, COMMANDS["extract --dry-run"])]
+    ended = subprocess.run(command, cwd=place, capture_output=True, timeout=120, env=os.environ | environment)
     assert ended.returncode == 0, ended.stderr
     head, *rows = ended.stdout.decode("latin-1").splitlines()[:3]
     assert rows[0].startswith("plain")

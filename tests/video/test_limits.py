@@ -26,6 +26,7 @@ from p3dfeat.video.workers import process as process_module
 from p3dfeat.video.workers.limits import CLOCK_BYTES, Clock
 from p3dfeat.video.workers.pool import Decoders
 from p3dfeat.video.workers.task import Task
+from tests import commands
 from tests.users import has_landlock
 from tests.videos import Coding, numbered_video, write_video
 
@@ -298,9 +299,7 @@ sys.exit(run(sys.argv[1:]))
     output = tmp_path / "feats.h5"
     arguments = ["extract", str(folder), "-o", str(output), "-m", "p3d-camera", "-n", "2"]
     limits = ["--timeout", "4", "--decoder-memory", "0.3", "--workers", "2"]
-    done = subprocess.run(
-        [sys.executable, "-c", script, *arguments, *limits], capture_output=True, text=True, timeout=120, check=False
-    )
+    done = commands.run(*arguments, *limits, program=script)
     assert done.returncode == 3, done.stderr
     ledger = [json.loads(line) for line in (tmp_path / "feats.h5.failed.jsonl").read_text().splitlines()]
     reasons = {entry["id"]: entry["error"] for entry in ledger}
