@@ -293,6 +293,7 @@ def _become(request: dict[str, Any], files: list[int]) -> None:
         wrong = "backslashreplace" if name == "stderr" else errors or ("strict" if given else usual.errors)
         lines = 1 if name == "stderr" or os.isatty(number) else -1
         stream = open(number, mode, lines, encoding=given or usual.encoding, errors=wrong, closefd=False)  # noqa: SIM115
+        stream.buffer.raw.name = f"<{name}>"
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     sys.argv[:] = ["p3dfeat", *request["arguments"]]

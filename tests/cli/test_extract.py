@@ -219,17 +219,20 @@ def test_an_option_is_not_taken_for_an_output(p3dfeat, folder, tmp_path, monkeyp
     assert (ended.code, "-q: an option in the place of the output" in ended.stderr) == (2, True)
 
 
-@pytest.mark.parametrize("name", ["-o.mp4", "-x.mp4", "-q.mp4", "--help.mp4", "-n5.mp4", "-.mp4"])
 @pytest.mark.parametrize("command", [["extract", "-o", "out/f.h5"], ["classify"]])
-def test_a_file_that_would_be_read_as_an_option_is_named(p3dfeat, folder, tmp_path, monkeypatch, name, command):
+def test_a_file_that_would_be_read_as_an_option_is_named(p3dfeat, folder, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
-    shutil.copyfile(folder / "left.mp4", name)
+    names = ("-o.mp4", "-x.mp4", "-q.mp4", "--help.mp4", "-n5.mp4", "-.mp4")
     shutil.copyfile(folder / "right.mp4", "b.mp4")
-    ended = p3dfeat(*command, name, "b.mp4")
-    hint = f"p3dfeat: {name}: a file has this name, but a dash begins an option; write ./{name}\n"
-    assert (ended.code, ended.stderr) == (2, hint)
-    for spelt in ([f"./{name}"], ["--", name]):
-        assert p3dfeat(*command[:1], "-n", 1, *command[1:], *spelt).code == 0
+    for name in names:
+        shutil.copyfile(folder / "left.mp4", name)
+        ended = p3dfeat(*command, name, "b.mp4")
+        hint = f"p3dfeat: {name}: a file has this name, but a dash begins an option; write ./{name}\n"
+        assert (ended.code, ended.stderr) == (2, hint)
+    for spelt in ([f"./{name}" for name in names], ["--", *names]):
+        ended = p3dfeat(*command[:1], "-n", 1, "--json", *command[1:], *spelt)
+        assert ended.code == 0
+        assert {record["source"] for record in ended.records if "id" in record} == {*spelt} - {"--"}
         shutil.rmtree("out")
         os.mkdir("out")
 

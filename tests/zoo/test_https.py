@@ -252,12 +252,13 @@ def test_too_little_room_is_told_before_anything_is_written(web, tmp_path, monke
 
 FETCH = """
 import sys
+from pathlib import Path
 from p3dfeat.system.disk import Folder
 from p3dfeat.zoo.download import https
 from p3dfeat.zoo.download.cache import Part
 try:
-    with Folder.opened(sys.argv[2]) as folder:
-        https.download(sys.argv[1], Part(folder, "w.part"))
+    with Folder.opened(Path(sys.argv[2])) as folder:
+        https.download(sys.argv[1], Part(folder, "w.part"), on_bytes=lambda done, total: None)
 except Exception as error:
     sys.exit(f"{type(error).__name__}: {error}")
 """
@@ -275,6 +276,7 @@ def test_a_killed_process_loses_nothing(web, tmp_path):
     web.seconds_a_block = 0.005
     process = commands.Command(web.url, tmp_path, program=FETCH, stdout=None, stderr=None)
     while not (tmp_path / "w.part").exists() or (tmp_path / "w.part").stat().st_size < 3_000_000:
+        assert process.poll() is None
         time.sleep(0.01)
     process.kill()
     process.wait()
