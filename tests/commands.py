@@ -123,11 +123,10 @@ class Command:
         for thread in threads:
             thread.start()
         if self.stdin is not None and not self.stdin.closed:
-            try:
-                self.stdin.write(input or self.stdin_type())
+            with suppress(BrokenPipeError):
+                if input:
+                    self.stdin.write(input)
                 self.stdin.close()
-            except BrokenPipeError:
-                pass
         self.wait(timeout)
         for thread in threads:
             thread.join(timeout)
@@ -135,9 +134,6 @@ class Command:
                 raise subprocess.TimeoutExpired(self.args, timeout or 0)
         self._close()
         return said.get("stdout"), said.get("stderr")
-
-    def stdin_type(self) -> Any:
-        return "" if hasattr(self.stdin, "encoding") else b""
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
