@@ -27,6 +27,31 @@ from tests.videos import numbered_video, panning_frames, write_video  # noqa: E4
 CLIPS = Path(os.environ.get("P3DFEAT_TEST_CLIPS", Path(__file__).parents[2] / "shared" / "clips"))
 
 
+# Modules with long tests, which come first, so that at the end no process is alone with one.
+LONG = (
+    "test_anywhere",
+    "test_memory",
+    "test_soak",
+    "test_pages",
+    "test_concurrency",
+    "test_interrupts",
+    "test_package",
+)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Each process begins with its share of the list, and takes from the others when it is done."""
+    count = getattr(config, "workerinput", {}).get("workercount", 1)
+    rest = [item for item in items if item.path.stem not in LONG]
+    ordered: list[pytest.Item] = []
+    for number in range(count):
+        ordered += [item for item in items if item.path.stem in LONG[number::count]]
+        room = max(0, len(items) * (number + 1) // count - len(ordered))
+        ordered += rest[:room]
+        rest = rest[room:]
+    items[:] = ordered + rest
+
+
 @pytest.fixture(scope="session")
 def real_clips() -> Path:
     """A folder of eight real videos, which are not part of the project."""

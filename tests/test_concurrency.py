@@ -9,6 +9,7 @@ import pytest
 
 import p3dfeat
 from p3dfeat.engines import ENGINE_CLASSES
+from tests import commands
 
 PATIENCE_SECONDS = 120  # for what takes two; a child that hangs does so for ever
 
@@ -76,7 +77,12 @@ def output_of(code: str, path: Path, *arguments: object) -> str:
 
 
 def of_child(tmp_path: Path, method: str, before: str, then: str, video: Path) -> object:
-    return json.loads(output_of(FORKED, tmp_path, method, before, then, video, tmp_path))
+    arguments = (method, before, then, video, tmp_path)
+    if method != "fork":  # such a child reads the program once more, from its file
+        return json.loads(output_of(FORKED, tmp_path, *arguments))
+    ended = commands.run(*arguments, program=FORKED, timeout=PATIENCE_SECONDS)
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)
 
 
 @pytest.mark.parametrize(

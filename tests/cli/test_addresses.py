@@ -2,13 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 
 import pytest
 
 import p3dfeat as package
+from tests import commands
 from tests.videos import numbered_video
 from tests.web import Web, serving
 
@@ -83,8 +82,9 @@ def test_a_kill_in_the_middle_of_a_download_leaves_nothing(web, tmp_path):
     web.files["/slow.mp4"] = bytes(20_000_000)
     web.seconds_a_block = 0.1
     (tmp_path / "tmp").mkdir()
-    command = [sys.executable, "-m", "p3dfeat", "extract", f"{web.url}/slow.mp4", "-o", str(tmp_path / "f.h5"), "-q"]
-    process = subprocess.Popen(command, env=os.environ | {"TMPDIR": str(tmp_path / "tmp")})
+    arguments = ("extract", f"{web.url}/slow.mp4", "-o", tmp_path / "f.h5", "-q")
+    env = os.environ | {"TMPDIR": str(tmp_path / "tmp")}
+    process = commands.Command(*arguments, stdout=None, stderr=None, env=env)
     try:
         until = time.monotonic() + 60
         while web.sent_bytes < 500_000 and time.monotonic() < until:

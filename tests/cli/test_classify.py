@@ -13,6 +13,7 @@ import p3dfeat as package
 from examples.sample_videos import camera_path, colour_scene, write_h264
 from p3dfeat.types import LeftOut
 from p3dfeat.workflows.classify import timeline_of
+from tests import commands
 from tests.videos import numbered_video
 from weights.recipes.p3d_camera.moves import render
 
@@ -39,10 +40,27 @@ def film(path, *moves: str, seed: int = 3, frames: int = 48):
     return path
 
 
+class Films(dict):
+    """The film of each move, which is made when it is first asked for."""
+
+    def __init__(self, folder):
+        self._folder = folder
+
+    def __missing__(self, move):
+        self[move] = film(self._folder / f"{move.replace(' ', '_')}.mp4", move)
+        return self[move]
+
+
+@pytest.fixture(scope="module")
+def tour(tmp_path_factory):
+    """Three moves, one after the other."""
+    return film(tmp_path_factory.mktemp("tour") / "tour.mp4", "pan right", "tilt up", "zoom in")
+
+
 @pytest.fixture(scope="module")
 def moves(tmp_path_factory):
     folder = tmp_path_factory.mktemp("moves")
-    return {move: film(folder / f"{move.replace(' ', '_')}.mp4", move) for move in MOVES}
+    return Films(folder)
 
 
 @pytest.mark.parametrize("move", MOVES)
@@ -85,29 +103,27 @@ def test_several_files_are_named_each(p3dfeat, moves):
     assert any(line.startswith("static") for line in lines)
 
 
-def test_a_timeline_follows_the_video(p3dfeat, tmp_path):
-    path = film(tmp_path / "tour.mp4", "pan right", "tilt up", "zoom in")
-    (record,) = p3dfeat("classify", path, "--json", "--timeline").records
+def test_a_timeline_follows_the_video(p3dfeat, tour):
+    (record,) = p3dfeat("classify", tour, "--json", "--timeline").records
     spans = [(s["label"], s["start_seconds"], s["end_seconds"]) for s in record["timeline"]]
     assert spans == [
         ("pan right", 0.0, pytest.approx(1.92)),
         ("tilt up", pytest.approx(1.92), pytest.approx(3.84)),
         ("zoom in", pytest.approx(3.84), pytest.approx(5.76)),
     ]
-    ended = p3dfeat("classify", path, "--timeline")
+    ended = p3dfeat("classify", tour, "--timeline")
     assert "1.92 s  3.84 s  tilt up" in ended.stdout
     assert ended.stderr == "labels: mean over 20 evenly spaced clips; timeline: one clip every 16 frames\n"
 
 
 @pytest.mark.parametrize("options", [(), ("--clips", 3), ("--clip-stride", 8), ("--fps", 10), ("--frame-interval", 2)])
-def test_a_timeline_does_not_change_the_answer(p3dfeat, tmp_path, options):
-    path = film(tmp_path / "tour.mp4", "pan right", "tilt up", "zoom in")
-    (alone,) = p3dfeat("classify", path, "--json", *options).records
-    (record,) = p3dfeat("classify", path, "--json", *options, "--timeline").records
+def test_a_timeline_does_not_change_the_answer(p3dfeat, tour, options):
+    (alone,) = p3dfeat("classify", tour, "--json", *options).records
+    (record,) = p3dfeat("classify", tour, "--json", *options, "--timeline").records
     assert record["predictions"] == alone["predictions"]
     assert record["timeline"]
     given = {str(name)[2:].replace("-", "_"): value for name, value in zip(options[::2], options[1::2], strict=True)}
-    (found,) = package.classify(path, timeline=True, **given)
+    (found,) = package.classify(tour, timeline=True, **given)
     assert [span.as_json() for span in found.timeline] == record["timeline"]
 
 
@@ -141,14 +157,8 @@ def test_the_end_of_a_video_is_not_padded_into_stillness(p3dfeat, tmp_path):
 
 def test_the_video_itself_comes_on_stdin(moves, tmp_path):
     with open(moves["tilt down"], "rb") as file:
-        done = subprocess.run(
-            [sys.executable, "-m", "p3dfeat", "classify", "-", "--json", "-m", "p3d-camera"],
-            stdin=file,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            env={"TMPDIR": str(tmp_path), "PATH": ""},
-        )
+        env = {"TMPDIR": str(tmp_path), "PATH": ""}
+        done = commands.run("classify", "-", "--json", "-m", "p3d-camera", stdin=file, env=env)
     record = json.loads(done.stdout)
     assert (done.returncode, done.stderr) == (0, "")
     assert (record["id"], record["source"]) == ("-", "-")
@@ -169,9 +179,7 @@ def test_a_streamed_matroska_on_stdin_is_read(moves):
     )
     with (
         subprocess.Popen([sys.executable, "-c", mux, str(moves["zoom out"])], stdout=subprocess.PIPE) as source,
-        subprocess.Popen(
-            [sys.executable, "-m", "p3dfeat", "classify", "-", "--json"], stdin=source.stdout, stdout=subprocess.PIPE
-        ) as reader,
+        commands.Command("classify", "-", "--json", stdin=source.stdout, stderr=None) as reader,
     ):
         source.stdout.close()
         record = json.loads(reader.communicate(timeout=120)[0])
@@ -213,11 +221,9 @@ def test_nothing_readable_is_exit_4(p3dfeat, tmp_path):
 
 
 def test_an_empty_stdin_is_no_video():
-    done = subprocess.run(
-        [sys.executable, "-m", "p3dfeat", "classify", "-"], input=b"", capture_output=True, timeout=120, check=False
-    )
+    done = commands.run("classify", "-", input="")
     assert done.returncode == 4
-    assert done.stderr.splitlines()[0] == b"failed: -: empty file, 0 bytes"
+    assert done.stderr.splitlines()[0] == "failed: -: empty file, 0 bytes"
 
 
 def test_the_python_api_gives_the_same(moves):

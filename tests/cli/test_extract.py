@@ -15,6 +15,7 @@ import pytest
 
 import p3dfeat as package
 from p3dfeat.engines.normalize import normalize
+from tests import commands
 from tests.videos import numbered_frames, numbered_video, panning_frames, write_audio, write_video
 
 
@@ -218,17 +219,20 @@ def test_an_option_is_not_taken_for_an_output(p3dfeat, folder, tmp_path, monkeyp
     assert (ended.code, "-q: an option in the place of the output" in ended.stderr) == (2, True)
 
 
-@pytest.mark.parametrize("name", ["-o.mp4", "-x.mp4", "-q.mp4", "--help.mp4", "-n5.mp4", "-.mp4"])
 @pytest.mark.parametrize("command", [["extract", "-o", "out/f.h5"], ["classify"]])
-def test_a_file_that_would_be_read_as_an_option_is_named(p3dfeat, folder, tmp_path, monkeypatch, name, command):
+def test_a_file_that_would_be_read_as_an_option_is_named(p3dfeat, folder, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
-    shutil.copyfile(folder / "left.mp4", name)
+    names = ("-o.mp4", "-x.mp4", "-q.mp4", "--help.mp4", "-n5.mp4", "-.mp4")
     shutil.copyfile(folder / "right.mp4", "b.mp4")
-    ended = p3dfeat(*command, name, "b.mp4")
-    hint = f"p3dfeat: {name}: a file has this name, but a dash begins an option; write ./{name}\n"
-    assert (ended.code, ended.stderr) == (2, hint)
-    for spelt in ([f"./{name}"], ["--", name]):
-        assert p3dfeat(*command[:1], "-n", 1, *command[1:], *spelt).code == 0
+    for name in names:
+        shutil.copyfile(folder / "left.mp4", name)
+        ended = p3dfeat(*command, name, "b.mp4")
+        hint = f"p3dfeat: {name}: a file has this name, but a dash begins an option; write ./{name}\n"
+        assert (ended.code, ended.stderr) == (2, hint)
+    for spelt in ([f"./{name}" for name in names], ["--", *names]):
+        ended = p3dfeat(*command[:1], "-n", 1, "--json", *command[1:], *spelt)
+        assert ended.code == 0
+        assert {record["source"] for record in ended.records if "id" in record} == {*spelt} - {"--"}
         shutil.rmtree("out")
         os.mkdir("out")
 
@@ -426,8 +430,7 @@ def test_an_exception_in_a_callback_does_not_hang_the_program(tmp_path):
         "    if type(event).__name__ == 'Described': raise ValueError('mine')\n"
         "p3dfeat.extract(sys.argv[1], sys.argv[2], clip_stride=4, on_event=fail)\n"
     )
-    command = [sys.executable, "-c", code, str(video), str(tmp_path / "f.h5")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = commands.run(video, tmp_path / "f.h5", program=code)
     assert done.returncode == 1
     assert done.stderr.rstrip().endswith("ValueError: mine")
 
@@ -435,10 +438,9 @@ def test_an_exception_in_a_callback_does_not_hang_the_program(tmp_path):
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_full_disk_behind_stdout_is_one_line(folder, output):
     with open("/dev/full", "w") as full:
-        process = start("extract", folder, "-o", output, "--json", "--clips", 1, stdout=full, stderr=subprocess.PIPE)
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert errors == "p3dfeat: <stdout>: cannot be written (No space left on device)\n"
+        ended = commands.run("extract", folder, "-o", output, "--json", "--clips", 1, stdout=full)
+    assert ended.returncode == 2
+    assert ended.stderr == "p3dfeat: <stdout>: cannot be written (No space left on device)\n"
 
 
 @pytest.mark.parametrize(
@@ -564,12 +566,6 @@ def test_all_real_videos_give_a_complete_file(p3dfeat, real_clips, output):
             assert (video["seconds"][:, 0] < video["seconds"][:, 1]).all()
 
 
-def start(*arguments: object, **options) -> subprocess.Popen:
-    # A shell's background jobs ignore SIGINT, and their children with them; a user's foreground command does not.
-    options["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
-    return subprocess.Popen([sys.executable, "-m", "p3dfeat", *map(str, arguments)], text=True, **options)
-
-
 def long_videos(tmp_path, count: int = 12):
     folder = tmp_path / "long"
     folder.mkdir()
@@ -588,7 +584,7 @@ def test_a_closed_stdin_is_wrong_usage(tmp_path, command):
 
 def test_a_killed_run_loses_only_what_was_in_flight(p3dfeat, tmp_path, output):
     videos = long_videos(tmp_path)
-    process = start("extract", videos, "-o", output, "--clip-stride", 4, "--json", stdout=subprocess.PIPE)
+    process = commands.Command("extract", videos, "-o", output, "--clip-stride", 4, "--json", stderr=None)
     done = [json.loads(process.stdout.readline())["id"] for _ in range(2)]
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -600,16 +596,21 @@ def test_a_killed_run_loses_only_what_was_in_flight(p3dfeat, tmp_path, output):
     assert len(package.open_features(output)) == 12
 
 
-def test_a_reader_that_goes_away_is_no_error(tmp_path, folder, output):
-    command = f"'{sys.executable}' -m p3dfeat extract '{folder}' -o '{output}' --json | head -n 1"
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=120)
+def in_a_shell(line: str) -> "subprocess.CompletedProcess[str]":
+    """A line in which p3dfeat is a command."""
+    path = f"{commands.shell_commands()}{os.pathsep}{os.environ['PATH']}"
+    env = os.environ | {"PATH": path}
+    return subprocess.run(line, shell=True, env=env, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_a_reader_that_goes_away_is_no_error(folder, output):
+    done = in_a_shell(f"p3dfeat extract '{folder}' -o '{output}' --json | head -n 1")
     assert "Traceback" not in done.stderr
     assert "Broken pipe" not in done.stderr
 
 
 def test_a_pipe_carries_json_and_nothing_else(folder, output):
-    command = f"find '{folder}' -name '*.mp4' | sort | '{sys.executable}' -m p3dfeat extract - -o '{output}' --json"
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=120)
+    done = in_a_shell(f"find '{folder}' -name '*.mp4' | sort | p3dfeat extract - -o '{output}' --json")
     assert done.returncode == 0
     assert [json.loads(line)["event"] for line in done.stdout.splitlines()] == ["video", "video", "video", "summary"]
 
@@ -619,7 +620,7 @@ def test_a_terminal_shows_one_bar_for_the_run(tmp_path, output):
     videos = long_videos(tmp_path, 3)
     (videos / "bad.mp4").write_text("x")
     master, slave = os.openpty()
-    process = start("extract", videos, "-o", output, "--clip-stride", 2, "--json", stdout=subprocess.PIPE, stderr=slave)
+    process = commands.Command("extract", videos, "-o", output, "--clip-stride", 2, "--json", stderr=slave)
     os.close(slave)
     shown = b""
     deadline = time.monotonic() + 120

@@ -2,16 +2,15 @@
 
 import json
 import os
-import resource
 import shutil
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
 
 import p3dfeat as package
+from tests import commands
 from tests.videos import numbered_video
 
 SETTINGS = [
@@ -53,31 +52,18 @@ def output(tmp_path) -> Path:
     return tmp_path / "out" / "feats.h5"
 
 
-def extract(videos: Path, output: Path, *options: object, limit: int | None = None) -> subprocess.CompletedProcess[str]:
+def extract(videos: Path, output: Path, *options: object, limit: int | None = None) -> CompletedProcess[str]:
     """A run in which no file may become larger than ``limit`` bytes: writing beyond fails, as on a full disk."""
-
-    def prepare() -> None:
-        if limit is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    return subprocess.run(
-        [sys.executable, "-m", "p3dfeat", "extract", str(videos), "-o", str(output), "--json", *SETTINGS]
-        + [str(option) for option in options],
-        preexec_fn=prepare,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+    program = commands.MAIN if limit is None else commands.limited(limit)
+    return commands.run("extract", videos, "-o", output, "--json", *SETTINGS, *options, program=program)
 
 
-def statuses(run: subprocess.CompletedProcess[str]) -> dict[str, str]:
+def statuses(run: CompletedProcess[str]) -> dict[str, str]:
     records = [json.loads(line) for line in run.stdout.splitlines()]
     return {record["id"]: record["status"] for record in records if record["event"] == "video"}
 
 
-def ids_with(run: subprocess.CompletedProcess[str], status: str) -> set[str]:
+def ids_with(run: CompletedProcess[str], status: str) -> set[str]:
     return {id for id, found in statuses(run).items() if found == status}
 
 
@@ -122,13 +108,7 @@ def test_a_full_disk_leaves_what_the_file_held(videos, output, reference):
 def test_a_folder_that_goes_away_is_told_and_what_was_done_is_found_where_it_comes_back(
     videos, output, reference, away, tmp_path
 ):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "p3dfeat", "extract", str(videos), "-o", str(output), "--json", *SETTINGS],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+    process = commands.Command("extract", videos, "-o", output, "--json", *SETTINGS)
     try:
         first = process.stdout.readline()
         if away == "moved":
@@ -138,7 +118,7 @@ def test_a_folder_that_goes_away_is_told_and_what_was_done_is_found_where_it_com
         said, errors = process.communicate(timeout=120)
     finally:
         process.kill()
-        process.communicate(timeout=30)
+        process.wait(timeout=30)
     reported = {json.loads(line)["id"] for line in (first + said).splitlines() if '"stored"' in line}
     assert process.returncode == 2
     assert len(errors.splitlines()) == 1

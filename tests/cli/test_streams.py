@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from p3dfeat.cli.output import out
+from tests import commands
 
 NAME = "vidéo_日本"
 COMMANDS = {
@@ -38,9 +39,11 @@ def place(tmp_path_factory, folder):
 
 
 def run(place, *arguments, stdout=subprocess.PIPE, **environment):
-    command = [sys.executable, "-m", "p3dfeat", *map(str, arguments)]
-    env = os.environ | environment
-    return subprocess.run(command, cwd=place, stdout=stdout, stderr=subprocess.PIPE, timeout=120, check=False, env=env)
+    options = {"cwd": place, "stdout": stdout, "env": os.environ | environment}
+    if "LC_ALL" not in environment:
+        return commands.run(*arguments, **options, text=False)
+    command = [sys.executable, "-m", "p3dfeat", *map(str, arguments)]  # Python reads it as it starts
+    return subprocess.run(command, **options, stderr=subprocess.PIPE, timeout=120, check=False)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from docs import sampling
+from tests import commands
 from tests.videos import panning_frames, write_video
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +52,8 @@ def place(samples, tmp_path) -> Path:
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: str(page.relative_to(ROOT)))
 def test_examples_run_as_they_stand(page, place, monkeypatch):
     """In order, in one folder; the Python of a page is one program. Where a feature file is read, one is made first."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    programs = (commands.shell_commands(), Path(sys.executable).parent, os.environ["PATH"])
+    path = os.pathsep.join(map(str, programs))
     env = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
     found = blocks(page)
     writes = any("-o feats.h5" in text or '"feats.h5", clips' in text for _, text in found)
@@ -77,7 +79,8 @@ def run_python(parts: list[str], place: Path, env: dict[str, str]) -> list[str]:
     if parts:
         guarded = "".join(f"    {line}\n" for line in "\n".join(parts).splitlines())
         (place / "example.py").write_text(f'if __name__ == "__main__":\n{guarded}')
-        done = subprocess.run([sys.executable, "example.py"], cwd=place, env=env, capture_output=True, text=True)
+        program = "import runpy; runpy.run_path('example.py', run_name='__main__')"
+        done = commands.run(program=program, cwd=place, env=env, timeout=300)
         assert done.returncode == 0, f"{parts[-1]}\n{done.stderr}"
     return parts
 

@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from p3dfeat.events import Warned
 from p3dfeat.store import Lock, open_features
 from p3dfeat.store.side_files.claims import Holder
 from p3dfeat.workflows.extract import extract
+from tests import commands
 from tests.store.runs import at_line, be_killed, content, in_a_process, run
 
 ERRORS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -85,7 +85,7 @@ def claim(output: Path, **changes: object) -> None:
 
 def dead_process() -> int:
     """The number of a process that was, and is no more."""
-    child = subprocess.Popen([sys.executable, "-c", ""])
+    child = subprocess.Popen(["true"])
     child.wait(timeout=60)
     return child.pid
 
@@ -94,8 +94,7 @@ class Other:
     """Another process, which holds an output until it is told to end, or killed."""
 
     def __init__(self, output: Path):
-        command = [sys.executable, "-c", HOLDER, str(output)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = commands.Command(output, program=HOLDER, stdin=subprocess.PIPE, stderr=None)
         assert self.process.stdout.readline() == "held\n"
 
     def end(self) -> None:
@@ -315,10 +314,7 @@ def test_a_run_that_is_killed_at_any_line_is_no_obstacle_or_names_one(tmp_path, 
 
 def test_processes_that_contend_and_die_never_hold_it_together(tmp_path):
     output = tmp_path / "feats.h5"
-    contenders = [
-        subprocess.Popen([sys.executable, "-c", CONTENDER, str(output), str(turns)], stdout=subprocess.PIPE, text=True)
-        for turns in (5, 10, 15, 20)
-    ]
+    contenders = [commands.Command(output, turns, program=CONTENDER, stderr=None) for turns in (5, 10, 15, 20)]
     assert [process.communicate(timeout=120)[0] for process in contenders] == [""] * 4
 
 

@@ -7,7 +7,6 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 
 import h5py
@@ -16,6 +15,7 @@ import pytest
 from p3dfeat.errors import FeatureFileError, OutputError
 from p3dfeat.store import Lock, open_features
 from p3dfeat.workflows.extract import extract
+from tests import commands
 from tests.store.runs import in_a_process, run
 from tests.users import as_ordinary_user
 
@@ -33,10 +33,10 @@ class Other:
     """Another process, which holds an output until the with statement ends, or is killed."""
 
     def __init__(self, code: str, output):
-        self._command = [sys.executable, "-c", code, str(output)]
+        self._code, self._output = code, output
 
-    def __enter__(self) -> subprocess.Popen:
-        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __enter__(self) -> commands.Command:
+        self._process = commands.Command(self._output, program=self._code, stdin=subprocess.PIPE, stderr=None)
         assert select.select([self._process.stdout], [], [], 60)[0], "it takes too long to begin"
         assert self._process.stdout.readline() == "held\n"
         return self._process

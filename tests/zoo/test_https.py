@@ -1,9 +1,6 @@
 """A file comes whole over plain http, whatever happens on the way, or an error says why not."""
 
 import os
-import resource
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -15,6 +12,7 @@ from p3dfeat.errors import WeightsError
 from p3dfeat.system.disk import Folder
 from p3dfeat.zoo.download import https
 from p3dfeat.zoo.download.cache import Part
+from tests import commands
 from tests.web import Fault, Web, serving, unused_address
 
 CONTENT = os.urandom(30_000_000)
@@ -252,18 +250,22 @@ def test_too_little_room_is_told_before_anything_is_written(web, tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
-FETCH = "import sys; from pathlib import Path; from tests.zoo.test_https import download\n" + (
-    "try: download(sys.argv[1], Path(sys.argv[2]))\n"
-    "except Exception as error: sys.exit(f'{type(error).__name__}: {error}')"
-)
+FETCH = """
+import sys
+from pathlib import Path
+from p3dfeat.system.disk import Folder
+from p3dfeat.zoo.download import https
+from p3dfeat.zoo.download.cache import Part
+try:
+    with Folder.opened(Path(sys.argv[2])) as folder:
+        https.download(sys.argv[1], Part(folder, "w.part"), on_bytes=lambda done, total: None)
+except Exception as error:
+    sys.exit(f"{type(error).__name__}: {error}")
+"""
 
 
 def test_a_disk_that_fills_up_is_an_error_and_what_came_is_kept(web, tmp_path):
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000_000, 10_000_000))
-
-    command = [sys.executable, "-c", FETCH, web.url, str(tmp_path / "w.part")]
-    done = subprocess.run(command, preexec_fn=limit, capture_output=True, text=True)
+    done = commands.run(web.url, tmp_path, program=commands.LIMITED.format(most=10_000_000) + FETCH)
     assert done.stderr.startswith("CacheError: ")
     assert "w.part: cannot be written (File too large); P3DFEAT_CACHE may name another folder" in done.stderr
     assert (tmp_path / "w.part").read_bytes() == CONTENT[:10_000_000]
@@ -272,8 +274,9 @@ def test_a_disk_that_fills_up_is_an_error_and_what_came_is_kept(web, tmp_path):
 
 def test_a_killed_process_loses_nothing(web, tmp_path):
     web.seconds_a_block = 0.005
-    process = subprocess.Popen([sys.executable, "-c", FETCH, web.url, str(tmp_path / "w.part")])
+    process = commands.Command(web.url, tmp_path, program=FETCH, stdout=None, stderr=None)
     while not (tmp_path / "w.part").exists() or (tmp_path / "w.part").stat().st_size < 3_000_000:
+        assert process.poll() is None
         time.sleep(0.01)
     process.kill()
     process.wait()

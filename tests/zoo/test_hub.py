@@ -3,9 +3,6 @@
 import hashlib
 import json
 import os
-import resource
-import subprocess
-import sys
 from dataclasses import dataclass
 
 import pytest
@@ -14,6 +11,7 @@ from safetensors.torch import save_file
 import p3dfeat
 from p3dfeat.errors import WeightsError
 from p3dfeat.zoo import find_card, weights_of
+from tests import commands
 from tests.hub import TOKEN, Hub, Repository
 from tests.reference_weights import GLUONCV_CARD, GLUONCV_FILE
 from tests.users import as_ordinary_user
@@ -73,7 +71,7 @@ def hub(resnet):
 def command(hub, tmp_path):
     """Run p3dfeat in a process of its own, which is the only way to set HF_ENDPOINT."""
 
-    def call(*arguments: object, preexec_fn=None, **settings: str) -> Ended:
+    def call(*arguments: object, program: str = commands.MAIN, **settings: str) -> Ended:
         environment = {
             **os.environ,
             "HF_ENDPOINT": hub.address,
@@ -81,8 +79,7 @@ def command(hub, tmp_path):
             "HF_HUB_DISABLE_XET": "1",
             **settings,
         }
-        line = [sys.executable, "-m", "p3dfeat", *map(str, arguments)]
-        done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=300, preexec_fn=preexec_fn)
+        done = commands.run(*arguments, program=program, env=environment, timeout=300)
         assert "Traceback" not in done.stderr
         return Ended(done.returncode, done.stdout, done.stderr)
 
@@ -273,10 +270,7 @@ def test_a_hub_that_nobody_answers_for_is_an_error_with_the_ways_on(here, card):
 
 
 def test_a_full_disk_is_an_error_in_a_line(command, card):
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000_000, 10_000_000))
-
-    ended = command("weights", "download", card, preexec_fn=limit)
+    ended = command("weights", "download", card, program=commands.limited(10_000_000))
     assert ended.code == 5
     assert "File too large; HF_HOME may name another folder" in ended.stderr
     assert command("weights", "download", card).code == 0
@@ -291,14 +285,12 @@ def test_a_cache_that_cannot_be_written_is_named(hub, card, tmp_path, here):
         weights_of(find_card(str(card)))
 
 
-def test_a_file_that_is_too_large_for_weights_is_not_fetched(hub, tmp_path):
+def test_a_file_that_is_too_large_for_weights_is_not_fetched(command, tmp_path):
     code = (
         "from p3dfeat.zoo.download import hub; hub.LARGEST_BYTES = 1_000_000\n"
         "try: hub.fetch('timm/resnet50.test', 'model.safetensors', None)\n"
         "except Exception as error: print(type(error).__name__, error)"
     )
-    settings = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
-    done = subprocess.run([sys.executable, "-c", code], env=os.environ | settings, capture_output=True, text=True)
     expected = "WeightsError timm/resnet50.test: model.safetensors is larger than the 0.0 GB of any weights"
-    assert done.stdout.splitlines()[-1] == expected
+    assert command(program=code).stdout.splitlines()[-1] == expected
     assert sum(path.stat().st_size for path in (tmp_path / "hf").rglob("*") if path.is_file()) < 1_000_000
