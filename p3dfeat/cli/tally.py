@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from p3dfeat.text.counts import counted
+
 if TYPE_CHECKING:
     from p3dfeat.workflows.extract import ExtractEvent
 
@@ -91,10 +93,10 @@ class Tally:
 
     def clips_text(self) -> str:
         """Such as ``120/~280 clips``; ~ marks an estimate."""
-        return f"{self.clips:,}/{'~' if self.is_estimate else ''}{self.total:,} clips"
+        return f"{self.clips:,}/{'~' if self.is_estimate else ''}{counted(self.total, 'clip')}"
 
     def videos_text(self) -> str:
-        return f"{self.done:,}/{self.num_videos:,} videos"
+        return f"{self.done:,}/{counted(self.num_videos, 'video')}"
 
     def line(self) -> str:
         """All values, for a log."""

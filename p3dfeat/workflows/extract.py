@@ -15,6 +15,7 @@ from p3dfeat.options import ExtractSettings, with_options
 from p3dfeat.options import Inputs as InputNames
 from p3dfeat.sources import Inputs, Known, as_texts
 from p3dfeat.store import FeatureWriter, Ledger, Lock
+from p3dfeat.text.counts import counted
 from p3dfeat.types import Failure, LeftOut, Video
 from p3dfeat.video import check_decoding
 from p3dfeat.workflows import pipeline
@@ -92,7 +93,7 @@ class ExtractSummary:
         }
 
 
-COLUMNS: Final = "which keep what they have; remove these videos to store them anew"
+COLUMNS: Final = "and stay as stored; remove a video to store its columns anew"
 COUNTS: Final = ("stored", "partial", "with_remarks", "skipped", "accepted", "failed", "clips")
 ExtractEvent = MakingReady | ToDo | Touched | Warned | VideoDone | pipeline.Started | pipeline.Described
 
@@ -279,7 +280,8 @@ class _Run:
             else:
                 yield video
         if other_columns:
-            self._on_event(Warned(f"columns of the CSV differ from those of {other_columns} stored videos, {COLUMNS}"))
+            those = f"those of {counted(other_columns, 'stored video')}"
+            self._on_event(Warned(f"columns of the CSV differ from {those}, {COLUMNS}"))
 
     def accepts(self, id: str, source: str, path: str) -> bool:
         """Whether a video is skipped because it failed before and has not changed; if so, reports it."""

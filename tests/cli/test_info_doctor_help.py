@@ -38,7 +38,7 @@ def test_info_says_what_a_file_holds_and_how_it_was_made(p3dfeat, feats):
         "resize 64 64",
         "pool5 (clips, 512), pooled (512), prob (clips, 12), seconds (clips, 2)",
         "archery/clip7  2      0.96 s    24      128x96",
-        "1 videos, reasons in",
+        "1 video, reasons in",
     ):
         assert words in ended.stdout
 

@@ -93,7 +93,7 @@ def test_a_video_that_is_begun_again_counts_once(tally):
     tally(Started(video(0), 10))
     tally(described(0, 6))
     tally(Started(video(0), 8, again=True))
-    assert shown(tally) == ("0/1 videos", "0/8 clips", 0)
+    assert shown(tally) == ("0/1 video", "0/8 clips", 0)
 
 
 def test_rate_and_time_left_are_of_the_whole_run(tally, clock):
@@ -137,7 +137,7 @@ def test_a_log_takes_what_is_said_after_what_it_holds_and_is_no_other_file(p3dfe
     assert p3dfeat(*arguments, "--log", log, "-q").stderr == ""
     assert p3dfeat(*arguments, "--log", log).stderr == f"{output}: nothing to do: 1 already stored\n"
     first, second = log.read_text().splitlines()
-    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d .*feats.h5: 1 stored, 0 skipped, 0 failed; 1 clips in", first)
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d .*feats.h5: 1 stored, 0 skipped, 0 failed; 1 clip in", first)
     assert second.endswith("nothing to do: 1 already stored")
     before = output.read_bytes()
     ended = p3dfeat(*arguments, "--log", output)

@@ -9,6 +9,7 @@ import typer
 
 from p3dfeat.cli.options import command, flag
 from p3dfeat.cli.output import one_line, out
+from p3dfeat.text.counts import counted
 from p3dfeat.text.csvs import csv_line
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _print_tables(features: "FeatureFile", shown: int | None) -> None:
 
     made = Table(Column(), Column(overflow="fold"), box=None, show_header=False, pad_edge=False)
     size = f"{features.path.stat().st_size / 1e6:.2f} MB"
-    made.add_row("file", f"{one_line(str(features.path))}, {size}, {len(features)} videos")
+    made.add_row("file", f"{one_line(str(features.path))}, {size}, {counted(len(features), 'video')}")
     for name, value in features.settings.items():
         if name not in ("format", "format_version") and value != "":
             made.add_row(one_line(name.replace("_", " ")), one_line(_brief(value)))
@@ -79,7 +80,7 @@ def _print_tables(features: "FeatureFile", shown: int | None) -> None:
         made.add_row("arrays", one_line(_arrays(chosen[0][1])))
     ledger = Ledger(features.path)
     if len(ledger):
-        made.add_row("failed", f"{len(ledger)} videos, reasons in {one_line(str(ledger.path))}")
+        made.add_row("failed", f"{counted(len(ledger), 'video')}, reasons in {one_line(str(ledger.path))}")
     columns = list(dict.fromkeys(name for _, video in chosen for name in video.columns))
     rows = [(id, *_row(video), *(video.columns.get(name, "") for name in columns)) for id, video in chosen]
     notes = [str(video.attributes.get("damage") or video.attributes.get("remarks", "")) for _, video in chosen]

@@ -7,6 +7,7 @@ import typer
 from p3dfeat.cli.options import command
 from p3dfeat.cli.output import out
 from p3dfeat.config import default_model
+from p3dfeat.text.counts import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -101,7 +102,7 @@ def show(name: Name) -> None:
 def _about(card: "Card", path: str | None) -> list[tuple[str, str]]:
     """(name, text) of all fields of a card."""
     net, names = card.architecture, f"{card.label_set}: " if card.label_set else ""
-    blocks = f"blocks {_joined(net.stages)}, width {net.base_width}, {net.channels} channels"
+    blocks = f"blocks {_joined(net.stages)}, width {net.base_width}, {counted(net.channels, 'channel')}"
     return [
         ("name", card.name),
         ("title", card.title),
@@ -127,7 +128,7 @@ def _input_text(spec: "InputSpec") -> str:
     deviation = "" if set(spec.std) == {1.0} else f" / {_joined(spec.std)}"
     values = f"(pixel{scale} - {_joined(spec.mean)}){deviation}"
     standard = ", then each clip to mean 0 and deviation 1" if spec.standardize else ""
-    frames = f"{spec.length} frames, step {spec.step}"
+    frames = f"{counted(spec.length, 'frame')}, step {spec.step}"
     return f"{frames}, {spec.channels}, {size}{crop}, {spec.interpolation}; {values}{standard}"
 
 

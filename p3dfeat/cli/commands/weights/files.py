@@ -9,6 +9,7 @@ from p3dfeat.cli.completion import models
 from p3dfeat.cli.options import command, flag
 from p3dfeat.cli.output import out
 from p3dfeat.errors import UsageError, WeightsError
+from p3dfeat.text.counts import counted
 
 if TYPE_CHECKING:
     from p3dfeat.zoo import Converted
@@ -157,7 +158,7 @@ def _save(converted: "Converted", target: Path, overwrite: bool) -> None:
     net = converted.card.architecture
     out.say(
         f"{target}: P3D-{net.depth}, {net.family} family, kinds {net.kinds}, width {net.base_width}, "
-        f"{net.channels} channels, {net.classes} classes"
+        f"{counted(net.channels, 'channel')}, {counted(net.classes, 'class')}"
     )
 
 
