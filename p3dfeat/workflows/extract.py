@@ -1,7 +1,6 @@
 """The main job: videos in, a feature file out."""
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -20,6 +19,7 @@ from p3dfeat.types import Failure, LeftOut, Video
 from p3dfeat.video import check_decoding
 from p3dfeat.workflows import pipeline
 from p3dfeat.workflows.job import MakingReady, RunJob, check_output, decoders_for, found_by
+from p3dfeat.workflows.plan import forecast, sizes_of
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,13 @@ class ToDo:
     """The plan of a run. Videos that are already stored are not counted.
 
     num_videos: videos to compute. size_bytes: their file sizes by id, if all are whole files.
-    clips_per_video: if it is the same for all.
+    clips_per_video: if it is the same for all. expected_clips: the clips of each video, estimated from a sample.
     """
 
     num_videos: int
     size_bytes: Mapping[str, int] = field(default_factory=dict)
     clips_per_video: int | None = None
+    expected_clips: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,10 @@ def _extract(
         missing = [] if run.stopped else list(run.not_stored(videos, writer))
         if run.stopped:
             missing.clear()
-        on_event(ToDo(min(len(missing), job.limit), sizes_of(missing[: job.limit]), job.sampling.clips))
+        wanted = missing[: job.limit]
+        sizes = sizes_of(wanted)
+        expected = {} if job.sampling.clips else forecast(wanted, sizes, job, decoders)
+        on_event(ToDo(len(wanted), sizes, job.sampling.clips, expected))
         events = pipeline.describe(
             missing,
             engine=job.engine,
@@ -207,16 +211,6 @@ def _extract(
         if run.stopped:
             writer.break_off()
     return run.summary()
-
-
-def sizes_of(videos: Sequence[Video]) -> dict[str, int]:
-    """File sizes in bytes, by id; empty if any video is a segment, a folder or a web address."""
-    sizes = {}
-    for video in videos:
-        if video.is_segment or not os.path.isfile(video.path):
-            return {}
-        sizes[video.id] = os.path.getsize(video.path)
-    return sizes
 
 
 @contextmanager
