@@ -82,13 +82,17 @@ def _print_tables(features: "FeatureFile", shown: int | None) -> None:
     if len(ledger):
         made.add_row("failed", f"{counted(len(ledger), 'video')}, reasons in {one_line(str(ledger.path))}")
     columns = list(dict.fromkeys(name for _, video in chosen for name in video.columns))
+    segments = [_segment(video.attributes) for _, video in chosen]
     rows = [(id, *_row(video), *(video.columns.get(name, "") for name in columns)) for id, video in chosen]
     notes = [str(video.attributes.get("damage") or video.attributes.get("remarks", "")) for _, video in chosen]
-    headings = ["id", "clips", "duration", "frames", "size", *map(one_line, columns)]
+    headings = ["id", "clips", "duration", "frames", "fps", "size", *map(one_line, columns)]
+    if any(segments):
+        headings.append("segment")
+        rows = [(*row, segment) for row, segment in zip(rows, segments, strict=True)]
     if any(notes):
         headings.append("remarks")
         rows = [(*row, note) for row, note in zip(rows, notes, strict=True)]
-    videos = Table(*headings, box=None, pad_edge=False)
+    videos = Table(*(Column(name, overflow="fold") for name in headings), box=None, pad_edge=False)
     for row in rows:
         videos.add_row(*map(one_line, row))
     out.show(made, "", videos)
@@ -109,13 +113,28 @@ def _arrays(video: "VideoFeatures") -> str:
 def _row(video: "VideoFeatures") -> tuple[str, ...]:
     about = video.attributes
     seconds = about.get("duration_seconds", "?")  # a file of other software may lack values, or contain anything
+    rate = about.get("frame_rate", "?")
     padded = about.get("padded_frames")
     return (
         f"{video.shape('seconds')[0]}" if "seconds" in video else "?",
         f"{seconds:.2f} s" if isinstance(seconds, float) else f"{seconds}",
         f"{about.get('num_frames', '?')}{f' (+{padded} padded)' if padded else ''}",
+        f"{round(rate, 2):g}" if isinstance(rate, int | float) else f"{rate}",
         f"{about.get('width', '?')}x{about.get('height', '?')}",
     )
+
+
+def _segment(about: Mapping[str, Any]) -> str:
+    """The part of the file that was used, such as "3 to 5.5 s"; empty for a whole file."""
+    start, end = about.get("segment_start_seconds"), about.get("segment_end_seconds")
+    if start is None and end is None:
+        return ""
+    text = f"{_rounded(start or 0)} to {'end' if end is None else f'{_rounded(end)} s'}"
+    return f"{text} by its clock" if about.get("segment_origin") == "clock" else text
+
+
+def _rounded(seconds: Any) -> str:
+    return f"{round(seconds, 3):g}" if isinstance(seconds, int | float) else f"{seconds}"
 
 
 def _brief(value: Any) -> str:
