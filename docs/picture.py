@@ -15,7 +15,14 @@ PICTURE: Final = ROOT / "docs" / "architecture.svg"
 PACKAGE: Final = "p3dfeat"
 GROUND: Final = "the ground"
 # From top to bottom, as the contract in pyproject.toml has it.
-ROWS: Final = (("cli",), ("workflows",), ("sources", "video", "engines", "zoo", "store"), ("nets",), (GROUND,))
+ROWS: Final = (
+    ("cli",),
+    ("workflows",),
+    ("exports", "explore", "datasets"),
+    ("sources", "video", "engines", "zoo", "store"),
+    ("nets",),
+    (GROUND,),
+)
 WIDTH, LINE, GAP_X, GAP_Y, MARGIN = 190, 16, 24, 60, 20  # in pixels
 
 Graph = dict[str, set[str]]

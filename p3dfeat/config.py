@@ -109,7 +109,7 @@ class InputSpec:
             raise UsageError(f"input crop {list(self.crop)}: larger than the resized picture of {[height, width]}")
         for name in ("mean", "std"):
             if len(getattr(self, name)) not in (1, self.num_channels):
-                raise UsageError(f"input {name}: needs one value, or one for each of {self.num_channels} channels")
+                raise UsageError(f"input {name}: needs one value, or {self.num_channels}, one for each channel")
             for value in getattr(self, name):
                 _check_number(f"input {name}", value)
         _check_number("input scale", self.scale)

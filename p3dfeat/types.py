@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p3dfeat.errors import P3DFeatError, ShapeError, UsageError
+from p3dfeat.text.counts import counted
 
 UInt8Array = NDArray[np.uint8]
 Int64Array = NDArray[np.int64]
@@ -140,7 +141,7 @@ class Clip:
         if self.frames.ndim != 4 or self.frames.dtype != np.uint8:
             raise ShapeError(f"clip: frames are {self.frames.dtype} {self.frames.shape}; must be uint8 (T, H, W, C)")
         if not 0 <= self.padded_frames < len(self.frames):
-            raise ShapeError(f"clip: {self.padded_frames} of {len(self.frames)} frames padded")
+            raise ShapeError(f"clip: {self.padded_frames} of {counted(len(self.frames), 'frame')} padded")
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,8 @@ class Features:
             raise ShapeError(f"features: first frames are {self.first_frames.shape}; must be (N,)")
         for name, rows in self.layers.items():
             if len(rows) != len(self.seconds):
-                raise ShapeError(f"features: {len(rows)} rows of {name} for {len(self.seconds)} clips")
+                clips = counted(len(self.seconds), "clip")
+                raise ShapeError(f"features: {counted(len(rows), 'row')} of {name} for {clips}")
 
     def __len__(self) -> int:
         return len(self.seconds)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from p3dfeat.cli.output import out
+from p3dfeat.text.counts import counted
 
 if TYPE_CHECKING:
     from p3dfeat.types import LeftOut
@@ -15,15 +16,14 @@ def say_left_out(left_out: "LeftOut") -> None:
     """Print one line for each reason."""
     count = sum(left_out.extensions.values())
     by_extension = f"by {_their(count)} extension ({_kinds(left_out.extensions)}); --any-extension tries them"
-    videos = "video" if left_out.no_videos == 1 else "videos"
-    by_content = f"as no {videos}, by {_their(left_out.no_videos)} content"
+    by_content = f"as no {'video' if left_out.no_videos == 1 else 'videos'}, by {_their(left_out.no_videos)} content"
     for number, reason in (
         (count, by_extension),
         (left_out.hidden, "as hidden; name one to include it"),
         (left_out.no_videos, by_content),
     ):
         if number:
-            out.say(f"{left_out.where}: {number} {'file' if number == 1 else 'files'} left out {reason}")
+            out.say(f"{left_out.where}: {counted(number, 'file')} left out {reason}")
 
 
 def _their(count: int) -> str:

@@ -11,6 +11,7 @@ from p3dfeat.cli.output import out
 from p3dfeat.cli.tally import Tally, duration
 from p3dfeat.errors import P3DFeatError
 from p3dfeat.events import Calibrated, Calibrating, Fetching
+from p3dfeat.text.counts import counted
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, TaskID
@@ -92,7 +93,7 @@ def say_calibration(event: Calibrating | Calibrated) -> None:
     """Print that int8 is being calibrated, or its cosine to fp32."""
     if isinstance(event, Calibrating):
         finer = "calibrating int8 once more, correcting biases; some minutes for a large network"
-        first = f"calibrating int8 on {event.num_clips} clips; about half a minute, once for this model"
+        first = f"calibrating int8 on {counted(event.num_clips, 'clip')}; about half a minute, once for this model"
         out.say(finer if event.finely else first)
         return
     where = (

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 
 from p3dfeat.http.client import RefusedError, answered, web_client
+from p3dfeat.text.counts import counted
 from p3dfeat.text.urls import scrubbed
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def _take(
                 looked_at = have
             pace.check(have)
     if total is not None and have != total:
-        raise _TryAgainError(f"{have:,} bytes came, {total:,} were announced")
+        raise _TryAgainError(f"{counted(have, 'byte')} came, of {total:,} announced")
 
 
 def _range(answer: "httpx2.Response", have: int) -> tuple[int, int | None]:

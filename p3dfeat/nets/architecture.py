@@ -5,6 +5,7 @@ from itertools import cycle, islice
 from typing import Final
 
 from p3dfeat.errors import ShapeError, UsageError
+from p3dfeat.text.counts import counted
 
 KINDS: Final = ("A", "B", "C")
 EXPANSION: Final = 4  # a bottleneck's output is four times as wide as its middle
@@ -144,7 +145,7 @@ class Architecture:
         smallest = 1 if padded else 3
         if not shortest <= length <= longest:
             raise ShapeError(
-                f"clip of {length} frames: the four temporal pools of the {self.family} family reduce "
+                f"clip of {counted(length, 'frame')}: the four temporal pools of the {self.family} family reduce "
                 f"{shortest} to {longest} frames to one; choose a length in that range"
             )
         if min(height, width) < smallest:

@@ -27,6 +27,7 @@ from p3dfeat.types import VIDEO_ATTRIBUTES, Failure, is_id
 COLUMNS: Final = ("path", "start_seconds", "end_seconds")
 OWN: Final = (*COLUMNS, "id")
 LOOKS_LIKE_TIME: Final = re.compile(r"(.*_)?(start|begin|end|stop|from|to)(\W|_|$)|t[01]$", re.I)
+LOOKS_LIKE_END: Final = re.compile(r"(.*_)?(end|stop|to)(\W|_|$)|t1$", re.I)
 MOST_COLUMN_CHARACTERS: Final = 4096  # in the name or a value of a user's column
 MOST_LIST_BYTES: Final = 512 << 20  # five million long paths; a device such as /dev/zero has no end
 PIECE_BYTES: Final = 1 << 20
@@ -139,12 +140,14 @@ def _further(columns: Sequence[str], file: Path) -> list[str]:
     further = [name for name in columns if name and name not in OWN]
     for name in further:
         if LOOKS_LIKE_TIME.match(name):
+            role = COLUMNS[2] if LOOKS_LIKE_END.match(name) else COLUMNS[1]
             raise UsageError(
-                f"{file}: column {shortened(name)!r}: a time? name it start_seconds or end_seconds, in seconds; "
-                f"otherwise, name it user_{shortened(name)}"
+                f"{file}: column {shortened(name)!r}: may be the time of a segment; if so, rename it to {role} (the "
+                f"values are seconds); if not, rename it, for example to user_{shortened(name)}"
             )
         if name in VIDEO_ATTRIBUTES:
-            raise UsageError(f"{file}: column {name!r}: feature files use this name; name it user_{name}")
+            remedy = f"rename it, for example to user_{name}"
+            raise UsageError(f"{file}: column {name!r}: feature files use this name; {remedy}")
         if columns.count(name) > 1 or len(name) > MOST_COLUMN_CHARACTERS or printable(name) != name:
             raise UsageError(f"{file}: column {shortened(name)!r}: appears twice, too long, or not text")
     return further

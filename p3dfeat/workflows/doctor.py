@@ -17,7 +17,16 @@ from p3dfeat.engines.normalize import normalize
 from p3dfeat.engines.selection import synthetic_clip
 from p3dfeat.errors import WeightsError
 from p3dfeat.video.reading.codecs import available_decoders, ffmpeg_version
-from p3dfeat.zoo import Model, card_names, find_card, load_located, load_model, weights_folder, weights_here
+from p3dfeat.zoo import (
+    Model,
+    card_names,
+    load_located,
+    load_model,
+    obtain,
+    resolve_here,
+    weights_folder,
+    weights_here,
+)
 from p3dfeat.zoo.download.cache import cache_folder
 from p3dfeat.zoo.download.hub import cache_folder as hub_cache_folder
 
@@ -100,7 +109,8 @@ class WeightsCheck:
     path: str
     checksums: tuple[str, ...]  # the kinds of checksums that are known and match
     self_test: str  # how the output for the self-test clip was judged
-    error: str | None = None  # the problem; checksums and self_test are then empty
+    error: str | None = None  # the problem; checksums, self_test and sha256 are then empty
+    sha256: str = ""  # of the file
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self) | {"checksums": list(self.checksums)}
@@ -109,18 +119,22 @@ class WeightsCheck:
 def check_weights(name: str) -> WeightsCheck:
     """Recompute the checksums of a model's weights and run it on the self-test clip; nothing is downloaded.
 
-    name: model name, or path of a card. Raises UsageError if it is unknown.
+    name: model name, or path of a card, a weights file or its folder. Raises UsageError if it is unknown.
     """
-    card = find_card(name)
-    located = weights_here(card)
+    reference = resolve_here(name)
+    card = reference.card
+    located = obtain(reference) if reference.weights or card is None else weights_here(card)
     if located is None:
         return WeightsCheck(name, "", (), "", f"not here; p3dfeat weights download {name} fetches it")
-    located = replace(located, checksums={**located.checksums, **card.checksums})
+    located = replace(located, checksums={**located.checksums, **(card.checksums if card else {})})
     try:
-        answer = _self_test(load_located(located))
+        model = load_located(located)
+        answer = _self_test(model)
     except WeightsError as error:
         return WeightsCheck(name, str(located.weights), (), "", str(error))
-    return WeightsCheck(name, str(located.weights), tuple(sorted(located.checksums)), answer)
+    return WeightsCheck(
+        name, str(located.weights), tuple(sorted(located.checksums)), answer, sha256=model.weights_sha256
+    )
 
 
 def _self_test(model: Model) -> str:

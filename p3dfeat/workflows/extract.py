@@ -1,7 +1,6 @@
 """The main job: videos in, a feature file out."""
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -15,10 +14,12 @@ from p3dfeat.options import ExtractSettings, with_options
 from p3dfeat.options import Inputs as InputNames
 from p3dfeat.sources import Inputs, Known, as_texts
 from p3dfeat.store import FeatureWriter, Ledger, Lock
+from p3dfeat.text.counts import counted
 from p3dfeat.types import Failure, LeftOut, Video
 from p3dfeat.video import check_decoding
 from p3dfeat.workflows import pipeline
 from p3dfeat.workflows.job import MakingReady, RunJob, check_output, decoders_for, found_by
+from p3dfeat.workflows.plan import forecast, sizes_of
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,13 @@ class ToDo:
     """The plan of a run. Videos that are already stored are not counted.
 
     num_videos: videos to compute. size_bytes: their file sizes by id, if all are whole files.
-    clips_per_video: if it is the same for all.
+    clips_per_video: if it is the same for all. expected_clips: the clips of each video, estimated from a sample.
     """
 
     num_videos: int
     size_bytes: Mapping[str, int] = field(default_factory=dict)
     clips_per_video: int | None = None
+    expected_clips: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class ExtractSummary:
         }
 
 
-COLUMNS: Final = "which keep what they have; remove these videos to store them anew"
+COLUMNS: Final = "and stay as stored; remove a video to store its columns anew"
 COUNTS: Final = ("stored", "partial", "with_remarks", "skipped", "accepted", "failed", "clips")
 ExtractEvent = MakingReady | ToDo | Touched | Warned | VideoDone | pipeline.Started | pipeline.Described
 
@@ -196,7 +198,10 @@ def _extract(
         missing = [] if run.stopped else list(run.not_stored(videos, writer))
         if run.stopped:
             missing.clear()
-        on_event(ToDo(min(len(missing), job.limit), sizes_of(missing[: job.limit]), job.sampling.clips))
+        wanted = missing[: job.limit]
+        sizes = sizes_of(wanted)
+        expected = {} if job.sampling.clips else forecast(wanted, sizes, job, decoders)
+        on_event(ToDo(len(wanted), sizes, job.sampling.clips, expected))
         events = pipeline.describe(
             missing, engine=job.engine, spec=job.spec, sampling=job.sampling, decoders=decoders, pool=job.pool
         )
@@ -208,16 +213,6 @@ def _extract(
         if run.stopped:
             writer.break_off()
     return run.summary()
-
-
-def sizes_of(videos: Sequence[Video]) -> dict[str, int]:
-    """File sizes in bytes, by id; empty if any video is a segment, a folder or a web address."""
-    sizes = {}
-    for video in videos:
-        if video.is_segment or not os.path.isfile(video.path):
-            return {}
-        sizes[video.id] = os.path.getsize(video.path)
-    return sizes
 
 
 @contextmanager
@@ -281,7 +276,8 @@ class _Run:
             else:
                 yield video
         if other_columns:
-            self._on_event(Warned(f"columns of the CSV differ from those of {other_columns} stored videos, {COLUMNS}"))
+            those = f"those of {counted(other_columns, 'stored video')}"
+            self._on_event(Warned(f"columns of the CSV differ from {those}, {COLUMNS}"))
 
     def accepts(self, id: str, source: str, path: str) -> bool:
         """Whether a video is skipped because it failed before and has not changed; if so, reports it."""

@@ -1,10 +1,14 @@
-"""The plan of an extraction, without running it: ``p3dfeat extract --dry-run``."""
+"""The plan of an extraction, without running it: ``p3dfeat extract --dry-run``, and an estimate from a sample."""
 
-from collections.abc import Sequence, Set
+import os
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from p3dfeat.errors import VideoError
 from p3dfeat.nets import Architecture, on_meta
@@ -13,13 +17,17 @@ from p3dfeat.options import Inputs as InputNames
 from p3dfeat.sources import Inputs, Known, as_texts
 from p3dfeat.store import stored_videos
 from p3dfeat.types import Failure, LeftOut, Video, VideoEnd, VideoInfo, VideoStart
-from p3dfeat.video import check_decoding
+from p3dfeat.video import Decoders, check_decoding
 from p3dfeat.workflows.job import RunJob, check_output, decoders_for, found_by
 from p3dfeat.workflows.pipeline import is_no_video
 
 # Size of HDF5's attributes, groups and headers, measured.
 FILE_OVERHEAD_BYTES: Final = 11000
 VIDEO_OVERHEAD_BYTES: Final = 3000
+# With 64 files, the total was within 13 % in runs of mixed codings, bit rates and lengths; with 32, within 36 %.
+MOST_SAMPLED: Final = 64
+SAMPLED_OF: Final = 4  # one of so many files: opening a file takes about 2 % of the time of extracting it
+MOST_SAMPLED_BYTES: Final = 4 << 30  # opening a file reads all its packets
 
 
 @dataclass(frozen=True)
@@ -128,3 +136,48 @@ def layer_shapes(
     """{layer: its shape for one clip}, without computing anything."""
     net, x = on_meta(architecture, length, size)
     return {name: tuple(value.shape[1:]) for name, value in net(x, layers=tuple(layers)).items()}
+
+
+def sizes_of(videos: Sequence[Video]) -> dict[str, int]:
+    """File sizes in bytes, by id; empty if any video is a segment, a folder or a web address."""
+    sizes = {}
+    for video in videos:
+        if video.is_segment or not os.path.isfile(video.path):
+            return {}
+        sizes[video.id] = os.path.getsize(video.path)
+    return sizes
+
+
+def forecast(videos: Sequence[Video], sizes: Mapping[str, int], job: RunJob, decoders: Decoders) -> dict[str, float]:
+    """The expected clips of each video, by id; empty if there are few videos, or they are no whole files.
+
+    The files, in order of extension and size, are divided into parts of equally many bytes. The file in the middle of
+    each part is opened, without decoding. Its clips per byte stand for its part.
+    """
+    ordered = sorted(videos, key=lambda video: (os.path.splitext(video.path)[1].lower(), sizes.get(video.id, 0)))
+    size_bytes = np.array([sizes.get(video.id, 0) for video in ordered], np.float64)
+    chosen = _sample(size_bytes)
+    if not len(chosen):
+        return {}
+    sampled = dict.fromkeys(chosen.tolist(), 0)
+    places = {ordered[place].id: place for place in sampled}
+    for video, item in decoders.read([ordered[place] for place in sampled], job.spec, job.sampling, only_plan=True):
+        if isinstance(item, VideoStart | VideoError):  # a video that cannot be read gives no clips
+            sampled[places[video.id]] = item.num_clips if isinstance(item, VideoStart) else 0
+    clips = size_bytes * np.array([sampled[place] / size_bytes[place] for place in chosen.tolist()])
+    clips[list(sampled)] = list(sampled.values())
+    return {video.id: float(number) for video, number in zip(ordered, clips, strict=True)} if clips.any() else {}
+
+
+def _sample(size_bytes: NDArray[np.float64]) -> NDArray[np.intp]:
+    """For each file, the place of the sampled file that stands for it. Empty if no sample is small enough."""
+    ends = np.cumsum(size_bytes)
+    count = min(MOST_SAMPLED, len(size_bytes) // SAMPLED_OF)
+    while count and ends[-1]:
+        share = ends[-1] / count
+        middles = np.searchsorted(ends, (np.arange(count) + 0.5) * share, side="right")
+        if size_bytes[np.unique(middles)].sum() <= MOST_SAMPLED_BYTES:
+            parts = np.minimum(((ends - size_bytes / 2) / share).astype(np.intp), count - 1)
+            return np.asarray(middles[parts])
+        count //= 2
+    return np.zeros(0, np.intp)

@@ -17,6 +17,7 @@ from p3dfeat.errors import P3DFeatError, UsageError
 from p3dfeat.events import Calibrated, Calibrating, Fetching
 from p3dfeat.options import ExtractSettings
 from p3dfeat.store import VideoFeatures, differences, open_features
+from p3dfeat.text.counts import counted
 from p3dfeat.types import Features, Video
 from p3dfeat.video import Decoders
 from p3dfeat.workflows import pipeline
@@ -181,7 +182,7 @@ class _Comparison:
         problems = [] if error is None else [f"cannot be recomputed: {error}"]
         stored = self.stored.shape("seconds")[0]
         if error is None and self.clips != stored:
-            problems.append(f"{stored} clips are stored, {self.clips} are computed now")
+            problems.append(f"{counted(stored, 'clip')} stored, {counted(self.clips, 'clip')} computed now")
         precision = self.engine.precision
         for name, worst in self.worst.items():
             most = TOLERANCES[precision]

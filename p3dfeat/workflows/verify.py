@@ -27,6 +27,7 @@ from p3dfeat.store import (
     source_if_same,
     unfinished,
 )
+from p3dfeat.text.counts import counted
 from p3dfeat.text.jsons import parse_json
 from p3dfeat.types import SEGMENT_ORIGINS, LeftOut, Video
 from p3dfeat.video import Decoders, clip_starts, num_intervals
@@ -189,9 +190,8 @@ class _Verification:
                 self._settings = dict(decoded(found.attributes))
         for what, ids in foreign.items():
             several = f" of {len(ids)} videos" if len(ids) > 1 else ""
-            self._remark(
-                "foreign", "" if several else ids[0], f"{what}{several}: not written by p3dfeat, and left as it is"
-            )
+            text = f"{what}{several}: not written by p3dfeat, and left as it is"
+            self._remark("foreign", "" if several else ids[0], text)
         return bool(self._settings)
 
     def hold_to(self, inputs: Inputs, workers: int | None) -> list[Video]:
@@ -340,7 +340,7 @@ def wrong_number_of_clips(settings: Mapping[str, Any] | None, looked: Looked) ->
         return None
     if abs(looked.clips - expected) <= max(slack, timed):
         return None
-    return f"has {looked.clips} clips; by its {frames} frames it should have {expected}"
+    return f"has {counted(looked.clips, 'clip')}; by its {counted(frames, 'frame')} it should have {expected}"
 
 
 def ids_of_no_videos(videos: Sequence[Video], workers: int | None) -> set[str]:

@@ -23,7 +23,10 @@ from p3dfeat.zoo.flat_resnets import locate_resnet as locate_resnet
 from p3dfeat.zoo.models import Model as Model
 from p3dfeat.zoo.models import load_located as load_located
 from p3dfeat.zoo.models import load_model as load_model
+from p3dfeat.zoo.own_files import OwnFile as OwnFile
+from p3dfeat.zoo.own_files import read_own as read_own
 from p3dfeat.zoo.publication import hub_files as hub_files
 from p3dfeat.zoo.reference import Reference as Reference
 from p3dfeat.zoo.reference import find_card as find_card
 from p3dfeat.zoo.reference import resolve as resolve
+from p3dfeat.zoo.reference import resolve_here as resolve_here

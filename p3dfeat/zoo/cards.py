@@ -11,6 +11,7 @@ from typing import Any, Final
 from p3dfeat.config import LARGEST, InputSpec, Sampling, crop_names
 from p3dfeat.errors import P3DFeatError, UsageError, WeightsError
 from p3dfeat.nets.architecture import STAGES, Architecture
+from p3dfeat.text.counts import counted
 from p3dfeat.text.urls import without_secrets
 from p3dfeat.zoo.card_table import Table
 
@@ -255,7 +256,7 @@ def _labels(labels: list[Any] | str | None, classes: int) -> tuple[str | None, t
     for label in names:
         _check_printable("labels", label)
     if len(names) != classes:
-        raise UsageError(f"labels: {len(names)} names for {classes} classes")
+        raise UsageError(f"labels: {counted(len(names), 'name')} for {counted(classes, 'class')}")
     return named_set, names
 
 
@@ -306,7 +307,7 @@ def _checksums(table: "Table") -> dict[str, str]:
 
 def _answer(logits: list[Any], classes: int) -> tuple[float, ...]:
     if logits and len(logits) != classes:
-        raise UsageError(f"self_test: {len(logits)} logits for {classes} classes")
+        raise UsageError(f"self_test: {counted(len(logits), 'logit')} for {counted(classes, 'class')}")
     return tuple(_number("self_test", value) for value in logits)
 
 

@@ -50,6 +50,14 @@ def resolve(text: str) -> Reference:
     )
 
 
+def resolve_here(text: str) -> Reference:
+    """As ``resolve``, for commands that download nothing. Raises UsageError for a repository on the hub, too."""
+    reference = resolve(text)
+    if reference.repository is not None:
+        raise UsageError(f"{text}: no file or folder here; name a weights file, a card or a known model")
+    return reference
+
+
 def _in_folder(folder: Path) -> Reference:
     weights, config = folder / hub.WEIGHTS, folder / hub.CONFIG
     if not weights.is_file():

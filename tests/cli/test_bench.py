@@ -16,7 +16,7 @@ def test_decoding_the_net_and_both_are_measured(p3dfeat, folder):
     for words in (
         "network alone",
         "decoding alone",
-        "1 clips of 1 videos",
+        "1 clip of 1 video",
         "% of the possible speed",
         "GFLOP per clip",
     ):

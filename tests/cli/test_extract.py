@@ -689,7 +689,7 @@ def test_columns_that_were_changed_later_are_said_and_not_stored(p3dfeat, folder
     csv.write_text(f"path,id,label\n{folder}/left.mp4,l,left\n{folder}/right.mp4,r,up\n")
     ended = p3dfeat("extract", csv, "-o", output, "--clips", 1)
     assert ended.code == 0
-    assert "warning: columns of the CSV differ from those of 1 stored videos, which keep what they have" in ended.stderr
+    assert "warning: columns of the CSV differ from those of 1 stored video, and stay as stored" in ended.stderr
     assert p3dfeat("remove", output, "r").code == 0
     assert p3dfeat("extract", csv, "-o", output, "--clips", 1).code == 0
     with package.open_features(output) as features:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 
@@ -37,10 +38,25 @@ def test_info_says_what_a_file_holds_and_how_it_was_made(p3dfeat, feats):
         "clips 2",
         "resize 64 64",
         "pool5 (clips, 512), pooled (512), prob (clips, 12), seconds (clips, 2)",
-        "archery/clip7  2      0.96 s    24      128x96",
-        "1 videos, reasons in",
+        "archery/clip7  2      0.96 s    24      25   128x96",
+        "1 video, reasons in",
     ):
         assert words in ended.stdout
+
+
+def test_info_shows_frame_rates_and_segments_in_80_columns(p3dfeat, folder, tmp_path):
+    rows = [f"{folder}/left.mp4,part,0.4,1.25", f"{folder}/left.mp4,rest,1,", f"{folder}/left.mp4,whole,,"]
+    (tmp_path / "list.csv").write_text("\n".join(["path,id,start_seconds,end_seconds", *rows]) + "\n")
+    output = tmp_path / "feats.h5"
+    assert p3dfeat("extract", tmp_path / "list.csv", "-o", output, "--clips", 2).code == 0
+    heading, part, rest, whole = p3dfeat("info", output).stdout.splitlines()[-4:]
+    assert heading.split() == ["id", "clips", "duration", "frames", "fps", "size", "segment"]
+    assert re.search(r" 25   128x96  0.4 to 1.25 s$", part)
+    assert rest.endswith("128x96  1 to end")
+    assert whole.endswith("128x96")
+    assert max(map(len, (heading, part, rest, whole))) <= 80
+    p3dfeat("extract", folder / "left.mp4", "-o", tmp_path / "plain.h5", "--clips", 2)
+    assert "segment" not in p3dfeat("info", tmp_path / "plain.h5").stdout
 
 
 def test_info_as_csv_and_the_table_hold_all_attributes_and_columns_of_all_videos(p3dfeat, folder, tmp_path):

@@ -70,7 +70,7 @@ def test_dimensions_have_names_in_the_file(extracted):
 def test_each_way_is_verified_and_recomputed(p3dfeat, extracted, folder, way):
     ended = p3dfeat("verify", extracted[way], "--against", folder / "left.mp4", "--recompute", "all")
     assert (ended.code, ended.stdout) == (0, "")
-    assert "nothing wrong in 1 videos, 3 clips; 1 of 1" in ended.stderr
+    assert "nothing wrong in 1 video, 3 clips; 1 of 1" in ended.stderr
     assert "note:" not in ended.stderr
 
 

@@ -111,7 +111,7 @@ def test_videos_that_are_gone_are_listed_and_removed(p3dfeat, library, output):
     assert "p3dfeat remove --not-in removes it" in ended.stderr
     shown = p3dfeat("remove", output, "--not-in", library, "--dry-run")
     assert (shown.code, shown.stdout) == (0, "b\n")
-    assert "would remove 1 videos" in shown.stderr
+    assert "would remove 1 video," in shown.stderr
     with package.open_features(output) as features:
         assert list(features) == ["a", "b"]
     ended = p3dfeat("remove", output, "--not-in", library, "--json")

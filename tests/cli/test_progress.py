@@ -1,10 +1,12 @@
 """How far a run is, and how it is shown."""
 
 import re
+import shutil
 
 import numpy as np
 import pytest
 
+import p3dfeat as package
 from p3dfeat.cli import progress
 from p3dfeat.cli.output import Log, out
 from p3dfeat.cli.tally import Tally, duration
@@ -12,6 +14,7 @@ from p3dfeat.errors import OutputError
 from p3dfeat.types import Features, Video
 from p3dfeat.workflows.extract import ToDo, VideoDone
 from p3dfeat.workflows.pipeline import Described, Started
+from tests.videos import Coding, panning_frames, write_video
 
 
 def video(number: int) -> Video:
@@ -96,20 +99,76 @@ def test_a_video_that_is_begun_again_counts_once(tally):
     tally(Started(video(0), 10))
     tally(described(0, 6))
     tally(Started(video(0), 8, again=True))
-    assert shown(tally) == ("0/1 videos", "0/8 clips", 0)
+    assert shown(tally) == ("0/1 video", "0/8 clips", 0)
 
 
-def test_rate_and_time_left_are_of_the_whole_run(tally, clock):
+def test_videos_not_yet_opened_have_the_clips_that_a_sample_lets_expect(tally):
+    tally(ToDo(3, {"v0": 100, "v1": 100, "v2": 100}, None, {"v0": 10.0, "v1": 30.5, "v2": 60.2}))
+    assert tally.total == 101
+    tally(Started(video(0), 12))
+    assert shown(tally)[1] == "0/~103 clips"
+    tally(VideoDone("v2", "2.mp4", "failed", error="no video stream"))
+    assert tally.total == 42
+    tally(Started(video(1), 31))
+    assert shown(tally)[1] == "0/43 clips"
+
+
+def test_rate_and_time_left_do_not_count_the_time_before_the_first_clips(tally, clock):
     tally(ToDo(10, clips_per_video=20))
     assert (tally.clips_per_second, tally.seconds_left) == (0.0, None)
-    for number in range(2):
+    clock[0] = 100.0  # to load the network
+    for number in range(3):
         tally(Started(video(number), 20))
         clock[0] += 5
         tally(described(number, 20))
         tally(stored(number, 20))
     assert tally.clips_per_second == 4.0
-    assert tally.seconds_left == 40.0
-    assert tally.line() == "2/10 videos, 40/200 clips, 4.0 clips/s, about 40 s left"
+    assert tally.seconds_left == 35.0
+    assert tally.line() == "3/10 videos, 60/200 clips, 4.0 clips/s, about 35 s left"
+
+
+def test_rate_and_time_left_are_of_the_latter_half_of_the_run(tally, clock):
+    """A slow beginning, such as one long video of high resolution, is soon forgotten; memory stays small."""
+    tally(ToDo(1, clips_per_video=6000))
+    tally(Started(video(0), 6000))
+    for seconds in (1.0, 0.1):
+        for _ in range(1000):
+            clock[0] += seconds
+            tally(described(0, 1))
+    clock[0] += 200
+    tally(described(0, 2000))
+    assert clock[0] == pytest.approx(1300)
+    assert tally.clips_per_second == pytest.approx(3350 / 650, rel=0.02)
+    assert len(tally._past) < 300
+
+
+@pytest.fixture(scope="module")
+def two_codings(tmp_path_factory):
+    """Videos of one length; those that come later need far more bytes."""
+    folder = tmp_path_factory.mktemp("two_codings")
+    frames = list(panning_frames(48, pixels_a_frame=2))
+    for quality, name in (("30", "a"), ("5", "b")):
+        coding = Coding(options={"crf": quality, "preset": "ultrafast"})
+        write_video(folder / f"{name}.mp4", frames, coding=coding)
+        for number in range(12):
+            shutil.copy(folder / f"{name}.mp4", folder / f"{name}{number:02}.mp4")
+        (folder / f"{name}.mp4").unlink()
+    return folder
+
+
+def test_the_total_is_known_before_a_run_though_bit_rates_differ(two_codings, tmp_path):
+    tally, totals = Tally(), []
+
+    def watch(event):
+        tally(event)
+        totals.append(tally.total)
+
+    options = {"model": "p3d-camera", "engine": "torch", "clip_stride": 8, "on_event": watch}
+    summary = package.extract(two_codings, tmp_path / "f.h5", **options)
+    sizes = [path.stat().st_size for path in two_codings.iterdir()]
+    assert max(sizes) > 2 * min(sizes)
+    assert all(total == pytest.approx(summary.clips, rel=0.2) for total in totals if total)
+    assert totals[-1] == summary.clips
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(3.4, "3 s"), (89, "89 s"), (100, "2 min"), (11_100, "3 h 05 min")])
@@ -140,7 +199,7 @@ def test_a_log_takes_what_is_said_after_what_it_holds_and_is_no_other_file(p3dfe
     assert p3dfeat(*arguments, "--log", log, "-q").stderr == ""
     assert p3dfeat(*arguments, "--log", log).stderr == f"{output}: nothing to do: 1 already stored\n"
     first, second = log.read_text().splitlines()
-    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d .*feats.h5: 1 stored, 0 skipped, 0 failed; 1 clips in", first)
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d .*feats.h5: 1 stored, 0 skipped, 0 failed; 1 clip in", first)
     assert second.endswith("nothing to do: 1 already stored")
     before = output.read_bytes()
     ended = p3dfeat(*arguments, "--log", output)

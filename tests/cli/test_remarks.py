@@ -8,7 +8,7 @@ import pytest
 
 from tests.videos import Coding, numbered_frames, numbered_video, write_video
 
-REMARK = "its index lists 1 frames"
+REMARK = "its index lists 1 frame of"
 
 
 @pytest.fixture

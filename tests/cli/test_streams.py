@@ -57,6 +57,22 @@ def test_a_table_on_a_terminal_of_ascii_shows_the_rest_escaped(place, name):
     assert r"\u25" not in text  # what the table itself draws is replaced
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_lines_in_a_pipe_end_at_their_last_character(place, name):
+    lines = run(place, *COMMANDS[name]).stdout.decode().splitlines()
+    assert any("  " in line for line in lines)
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
+def test_nothing_is_cut_in_a_pipe_however_long_it_is(place, tmp_path):
+    label = "x" * 4000
+    (tmp_path / "list.csv").write_text(f"path,label\n{place / 'videos' / 'plain.mp4'},{label}\n")
+    output = tmp_path / "feats.h5"
+    ended = run(place, "extract", tmp_path / "list.csv", "-o", output, "--clips", 1, "--engine", "torch")
+    assert ended.returncode == 0, ended.stderr
+    assert run(place, "info", output).stdout.decode().splitlines()[-1].endswith(f"  {label}")
+
+
 @pytest.mark.parametrize(
     "environment",
     [

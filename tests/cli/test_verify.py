@@ -25,7 +25,7 @@ def test_a_sound_file_ends_in_0_and_says_so_on_stderr(p3dfeat, feats, folder):
     assert ended.stderr == f"{feats}: nothing wrong in 3 videos, 6 clips\n"
     ended = p3dfeat("verify", feats, "--against", folder / "left.mp4", "--against", folder, "--recompute", 1)
     assert (ended.code, ended.stdout) == (0, "")
-    assert "1 of 1 recomputed videos are identical to the bit" in ended.stderr
+    assert "1 of 1 video recomputed to the same bits" in ended.stderr
 
 
 def test_findings_are_a_line_each_on_stdout_and_end_in_3(p3dfeat, feats, folder, tmp_path):
@@ -128,7 +128,7 @@ def test_what_a_user_has_added_is_a_remark_of_one_line_each_and_not_shown_by_inf
         "note: foreign: array labels: not written by p3dfeat, and left as it is",
         "note: foreign: left: attribute label: not written by p3dfeat, and left as it is",
     ]
-    assert ": nothing wrong in 3 videos, 6 clips; 1 of 1 recomputed videos are identical" in ended.stderr
+    assert ": nothing wrong in 3 videos, 6 clips; 1 of 1 video recomputed to the same bits" in ended.stderr
     record = p3dfeat("verify", feats, "--json").records[-2]
     text = "attribute label: not written by p3dfeat, and left as it is"
     assert record == {"event": "remark", "kind": "foreign", "id": "left", "text": text}

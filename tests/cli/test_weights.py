@@ -112,6 +112,38 @@ def test_former_names_are_understood_and_the_new_ones_said(p3dfeat, tmp_path):
     assert "recycle" not in shown
 
 
+def test_a_weights_file_of_ones_own_is_shown_and_checked(p3dfeat, tmp_path):
+    own = tmp_path / "own.safetensors"
+    save(convert(GLUONCV_FILE), own)
+    sha256 = hashlib.sha256(own.read_bytes()).hexdigest()
+    shown = p3dfeat("weights", "show", own)
+    assert shown.code == 0
+    for text in (sha256, "safetensors", "the weights file itself", "gluoncv family", str(own)):
+        assert text in shown.stdout
+    (record,) = p3dfeat("weights", "show", own, "--json").records
+    assert (record["sha256"], record["format"], record["path"]) == (sha256, "safetensors", str(own))
+    foreign = p3dfeat("weights", "show", GLUONCV_FILE).stdout
+    assert "mxnet" in foreign
+    assert "derived from the tensors" in foreign
+    for command in ("check", "verify"):
+        good = p3dfeat("weights", command, own)
+        assert good.code == 0
+        assert f"good (no checksum is published, its sha256 is {sha256}; self test: finite logits" in good.stdout
+    (record,) = p3dfeat("weights", "check", own, "--json").records
+    assert (record["sha256"], record["error"]) == (sha256, None)
+
+
+def test_a_weights_file_that_is_damaged_is_refused_by_show_and_check(p3dfeat, tmp_path):
+    own = tmp_path / "own.safetensors"
+    save(convert(GLUONCV_FILE), own)
+    own.write_bytes(own.read_bytes()[:-100])
+    assert p3dfeat("weights", "show", own).code == 5
+    ended = p3dfeat("weights", "check", own)
+    assert (ended.code, f"{own}: WRONG" in ended.stdout) == (5, True)
+    missing = p3dfeat("weights", "show", "some/repo")
+    assert (missing.code, "no file or folder here; name a weights file" in missing.stderr) == (2, True)
+
+
 def test_both_readings_are_written_or_none(p3dfeat, tmp_path):
     (tmp_path / "a.authors.safetensors").write_text("years")
     ended = p3dfeat("weights", "convert", GLUONCV_FILE, "-o", tmp_path / "a.safetensors", "--family", "both")

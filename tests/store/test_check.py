@@ -214,7 +214,7 @@ DAMAGES = {
     ),
     "an empty array": (lambda file: replace(file["a"], "res5a", np.zeros((0, 9), np.float32)), "a", "res5a: is empty"),
     "a scalar": (lambda file: replace(file["a"], "res5a", np.float32(1)), "a", "res5a: is empty"),
-    "numbers never written": (unwritten, "a", "12288 bytes, 0 are there"),
+    "numbers never written": (unwritten, "a", "12,288 bytes, 0 are there"),
     "numbers in another file": (elsewhere, "a", "pool5: its numbers lie in other files"),
     "numbers of another video": (virtual, "a", "pool5: its numbers lie in other files"),
     "not a number": (put("pool5", np.nan), "a", "pool5: 1 of 768 numbers are not finite"),

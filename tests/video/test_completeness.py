@@ -118,7 +118,7 @@ def with_number(data: bytearray, place: int, value: int) -> bytearray:
         (b"stts", 12, 29, "its header lists 30 frames, and times of 29"),
         (b"stsz", 12, 29, "its header lists 29 frames, and times of 30"),
         (b"ctts", 12, 29, "its header lists 30 frames, and times of"),
-        (b"stco", 12, 1 << 20, "its index lists 30 frames, only 0 can be read|cut off|none of the 30 frames"),
+        (b"stco", 12, 1 << 20, "its index lists 30 frames, only 0 can be read|cut off|lists 30 frames, but holds none"),
     ],
 )
 def test_tables_of_an_mp4_that_disagree_are_found_out(tmp_path, whole, box, place, value, said):

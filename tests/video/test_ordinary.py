@@ -99,7 +99,7 @@ def test_an_avis_index_and_header_may_list_another_number_of_frames(tmp_path):
     short[4:8] = struct.pack("<I", len(short) - 8)
     (tmp_path / "short.avi").write_bytes(short)
     assert numbers(tmp_path / "short.avi") == list(range(40))
-    assert "its index lists 1 frames" in remarks(tmp_path / "short.avi")[0]
+    assert "its index lists 1 frame of" in remarks(tmp_path / "short.avi")[0]
     data[data.index(b"avih") + 24 :][:4] = b""  # nothing is changed by a slice of a copy
     header = data.index(b"avih") + 8 + 16
     data[header : header + 4] = struct.pack("<I", 39)

@@ -175,7 +175,7 @@ def test_a_movie_whose_pictures_lie_in_another_file_is_refused(tmp_path):
     path.write_bytes(with_reference(other.read_bytes(), alias("disk", other.name)))
     with av.open(str(path), options={"enable_drefs": "1"}) as container:  # which FFmpeg can be made to follow
         assert number_of(next(container.decode(video=0)).to_ndarray(format="rgb24")) == 0
-    assert refusal(path) == "none of the 20 frames it lists is in it; what it may refer to is not opened"
+    assert refusal(path) == "lists 20 frames, but holds none; what it may refer to is not opened"
 
 
 def test_a_movie_that_refers_to_an_address_connects_to_nobody(tmp_path, listener):

@@ -92,7 +92,7 @@ def test_a_model_of_the_users_own_loads_by_path(tiny, suffix):
             "input length: must be a whole number from 1 to 1,000,000, not 'y'",
         ),
         ('channels = "bgr"', 'channels = "luma"\n#', "input"),
-        ('labels = ["a", "b", "c"]', 'labels = ["a"]', "labels: 1 names for 3 classes"),
+        ('labels = ["a", "b", "c"]', 'labels = ["a"]', "labels: 1 name for 3 classes"),
         ('labels = ["a", "b", "c"]', 'labels = ["a", 2, "c"]', "labels: must all be text"),
         ("stages = [1, 1, 1, 1]", 'stages = ["a", 1, 1, 1]', "stages"),
         ("mean = [104, 117, 123]", 'mean = ["a"]', "input mean: must be a number, not 'a'"),
@@ -180,7 +180,7 @@ def test_a_model_of_the_users_own_loads_by_path(tiny, suffix):
             'licence = "MIT"\nsources = [{ url = "https://x/y.sh" }]',
             "sources[1].file 'y.sh': must end in one of .safetensors",
         ),
-        ('licence = "MIT"', 'licence = "MIT"\nself_test = ["x"]', "self_test: 1 logits for 3 classes"),
+        ('licence = "MIT"', 'licence = "MIT"\nself_test = ["x"]', "self_test: 1 logit for 3 classes"),
         ('licence = "MIT"', 'licence = "MIT"\nself_test = ["x", 1, 2]', "self_test: must be numbers"),
     ],
 )

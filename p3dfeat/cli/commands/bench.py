@@ -8,6 +8,7 @@ import typer
 from p3dfeat.cli.options import command
 from p3dfeat.cli.output import out
 from p3dfeat.options import BenchSettings
+from p3dfeat.text.counts import counted
 
 if TYPE_CHECKING:
     from p3dfeat.workflows.bench import Measurement
@@ -45,7 +46,7 @@ def _print(found: "Measurement") -> None:
     share = f"{gflops:,.0f} GFLOP/s, {100 * found.share_of_limit:.0f} % of a float32 matrix product here"
     table.add_row("network alone", f"{found.model_clips_per_second:.2f}", share)
     if found.decode_clips_per_second is not None and found.efficiency is not None:
-        of_what = f"{found.clips} clips of {found.videos} videos"
+        of_what = f"{counted(found.clips, 'clip')} of {counted(found.videos, 'video')}"
         table.add_row("decoding alone", f"{found.decode_clips_per_second:.2f}", of_what)
         reached = f"{100 * found.efficiency:.0f} % of the possible speed; bottleneck: {found.bound_by}"
         table.add_row("both", f"{found.clips_per_second:.2f}", reached)
@@ -55,4 +56,4 @@ def _print(found: "Measurement") -> None:
     )
     out.show(table)
     if found.failed:
-        out.say(f"{found.failed} {'video' if found.failed == 1 else 'videos'} could not be read")
+        out.say(f"{counted(found.failed, 'video')} could not be read")

@@ -11,6 +11,7 @@ from p3dfeat.cli.options import INPUTS_HELP, command, flag
 from p3dfeat.cli.output import one_line, out
 from p3dfeat.errors import NothingReadError, UsageError
 from p3dfeat.options import ExtractSettings
+from p3dfeat.text.counts import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +81,7 @@ def _report(event: "ExtractEvent", show: "Callable[[ExtractEvent], None]") -> No
         if event.status == "failed":
             out.say(f"failed: {event.source}: {event.error}")
         elif event.damage is not None:
-            out.say(f"partial: {event.source}: {event.damage}; {event.clips_left_out} clips left out")
+            out.say(f"partial: {event.source}: {event.damage}; {counted(event.clips_left_out, 'clip')} left out")
         for remark in event.remarks:
             out.say(f"remark: {event.source}: {remark}")
 
@@ -97,8 +98,8 @@ def _print_summary(summary: "ExtractSummary") -> None:
     else:
         text = (
             f"{summary.output}: {summary.stored} stored{partial}, {summary.skipped} skipped{before}, "
-            f"{summary.failed} failed; "
-            f"{summary.clips} clips in {summary.elapsed_seconds:.1f} s ({summary.clips_per_second:.1f} clips/s)"
+            f"{summary.failed} failed; {counted(summary.clips, 'clip')} in {summary.elapsed_seconds:.1f} s "
+            f"({summary.clips_per_second:.1f} clips/s)"
         )
     if summary.stopped:
         text += "; stopped by the first failure"
@@ -131,7 +132,8 @@ def _print_plan(plan: "ExtractPlan") -> None:
             about = f"{info.duration_seconds:.2f} s", str(info.num_frames), f"{info.width}x{info.height}"
             table.add_row(one_line(video.id), *about, str(video.clips))
         out.show(table)
-        text = f"{len(plan.videos)} videos, {plan.clips} clips, about {plan.size_bytes / 1e6:.2f} MB"
+        what = f"{counted(len(plan.videos), 'video')}, {counted(plan.clips, 'clip')}"
+        text = f"{what}, about {plan.size_bytes / 1e6:.2f} MB"
         if plan.skipped:
             text += f"; {plan.skipped} stored already"
         out.data(text)

@@ -9,6 +9,7 @@ import typer
 
 from p3dfeat.cli.options import command, flag
 from p3dfeat.cli.output import one_line, out
+from p3dfeat.text.counts import counted
 from p3dfeat.text.csvs import csv_line
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _print_tables(features: "FeatureFile", shown: int | None) -> None:
 
     made = Table(Column(), Column(overflow="fold"), box=None, show_header=False, pad_edge=False)
     size = f"{features.path.stat().st_size / 1e6:.2f} MB"
-    made.add_row("file", f"{one_line(str(features.path))}, {size}, {len(features)} videos")
+    made.add_row("file", f"{one_line(str(features.path))}, {size}, {counted(len(features), 'video')}")
     for name, value in features.settings.items():
         if name not in ("format", "format_version") and value != "":
             made.add_row(one_line(name.replace("_", " ")), one_line(_brief(value)))
@@ -79,15 +80,19 @@ def _print_tables(features: "FeatureFile", shown: int | None) -> None:
         made.add_row("arrays", one_line(_arrays(chosen[0][1])))
     ledger = Ledger(features.path)
     if len(ledger):
-        made.add_row("failed", f"{len(ledger)} videos, reasons in {one_line(str(ledger.path))}")
+        made.add_row("failed", f"{counted(len(ledger), 'video')}, reasons in {one_line(str(ledger.path))}")
     columns = list(dict.fromkeys(name for _, video in chosen for name in video.columns))
+    segments = [_segment(video.attributes) for _, video in chosen]
     rows = [(id, *_row(video), *(video.columns.get(name, "") for name in columns)) for id, video in chosen]
     notes = [str(video.attributes.get("damage") or video.attributes.get("remarks", "")) for _, video in chosen]
-    headings = ["id", "clips", "duration", "frames", "size", *map(one_line, columns)]
+    headings = ["id", "clips", "duration", "frames", "fps", "size", *map(one_line, columns)]
+    if any(segments):
+        headings.append("segment")
+        rows = [(*row, segment) for row, segment in zip(rows, segments, strict=True)]
     if any(notes):
         headings.append("remarks")
         rows = [(*row, note) for row, note in zip(rows, notes, strict=True)]
-    videos = Table(*headings, box=None, pad_edge=False)
+    videos = Table(*(Column(name, overflow="fold") for name in headings), box=None, pad_edge=False)
     for row in rows:
         videos.add_row(*map(one_line, row))
     out.show(made, "", videos)
@@ -108,13 +113,28 @@ def _arrays(video: "VideoFeatures") -> str:
 def _row(video: "VideoFeatures") -> tuple[str, ...]:
     about = video.attributes
     seconds = about.get("duration_seconds", "?")  # a file of other software may lack values, or contain anything
+    rate = about.get("frame_rate", "?")
     padded = about.get("padded_frames")
     return (
         f"{video.shape('seconds')[0]}" if "seconds" in video else "?",
         f"{seconds:.2f} s" if isinstance(seconds, float) else f"{seconds}",
         f"{about.get('num_frames', '?')}{f' (+{padded} padded)' if padded else ''}",
+        f"{round(rate, 2):g}" if isinstance(rate, int | float) else f"{rate}",
         f"{about.get('width', '?')}x{about.get('height', '?')}",
     )
+
+
+def _segment(about: Mapping[str, Any]) -> str:
+    """The part of the file that was used, such as "3 to 5.5 s"; empty for a whole file."""
+    start, end = about.get("segment_start_seconds"), about.get("segment_end_seconds")
+    if start is None and end is None:
+        return ""
+    text = f"{_rounded(start or 0)} to {'end' if end is None else f'{_rounded(end)} s'}"
+    return f"{text} by its clock" if about.get("segment_origin") == "clock" else text
+
+
+def _rounded(seconds: Any) -> str:
+    return f"{round(seconds, 3):g}" if isinstance(seconds, int | float) else f"{seconds}"
 
 
 def _brief(value: Any) -> str:

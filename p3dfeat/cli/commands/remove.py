@@ -11,6 +11,7 @@ from p3dfeat.cli.options import command
 from p3dfeat.cli.output import out
 from p3dfeat.errors import UsageError
 from p3dfeat.options import RemoveSettings
+from p3dfeat.text.counts import counted
 
 File = Annotated[Path, typer.Argument(metavar="FILE.h5", help="Feature file.")]
 Ids = Annotated[
@@ -52,4 +53,4 @@ def remove(file: File, settings: RemoveSettings, ids: Ids = None, not_in: NotIn 
         for id in removed.ids:
             out.data(id)
     verb = "would remove" if settings.dry_run else "removed"
-    out.say(f"{file}: {verb} {len(removed.ids)} videos, {removed.size_bytes / 1e6:.2f} MB of arrays")
+    out.say(f"{file}: {verb} {counted(len(removed.ids), 'video')}, {removed.size_bytes / 1e6:.2f} MB of arrays")

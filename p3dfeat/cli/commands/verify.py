@@ -13,6 +13,7 @@ from p3dfeat.cli.left_out import say_left_out
 from p3dfeat.cli.options import command
 from p3dfeat.cli.output import one_line, out
 from p3dfeat.options import VerifySettings
+from p3dfeat.text.counts import counted
 
 if TYPE_CHECKING:
     from p3dfeat.workflows.extract import ExtractEvent
@@ -73,10 +74,10 @@ def _line(finding: "Finding") -> str:
 def _print_summary(summary: "VerifySummary") -> None:
     if out.wants_json:
         out.json(summary.as_json())
-    wrong = f"{len(summary.findings)} findings" if summary.findings else "nothing wrong"
-    text = f"{summary.file}: {wrong} in {summary.videos} videos, {summary.clips} clips"
+    wrong = counted(len(summary.findings), "finding") if summary.findings else "nothing wrong"
+    text = f"{summary.file}: {wrong} in {counted(summary.videos, 'video')}, {counted(summary.clips, 'clip')}"
     if summary.recomputed:
-        same = f"{summary.identical} of {summary.recomputed} recomputed videos are identical to the bit"
+        same = f"{summary.identical} of {counted(summary.recomputed, 'video')} recomputed to the same bits"
         text += f"; {same}, largest relative error {summary.worst_relative_error:.1e}"
     say_left_out(summary.left_out)
     out.say(text)
@@ -100,7 +101,7 @@ def _progress() -> "Iterator[Callable[[VerifyEvent], None]]":
             if isinstance(event, Looked):
                 looked += 1
                 if status is not None and looked % SHOWN_EVERY == 0:
-                    status.update(f"{looked} videos looked through")
+                    status.update(f"{counted(looked, 'video')} looked through")
             elif not isinstance(event, Finding):
                 if isinstance(event, ToRecompute):
                     stack.close()

@@ -15,6 +15,7 @@ from p3dfeat.errors import FeatureFileError, OutputError
 from p3dfeat.store.layout import MOST_UNPACKED, PIECE_BYTES
 from p3dfeat.system.confinement import environment
 from p3dfeat.system.processes import python_command
+from p3dfeat.text.counts import counted
 from p3dfeat.text.jsons import parse_object
 
 SILENT_SECONDS: Final = 45.0  # without a message, after which the process is killed; it ends itself after 30
@@ -91,7 +92,7 @@ def check_file(path: Path) -> Iterator[Problem | Foreign | Looked | Root]:
         yield Problem(progress.at, f"the process that checked it {deaths[-1]}")
         if progress.opened == before:  # the cause is not a group: another start would end the same way
             return
-    yield Problem("", f"the rest was not checked, after {len(deaths)} processes that died")
+    yield Problem("", f"the rest was not checked, after {counted(len(deaths), 'process')} that died")
 
 
 def _size_of_readable(path: Path) -> int:

@@ -25,6 +25,7 @@ from p3dfeat.store.layout import (
     column_names,
 )
 from p3dfeat.store.members import foreign_filters, is_hard
+from p3dfeat.text.counts import counted
 from p3dfeat.types import MOST_FPS, PART, VIDEO_ATTRIBUTES
 
 SUM_OF_PROBABILITIES: Final = 1e-3  # maximum distance from 1; float32 gives 1e-6, even with bf16 weights
@@ -175,11 +176,10 @@ class VideoCheck:
         elif not item.shape or 0 in item.shape:
             self._tell(f"{name}: is empty")
         elif item.chunks is not None and item.nbytes > MOST_UNPACKED * item.id.get_storage_size():
-            self._tell(f"{name}: its shape {item.shape} says {item.nbytes} bytes, which are not there")
+            self._tell(f"{name}: its shape {item.shape} says {counted(item.nbytes, 'byte')}, which are not there")
         elif item.chunks is None and item.id.get_storage_size() != item.nbytes:
-            self._tell(
-                f"{name}: its shape {item.shape} says {item.nbytes} bytes, {item.id.get_storage_size()} are there"
-            )
+            claimed = f"its shape {item.shape} says {counted(item.nbytes, 'byte')}"
+            self._tell(f"{name}: {claimed}, {item.id.get_storage_size():,} are there")
         else:
             return True
         return False
@@ -199,7 +199,7 @@ class VideoCheck:
     def _layer(self, name: str, dataset: h5py.Dataset) -> NDArray[np.float64] | None:
         """Check every value of a layer; return the sum of its rows if all could be read."""
         if self._clips is not None and len(dataset) != self._clips:
-            self._tell(f"{name}: {len(dataset)} rows for {self._clips} clips")
+            self._tell(f"{name}: {counted(len(dataset), 'row')} for {counted(self._clips, 'clip')}")
         shape = self._expected.row_shape(name)
         if shape is not None and dataset.shape[1:] != shape:
             self._tell(f"{name}: a row is {dataset.shape[1:]}, not {shape}")

@@ -30,6 +30,7 @@ from p3dfeat.store.members import link_on_the_way
 from p3dfeat.store.reading.file import is_own_video
 from p3dfeat.store.side_files.parts import JOINING, passing_name
 from p3dfeat.system.disk import Folder, bring_out_of_memory, bring_to_disk, write_at
+from p3dfeat.text.counts import counted
 
 GZIP_LEVEL: Final = 4
 
@@ -154,7 +155,8 @@ def _check_holds(joined: Path, output: Path, ids: Set[str]) -> None:
     with locked(joined) as file, reading(joined):
         missing = sum(not is_own_video(file, id) for id in ids)
     if missing:
-        raise OutputError(f"{output}: its new copy lacks {missing} of {len(ids)} videos; the old file stays as it is")
+        lacks = f"its new copy lacks {missing} of {counted(len(ids), 'video')}"
+        raise OutputError(f"{output}: {lacks}; the old file stays as it is")
 
 
 def add_in_place(path: Path, folder: Folder, waiting: Sequence[Waiting], removed: Set[str] = frozenset()) -> None:

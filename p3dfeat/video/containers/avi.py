@@ -4,6 +4,7 @@ from typing import BinaryIO, Final
 
 import numpy as np
 
+from p3dfeat.text.counts import counted
 from p3dfeat.video.containers.record import Container, Delivered, cut_off
 from p3dfeat.video.findings import Findings
 from p3dfeat.video.heartbeat import tick
@@ -23,17 +24,17 @@ def check(file: BinaryIO, found: Delivered, findings: Findings) -> None:
     index, end = _index(file, found)
     count, size = len(found.packets), int(found.packets.sizes.sum())
     ticks = int(found.packets.decoded[-1]) + 1
-    counted = max(count, ticks + (ticks - 1) // count)  # the duration of the last frame is unknown
-    if not is_open and end > found.size_bytes and not 0 < found.listed_frames <= counted:
+    with_ticks = max(count, ticks + (ticks - 1) // count)  # the duration of the last frame is unknown
+    if not is_open and end > found.size_bytes and not 0 < found.listed_frames <= with_ticks:
         findings.failed(cut_off(found.size_bytes, end))
     if not is_open and max(length, end) > found.size_bytes:
-        findings.remark(f"{found.size_bytes:,} bytes, {max(length, end):,} by its header")
+        findings.remark(f"{counted(found.size_bytes, 'byte')}, {max(length, end):,} by its header")
     if index is not None and index != (count, size):
-        text = f"{index[0]:,} frames of {index[1]:,} bytes"
+        text = f"{counted(index[0], 'frame')} of {counted(index[1], 'byte')}"
         findings.remark(f"its index lists {text}, found are {count:,} of {size:,}")
     # The header and the clock also count empty frames, which repeat the frame before.
-    if not is_open and not count <= found.listed_frames <= counted:
-        findings.remark(f"its header lists {found.listed_frames:,} frames, {count:,} are found")
+    if not is_open and not count <= found.listed_frames <= with_ticks:
+        findings.remark(f"its header lists {counted(found.listed_frames, 'frame')}, {count:,} are found")
 
 
 def _index(file: BinaryIO, found: Delivered) -> tuple[tuple[int, int] | None, int]:

@@ -3,6 +3,7 @@
 from typing import BinaryIO, Final
 
 from p3dfeat.errors import VideoError
+from p3dfeat.text.counts import counted
 from p3dfeat.video.containers.record import Check, Container, Delivered, cut_off, read_at
 from p3dfeat.video.findings import Findings
 
@@ -48,7 +49,7 @@ def _checked_by(end_mark: bytes) -> Check:
         """If there are fewer frames than in the header and no end mark, the end is missing."""
         if len(found.packets) >= found.listed_frames:
             return
-        reason = f"its header lists {found.listed_frames:,} frames, {len(found.packets):,} can be found"
+        reason = f"its header lists {counted(found.listed_frames, 'frame')}, {len(found.packets):,} can be found"
         if end_mark not in read_at(file, -TAIL, TAIL):
             findings.failed(VideoError(f"cut off: {reason}"))
         findings.remark(reason)

@@ -6,6 +6,7 @@ from typing import BinaryIO, Final
 import numpy as np
 
 from p3dfeat.errors import VideoError
+from p3dfeat.text.counts import counted
 from p3dfeat.video.containers.mp4_boxes import Box, children, content, top_boxes
 from p3dfeat.video.containers.record import SLACK, SLACK_FRAMES, Container, Delivered, cut_off, read_at
 from p3dfeat.video.findings import Findings
@@ -24,7 +25,7 @@ WIDE: Final = np.dtype([("length", ">u8"), ("start", ">i8"), ("rate", ">i4")])
 def check(file: BinaryIO, found: Delivered, findings: Findings) -> None:
     """All frames of the index must be found. Edit lists must not pause or hold a frame, because FFmpeg ignores that."""
     if len(found.packets) < found.index_entries:
-        count = f"its index lists {found.index_entries:,} frames, only {len(found.packets):,} can be read"
+        count = f"its index lists {counted(found.index_entries, 'frame')}, only {len(found.packets):,} can be read"
         findings.failed(VideoError(f"damaged or cut off: {count}"))
     gap = found.packets.longest_gap * found.tick_seconds
     if gap > SLACK_FRAMES * found.frame_seconds:
@@ -36,7 +37,7 @@ def check(file: BinaryIO, found: Delivered, findings: Findings) -> None:
         holds_frames = boxes[-1].kind in (b"mdat", b"moof") and boxes[-1].end - boxes[-1].start < LARGEST_FRAGMENT
         if (moving and holds_frames) or b"moov" not in {box.kind for box in boxes}:
             findings.failed(cut_off(found.size_bytes, boxes[-1].end))
-        findings.remark(f"cut off after its last frame: {found.size_bytes:,} bytes of {boxes[-1].end:,}")
+        findings.remark(f"cut off after its last frame: {counted(found.size_bytes, 'byte')} of {boxes[-1].end:,}")
     behind = read_at(file, boxes[-1].end, MOST_BEHIND) if boxes else b""
     if b"moof" in behind or (moving and (b"mdat" in behind or b"mfra" in behind)):
         findings.remark(f"a fragment lies behind byte {boxes[-1].end:,}, where no box begins")
@@ -84,7 +85,7 @@ def _compare_tables(tables: dict[bytes, bytes], findings: Findings) -> None:
         number = min(int.from_bytes(table[4:8], "big"), len(rows) // 2)
         timed = int(rows[: 2 * number : 2].sum(dtype=np.int64))
         if count != timed and (number or kind == b"stts"):
-            findings.remark(f"its header lists {count:,} frames, and times of {timed:,}")
+            findings.remark(f"its header lists {counted(count, 'frame')}, and times of {timed:,}")
 
 
 def _compare_durations(found: Delivered, findings: Findings) -> None:

@@ -8,6 +8,7 @@ from typing import BinaryIO, Final, Literal
 import numpy as np
 
 from p3dfeat.errors import VideoError
+from p3dfeat.text.counts import counted
 from p3dfeat.types import SecondsArray
 from p3dfeat.video.findings import Findings
 from p3dfeat.video.packets import NO_TIME, Packets
@@ -96,12 +97,13 @@ def judge_cut(found: Delivered, findings: Findings, announced_bytes: int) -> Non
     missing = found.listed_seconds is not None and found.end_seconds < found.listed_seconds - 1.5 * found.frame_seconds
     if missing:
         findings.failed(cut_off(found.size_bytes, announced_bytes))
-    findings.remark(f"cut off after its last frame: {found.size_bytes:,} bytes of {announced_bytes:,}")
+    findings.remark(f"cut off after its last frame: {counted(found.size_bytes, 'byte')} of {announced_bytes:,}")
 
 
 def cut_off(size_bytes: int, announced_bytes: int) -> VideoError:
     """The error for a file that is shorter than its header says."""
-    return VideoError(f"cut off: {size_bytes:,} bytes of at least {announced_bytes:,} that its header announces")
+    there = counted(size_bytes, "byte")
+    return VideoError(f"cut off: {there} of at least {announced_bytes:,} that its header announces")
 
 
 def read_at(file: BinaryIO, place: int, length: int) -> bytes:

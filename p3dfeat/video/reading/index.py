@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 
 from p3dfeat.errors import NotAVideoError, VideoError
 from p3dfeat.fingerprint import fingerprint_of, modified
+from p3dfeat.text.counts import counted
 from p3dfeat.types import Int64Array, SecondsArray, VideoInfo
 from p3dfeat.video.containers import Container, Delivered, container_of
 from p3dfeat.video.containers.avi import AVI
@@ -128,7 +129,7 @@ def _index(container: InputContainer, stream: VideoStream, path: str, findings: 
     packets = list_packets(container, stream, findings, most_bytes=MOST_READ * os.path.getsize(path))
     if not len(packets):
         listed = len(stream.index_entries)
-        elsewhere = f"none of the {listed} frames it lists is in it; what it may refer to is not opened"
+        elsewhere = f"lists {counted(listed, 'frame')}, but holds none; what it may refer to is not opened"
         raise VideoError(elsewhere if listed else "no frames in its video stream")
     if record.stores_dts and packets.parts[-1]:
         findings.remark("its clock goes back, as where recordings were joined: its frames are counted")

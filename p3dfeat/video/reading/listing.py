@@ -9,6 +9,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from p3dfeat.errors import VideoError
+from p3dfeat.text.counts import counted
 from p3dfeat.video.bitstreams.h264_fields import fields_of
 from p3dfeat.video.bitstreams.hidden_frames import hidden_packets
 from p3dfeat.video.findings import Findings
@@ -90,10 +91,11 @@ def list_packets(container: InputContainer, stream: VideoStream, findings: Findi
                 continue
             read_bytes += packet.size
             if read_bytes > most_bytes:
-                raise VideoError(f"damaged: lists the same bytes over and over, as {len(listing):,} frames so far")
+                so_far = counted(len(listing), "frame")
+                raise VideoError(f"damaged: lists the same bytes over and over, as {so_far} so far")
             listing.add(packet)
     except av.FFmpegError as error:
-        said = f"unreadable after {len(listing)} frames ({reason(error)})"
+        said = f"unreadable after {counted(len(listing), 'frame')} ({reason(error)})"
         behind = container.size - (listing.positions[-1] + listing.sizes[-1]) if len(listing) else container.size
         if not len(listing) or behind > max(listing.sizes):
             findings.failed(VideoError(said))

@@ -14,6 +14,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from p3dfeat.errors import VideoError
+from p3dfeat.text.counts import counted
 from p3dfeat.types import Int64Array
 from p3dfeat.video.bitstreams.hidden_frames import REFERRED_TO_HIDDEN
 from p3dfeat.video.findings import Findings
@@ -48,7 +49,7 @@ def recounted(path: str, index: VideoIndex, findings: Findings) -> VideoIndex:
         last_ticks = 0 if index.packets.has_fields else int(index.packets.durations[places[-1]])
         end = float(seconds[-1]) + (last_ticks * index.tick_seconds or usual)
     if len(places) != len(index):
-        findings.remark(f"{len(index):,} frames by its packets, {len(places):,} by its decoder")
+        findings.remark(f"{counted(len(index), 'frame')} by its packets, {len(places):,} by its decoder")
     duration = end - float(seconds[0])
     info = replace(
         index.info,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p3dfeat.errors import WeightsError
+from p3dfeat.text.counts import counted
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 LAYER_FORMS: Final = {100: (1, 7), 2: (4, 6)}  # field of the layer: fields of its name and blobs
@@ -57,7 +58,8 @@ def _blob(data: memoryview, layer: str) -> NDArray[np.generic]:
     array = parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.zeros(0, np.float32)
     dimensions = shape if shape is not None else [legacy[field] for field in LEGACY_DIMENSIONS if field in legacy]
     if len(dimensions) > MOST_DIMENSIONS or prod(dimensions) != array.size or max(dimensions, default=0) > array.size:
-        raise WeightsError(f"layer {layer}: a blob of shape {dimensions[:MOST_DIMENSIONS]} with {array.size} values")
+        size = counted(array.size, "value")
+        raise WeightsError(f"layer {layer}: a blob of shape {dimensions[:MOST_DIMENSIONS]} with {size}")
     return array.reshape(dimensions)
 
 
@@ -78,7 +80,7 @@ def _dimensions(data: memoryview) -> list[int]:
 
 def _numbers(data: memoryview, dtype: str, layer: str) -> NDArray[np.generic]:
     if len(data) % np.dtype(dtype).itemsize:
-        raise WeightsError(f"layer {layer}: a blob of {len(data)} bytes is no list of numbers")
+        raise WeightsError(f"layer {layer}: a blob of {counted(len(data), 'byte')} is no list of numbers")
     return np.frombuffer(data, dtype)
 
 

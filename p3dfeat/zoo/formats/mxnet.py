@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p3dfeat.errors import WeightsError
+from p3dfeat.text.counts import counted
 
 MAGIC: Final = struct.pack("<QQ", 0x112, 0)
 ARRAY_MAGIC: Final = 0xF993FAC9  # NDArray, version 2
@@ -23,7 +24,7 @@ def read_params(data: bytes) -> dict[str, NDArray[np.generic]]:
     arrays = [_array(reader) for _ in range(reader.count(smallest=28))]
     names = [_name(reader) for _ in range(reader.count(smallest=8))]
     if len(names) != len(arrays) or len(set(names)) != len(names):
-        raise WeightsError(f"damaged: {len(arrays)} arrays and {len(set(names))} names")
+        raise WeightsError(f"damaged: {counted(len(arrays), 'array')} and {counted(len(set(names)), 'name')}")
     return dict(zip(names, arrays, strict=True))
 
 

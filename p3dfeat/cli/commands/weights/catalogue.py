@@ -4,9 +4,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from p3dfeat.cli.completion import models
 from p3dfeat.cli.options import command
 from p3dfeat.cli.output import out
 from p3dfeat.config import default_model
+from p3dfeat.text.counts import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +16,8 @@ if TYPE_CHECKING:
     from p3dfeat.config import InputSpec
     from p3dfeat.zoo import Card, Located
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Model name from `p3dfeat weights list`, or path of a card.")]
+NAME_HELP = "Model name from `p3dfeat weights list`, or path of a weights file or a card."
+Name = Annotated[str, typer.Argument(metavar="NAME", help=NAME_HELP, autocompletion=models)]
 
 
 @command(quiet=False)
@@ -78,21 +81,40 @@ def _host(card: "Card") -> str:
 
 @command(quiet=False)
 def show(name: Name) -> None:
-    """Show a model's card: its network, its preprocessing, its sources, how good it is, and what is not known."""
-    from p3dfeat.zoo import find_card, weights_here
+    """Show a model's card: its network, its preprocessing, its sources, how good it is, and what is not known.
+
+    Of a weights file, it shows the format, the sha256 and the card inside.
+
+    Examples:
+        p3dfeat weights show p3d-camera
+        p3dfeat weights show net.safetensors
+    """
+    from p3dfeat.zoo import resolve_here, weights_here
     from p3dfeat.zoo.cards import card_content
 
-    card = find_card(name)
-    located = weights_here(card)
-    path = str(located.weights) if located else None
+    reference = resolve_here(name)
+    if reference.weights is None and reference.card is not None:
+        card, of_file = reference.card, {}
+        located = weights_here(card)
+        path = str(located.weights) if located else None
+    else:
+        from p3dfeat.zoo import read_own
+
+        found = read_own(reference)
+        card, path = found.card, str(found.path)
+        of_file = {"format": found.format, "sha256": found.sha256, "card_from": found.card_from}
     if out.wants_json:
         sources = [{"place": str(source), "file": source.file, "by_hand": source.by_hand} for source in card.sources]
-        out.json(card_content(card) | {"sources": sources, "checksums": dict(card.checksums), "path": path})
+        out.json(card_content(card) | {"sources": sources, "checksums": dict(card.checksums), "path": path} | of_file)
         return
-    from rich.table import Table
+    _print_rows([*_about(card, path), *((field.replace("_", " "), text) for field, text in of_file.items())])
 
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for field, text in _about(card, path):
+
+def _print_rows(rows: "Sequence[tuple[str, str]]") -> None:
+    from rich.table import Column, Table
+
+    table = Table(Column(), Column(overflow="fold"), box=None, show_header=False, pad_edge=False)
+    for field, text in rows:
         if text:
             table.add_row(field, text)
     out.show(table)
@@ -101,7 +123,7 @@ def show(name: Name) -> None:
 def _about(card: "Card", path: str | None) -> list[tuple[str, str]]:
     """(name, text) of all fields of a card."""
     net, names = card.architecture, f"{card.label_set}: " if card.label_set else ""
-    blocks = f"blocks {_joined(net.stages)}, width {net.base_width}, {net.channels} channels"
+    blocks = f"blocks {_joined(net.stages)}, width {net.base_width}, {counted(net.channels, 'channel')}"
     return [
         ("name", card.name),
         ("title", card.title),
@@ -127,7 +149,7 @@ def _input_text(spec: "InputSpec") -> str:
     deviation = "" if set(spec.std) == {1.0} else f" / {_joined(spec.std)}"
     values = f"(pixel{scale} - {_joined(spec.mean)}){deviation}"
     standard = ", then each clip to mean 0 and deviation 1" if spec.standardize else ""
-    frames = f"{spec.length} frames, step {spec.step}"
+    frames = f"{counted(spec.length, 'frame')}, step {spec.step}"
     return f"{frames}, {spec.channels}, {size}{crop}, {spec.interpolation}; {values}{standard}"
 
 

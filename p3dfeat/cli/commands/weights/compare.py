@@ -8,6 +8,7 @@ import typer
 from p3dfeat.cli.options import command
 from p3dfeat.cli.output import out
 from p3dfeat.options import MODEL_HELP, CompareSettings
+from p3dfeat.text.counts import counted
 
 if TYPE_CHECKING:
     from p3dfeat.types import Prediction
@@ -46,7 +47,7 @@ def _print_comparison(found: "Comparison") -> None:
     if found.unlike:
         out.data(f"Different shapes, not compared: {', '.join(found.unlike)}")
     out.data(
-        f"{found.num_clips} clips{agreement}; mean probability of the top label: "
+        f"{counted(found.num_clips, 'clip')}{agreement}; mean probability of the top label: "
         f"A {found.a.confidence:.3f}, B {found.b.confidence:.3f}"
     )
     if not found.same_input:

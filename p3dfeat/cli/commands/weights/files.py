@@ -9,6 +9,7 @@ from p3dfeat.cli.completion import models
 from p3dfeat.cli.options import command, flag
 from p3dfeat.cli.output import out
 from p3dfeat.errors import UsageError, WeightsError
+from p3dfeat.text.counts import counted
 
 if TYPE_CHECKING:
     from p3dfeat.zoo import Converted
@@ -18,7 +19,12 @@ BOTH = ("gluoncv", "authors")  # the two readings of a file whose arithmetic is 
 NAME_HELP = "Model name from `p3dfeat weights list`, or path of a card."
 Name = Annotated[str, typer.Argument(metavar="NAME", help=NAME_HELP, autocompletion=models)]
 Names = Annotated[
-    list[str] | None, typer.Argument(metavar="NAME", help="Default: all downloaded models.", autocompletion=models)
+    list[str] | None,
+    typer.Argument(
+        metavar="NAME",
+        help="Model names, or paths of weights files or cards. Default: all downloaded models.",
+        autocompletion=models,
+    ),
 ]
 From = Annotated[
     str | None,
@@ -91,7 +97,12 @@ def download(name: Name, place: From = None, force: Force = False) -> None:
 
 @command(quiet=False)
 def check(names: Names = None) -> None:
-    """Check downloaded weights: recompute checksums, and run each model on a synthetic clip."""
+    """Check weights: recompute checksums, compare tensors with the network, and run it on a synthetic clip.
+
+    Examples:
+        p3dfeat weights check
+        p3dfeat weights check net.safetensors
+    """
     from p3dfeat.workflows.doctor import check_weights
     from p3dfeat.zoo import card_names, published_card, weights_here
 
@@ -102,7 +113,7 @@ def check(names: Names = None) -> None:
         if out.wants_json:
             out.json(found.as_json())
         elif found.error is None:
-            sums = ", ".join(found.checksums) or "no checksum is known"
+            sums = ", ".join(found.checksums) or f"no checksum is published, its sha256 is {found.sha256}"
             out.data(f"{name}: good ({sums}; self test: {found.self_test})")
         else:
             out.data(f"{name}: WRONG: {found.error}")
@@ -157,7 +168,7 @@ def _save(converted: "Converted", target: Path, overwrite: bool) -> None:
     net = converted.card.architecture
     out.say(
         f"{target}: P3D-{net.depth}, {net.family} family, kinds {net.kinds}, width {net.base_width}, "
-        f"{net.channels} channels, {net.classes} classes"
+        f"{counted(net.channels, 'channel')}, {counted(net.classes, 'class')}"
     )
 
 
