@@ -134,7 +134,7 @@ def svg() -> str:
         parts += [
             f'<rect x="{x}" y="{top}" width="{wide}" height="{high}" rx="6" fill="#eef3fb" stroke="#5b7db1"/>',
             f'<text {text} y="{top + 18}" font-size="14" fill="#123">{room}</text>',
-            f'<text {text} y="{top + 33}" font-size="11" fill="#567">{count} modules</text>',
+            f'<text {text} y="{top + 33}" font-size="11" fill="#567">{count} module{"s" * (count > 1)}</text>',
         ]
         for number, line in enumerate(lines[room]):
             parts.append(f'<text {text} y="{top + 50 + LINE * number}" font-size="12" fill="#345">{line}</text>')

@@ -79,7 +79,13 @@ def test_info_as_csv_and_the_table_hold_all_attributes_and_columns_of_all_videos
 def test_info_as_json_is_complete(p3dfeat, feats):
     *videos, summary = p3dfeat("info", feats, "--json").records
     assert [v["id"] for v in videos] == ["archery/clip7", "left", "right"]
-    assert videos[1]["arrays"] == {"pool5": [2, 512], "pooled": [512], "prob": [2, 12], "seconds": [2, 2]}
+    assert videos[1]["arrays"] == {
+        "pool5": [2, 512],
+        "pooled": [512],
+        "prob": [2, 12],
+        "seconds": [2, 2],
+        "first_frames": [2],
+    }
     assert videos[1]["num_frames"] == 40
     assert summary["videos"] == 3
     assert summary["sampling"]["clips"] == 2
@@ -89,7 +95,7 @@ def test_what_a_file_says_does_not_hide_what_info_says(p3dfeat, feats, monkeypat
     """Attributes that newer files may have could be called like p3dfeat's own keys."""
     theirs = {"event": "x", "id": "x", "arrays": "x", "videos": "x", "size_bytes": "x"}
     before = p3dfeat("info", feats, "--json").records
-    monkeypatch.setattr("p3dfeat.store.reading.file.VIDEO_ATTRIBUTES", VIDEO_ATTRIBUTES | theirs.keys())
+    monkeypatch.setattr("p3dfeat.store.reading.video.VIDEO_ATTRIBUTES", VIDEO_ATTRIBUTES | theirs.keys())
     monkeypatch.setattr("p3dfeat.store.layout.ORDER", (*ORDER, *theirs))
     with h5py.File(feats, "r+") as file:
         for group in (file, file["left"]):
