@@ -669,7 +669,7 @@ def test_further_columns_of_a_csv_are_attributes_of_its_videos(p3dfeat, folder, 
         assert file["l"].attrs["label"] == "moving left"
     verified = p3dfeat("verify", output, "--against", csv)
     assert verified.code == 0
-    assert verified.stderr.startswith(f"{output}: nothing wrong in 2 videos, 2 clips; 2 of 2 recomputed")
+    assert verified.stderr.startswith(f"{output}: nothing wrong in 2 videos, 2 clips; 2 of 2 videos recomputed")
 
 
 @pytest.mark.parametrize("name", ["feats.npy", "feats.NPZ", "feats.csv", "feats.pt", "feats.mat", "feats.parquet"])

@@ -19,7 +19,7 @@ INFO = VideoInfo(1.5, 25.0, 37, 64, 48, 0, "1:1", "h264", "yuv420p", 1234, "0" *
 MESSAGES = [
     Ready(),
     VideoStart(3),
-    ClipAt(0, 0.0, 0.5, 2),
+    ClipAt(0, 0.0, 0.5, 2, 7),
     Ended(VideoEnd(INFO, 37)),
     Ended(VideoEnd(INFO, 37), worn=True),
 ]
@@ -85,14 +85,15 @@ def test_nonsense_is_known_for_what_it_is(said):
 # How a decoder that a file has taken over could talk: lines after the second clip of the video "liar".
 LIES = {
     "another beginning": VideoStart(3),
-    "a slot that is not there": ClipAt(48, 0, 1, 0),
-    "a slot before the first": ClipAt(-1, 0, 1, 0),
-    "a clip of padding": ClipAt(0, 0, 1, 16),
+    "a slot that is not there": ClipAt(48, 0, 1, 0, 0),
+    "a slot before the first": ClipAt(-1, 0, 1, 0, 0),
+    "a clip of padding": ClipAt(0, 0, 1, 16, 0),
+    "a frame before the first": ClipAt(0, 0, 1, 0, -1),
     "an end too soon": Ended(VideoEnd(INFO, 37)),
 }
 LIES_IN_PYTHON = {
     **{lie: repr(encoded(message)) for lie, message in LIES.items()},
-    "the same slot twice": repr(2 * encoded(ClipAt(5, 0, 1, 0))),
+    "the same slot twice": repr(2 * encoded(ClipAt(5, 0, 1, 0, 0))),
     "no JSON": r"b'<html>\n'",
     "a line without end": "b'x' * 200_000",
     "half a line, then silence": "b'half'",
