@@ -294,8 +294,9 @@ def _some(ids: set[str]) -> str:
 
 
 def _shared_memory() -> set[str]:
-    with suppress(OSError):
-        return set(os.listdir("/dev/shm"))
+    """Names of shared memory, which are those of files; folders are other programs'."""
+    with suppress(OSError), os.scandir("/dev/shm") as entries:
+        return {entry.name for entry in entries if not entry.is_dir()}
     return set()
 
 

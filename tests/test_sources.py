@@ -707,7 +707,7 @@ MOST_BYTES_A_NAME = 700  # for paths of 57 characters; as text, one takes 106 by
 def test_a_long_list_takes_little_memory(tmp_path, monkeypatch):
     """A list of a million names is to be read with less than 1 GB."""
     monkeypatch.setattr("p3dfeat.sources.lists._beside", lambda path, base: (str(base / path), path))
-    count = 20_000
+    count = 50_000
     names = "".join(f"/data/videos/kinetics/train/class_{n % 400:03}/clip_{n:07}.mp4\n" for n in range(count))
     (tmp_path / "list.txt").write_text(names)
     tracemalloc.start()

@@ -1,7 +1,5 @@
 """A GPU decodes only where there is one; "auto" takes it only where it gives the same pixels sooner."""
 
-import time
-
 import av
 import numpy as np
 import pytest
@@ -66,8 +64,11 @@ def test_an_unknown_decoder_is_refused():
 def test_auto_takes_the_gpu_only_for_the_same_pixels_sooner(
     video, monkeypatch, cpu_seconds, gpu_seconds, gpu_offset, gpu_fails, expected
 ):
+    now = 0.0
+
     def pretended(video, spec, sampling, *, threads, decoder):
-        time.sleep(gpu_seconds if decoder == "cuda" else cpu_seconds)
+        nonlocal now
+        now += gpu_seconds if decoder == "cuda" else cpu_seconds
         if gpu_fails and decoder == "cuda":
             raise VideoError("damaged: out of memory")
         for item in read_clips(video, spec, sampling, threads=threads):
@@ -76,6 +77,7 @@ def test_auto_takes_the_gpu_only_for_the_same_pixels_sooner(
             yield item
 
     monkeypatch.setattr(hardware, "read_clips", pretended)
+    monkeypatch.setattr(hardware.time, "perf_counter", lambda: now)
     kind = hardware.kind_of(video)
     assert kind == ("h264", "yuv420p")
     assert hardware.better_decoder(video, kind, SPEC, SAMPLING, threads=1) == expected
