@@ -79,7 +79,7 @@ def run_export(files: str | Path | Sequence[str | Path], output: str | Path, set
             "activitynet-c3d", "bmn", "ms-tcn", "rtfm", "moment-detr", "hcrn", "npy", "npz", "pt", "flat-h5", "parquet",
             "jsonl", or "table".
         layer (str): A stored layer, or "pooled". With several crops per clip, their mean is exported, except to "rtfm".
-        prefix (str | None): Text in front of each name, such as "v_". None: as the layout is used.
+        prefix (str | None): Text in front of each name, such as ``v_``. None: as the layout is used.
         flat_names (bool): Write a/b as a_b. Otherwise, ids with slashes become subfolders.
         pca (str | int | None): Number of principal components of these features to project rows on, or the pca.npz of
             another export.
