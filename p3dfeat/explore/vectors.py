@@ -148,13 +148,7 @@ class _Kept:
             rows, width = (int(number) for number in about["shape"])
             if about["of"] != self._of or self._matrix.stat().st_size != 2 * rows * width:
                 return None
-            matrix = torch.empty((rows, width), dtype=torch.float16)
-            with open(self._matrix, "rb", buffering=0) as stored:
-                left = matrix.numpy().reshape(-1).view(np.uint8).data
-                while left and (count := stored.readinto(left)):
-                    left = left[count:]
-            if left:
-                return None
+            matrix = read_matrix(self._matrix, rows, width)
             with np.load(self._folder / str(about["rows"]), allow_pickle=False) as arrays:
                 videos, firsts, seconds = arrays["videos"], arrays["firsts"], arrays.get("seconds")
         except (OSError, ValueError, KeyError, TypeError):
@@ -178,6 +172,18 @@ class _Kept:
             os.replace(part.name, rows)
             about = {"of": self._of, "shape": list(vectors.matrix.shape), "rows": rows.name}
             _write(self._about, iter([json.dumps(about).encode()]))
+
+
+def read_matrix(path: Path, rows: int, width: int) -> Tensor:
+    """(rows, width) float16 from a file of its bytes. Raises OSError, or ValueError if bytes are missing."""
+    matrix = torch.empty((rows, width), dtype=torch.float16)
+    left = matrix.numpy().reshape(-1).view(np.uint8).data
+    with open(path, "rb", buffering=0) as stored:
+        while left and (count := stored.readinto(left)):
+            left = left[count:]
+    if left:
+        raise ValueError(f"{path}: {len(left)} bytes are missing")
+    return matrix
 
 
 def _pieces(matrix: Tensor) -> Iterator[bytes]:

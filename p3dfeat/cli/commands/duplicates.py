@@ -10,6 +10,7 @@ from p3dfeat.cli.options import command
 from p3dfeat.cli.output import one_line, out
 from p3dfeat.cli.progress import counted_bar
 from p3dfeat.options import DuplicatesSettings
+from p3dfeat.text.counts import counted
 
 File = Annotated[Path, typer.Argument(metavar="FILE.h5", help="Feature file with pool5.")]
 
@@ -38,4 +39,6 @@ def duplicates(file: File, settings: DuplicatesSettings) -> None:
         for id in group.ids:
             out.data(f"  {one_line(id)}")
     videos = sum(len(group.ids) for group in groups)
-    out.say(f"{file}: {len(groups)} groups of {videos} videos" if groups else f"{file}: no duplicates")
+    out.say(
+        f"{file}: {counted(len(groups), 'group')} of {counted(videos, 'video')}" if groups else f"{file}: no duplicates"
+    )

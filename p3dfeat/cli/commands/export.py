@@ -10,6 +10,7 @@ from p3dfeat.cli.options import command
 from p3dfeat.cli.output import out
 from p3dfeat.cli.progress import counted_bar
 from p3dfeat.options import ExportSettings
+from p3dfeat.text.counts import counted
 
 if TYPE_CHECKING:
     from p3dfeat.exports.run import ExportSummary
@@ -53,17 +54,17 @@ def _say(summary: "ExportSummary") -> None:
     for name, path in list(summary.renamed.items())[:LISTED]:
         out.say(f"note: {name} is no file name everywhere; its file is {path}")
     if summary.without_label:
-        out.say(f"note: {_listed(summary.without_label)} have no label")
+        out.say(f"note: {_listed(summary.without_label)} without a label")
     if summary.missing:
         out.say(f"note: no features of {_listed(summary.missing)}; missing_files.txt lists all")
     if not summary.written and summary.skipped and not summary.refused:
-        out.say(f"{summary.output}: nothing to do: {summary.skipped} videos are there already")
+        out.say(f"{summary.output}: nothing to do: {counted(summary.skipped, 'video')} there already")
         return
     megabytes = summary.size_bytes / 1e6
     rate = f" ({megabytes / summary.elapsed_seconds:.0f} MB/s)" if summary.elapsed_seconds > 0 else ""
     out.say(
-        f"{summary.output}: {summary.written} videos written, {summary.skipped} there already, "
-        f"{len(summary.refused)} left out; {summary.rows} rows, {megabytes:.2f} MB{rate}"
+        f"{summary.output}: {counted(summary.written, 'video')} written, {summary.skipped} there already, "
+        f"{len(summary.refused)} left out; {counted(summary.rows, 'row')}, {megabytes:.2f} MB{rate}"
     )
     if summary.beside:
         out.say(f"beside them: {', '.join(summary.beside)}")
@@ -72,4 +73,4 @@ def _say(summary: "ExportSummary") -> None:
 def _listed(names: tuple[str, ...]) -> str:
     """The number of names, and the first of them."""
     more = f", and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return f"{len(names)} videos ({', '.join(names[:LISTED])}{more})"
+    return f"{counted(len(names), 'video')} ({', '.join(names[:LISTED])}{more})"
