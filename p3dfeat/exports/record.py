@@ -45,6 +45,7 @@ class Record:
             self.folder.close()
             raise
         self._order: list[int] = []  # places of the lines of this run's videos
+        self._added = 0  # lines
 
     def _check(self) -> None:
         if self.folder.holds(SETTINGS):
@@ -91,6 +92,7 @@ class Record:
         """A video's file is complete."""
         self._lines.seek(0, os.SEEK_END)
         self._order.append(self._lines.tell())
+        self._added += 1
         self._lines.write(json_line({"key": key, **facts}).encode() + b"\n")
         if len(self._order) % FLUSHED_LINES == 0:
             self._lines.flush()
@@ -100,7 +102,8 @@ class Record:
         self._lines.flush()
         for place in self._order:
             self._lines.seek(place)
-            yield parse_object(self._lines.readline())
+            facts: dict[str, Any] = json.loads(self._lines.readline())
+            yield facts
 
     def write(self, name: str, content: Iterable[bytes]) -> None:
         """Write a file beside the features."""
@@ -109,6 +112,8 @@ class Record:
 
     def settle(self) -> None:
         """The run is complete: drop the lines of videos that are no longer in the feature files."""
+        if len(self._done) + self._added == len(self._order):
+            return
         self.write(DONE, (json_line(facts).encode() + b"\n" for facts in self.facts()))
 
     def __enter__(self) -> Self:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from p3dfeat.errors import UsageError, VideoError
@@ -18,7 +18,7 @@ from p3dfeat.exports.single import SingleFile
 from p3dfeat.exports.source import Rows, Source, is_finite
 from p3dfeat.exports.timing import Timing
 from p3dfeat.exports.transform import Pca, Transform
-from p3dfeat.exports.writers import FolderWriter, Item, encoder, one_file
+from p3dfeat.exports.writers import FolderWriter, Item, Waiting, encoder, one_file
 from p3dfeat.labels import Labels
 from p3dfeat.options import ExportSettings, with_options
 from p3dfeat.types import FloatArray
@@ -66,7 +66,7 @@ class ExportSummary:
         }
 
 
-IDENTITY: Final = ("fingerprint", "modified", "source", "segment_start_seconds", "segment_end_seconds")
+IDENTITY: Final = ("fingerprint", "segment_start_seconds", "segment_end_seconds")
 
 
 def run_export(files: str | Path | Sequence[str | Path], output: str | Path, settings: ExportSettings) -> ExportSummary:
@@ -180,19 +180,21 @@ class _Run:
         suffix = self.layout.SUFFIX
         names = FileNames(self.source.ids(), self.naming, suffix, cut_at_dot=self.layout.CUTS_AT_DOT)
         with Record(self.output, self.described()) as record:
-            writer = FolderWriter(record.folder, encoder(self.layout))
+
+            def written(item: Item, path: PurePosixPath) -> None:
+                record.add(_key(item.rows.id, item.rows.attributes), self._facts(item, str(path)))
+                self._tell()
 
             def is_missing(id: str, attributes: Mapping[str, Any]) -> bool:
                 return not record.has(_key(id, attributes), names.path(id))
 
-            for rows in self.source.videos(is_missing):
-                if rows is None:
-                    self._skipped += 1
-                elif (item := self._item(rows)) is not None:
-                    path = names.path(rows.id)
-                    writer.write_to(path, item)
-                    record.add(_key(rows.id, rows.attributes), self._facts(item, str(path)))
-                self._tell()
+            with Waiting(FolderWriter(record.folder, encoder(self.layout)), written) as writer:
+                for rows in self.source.videos(is_missing, times=self.layout.NEEDS_TIMES):
+                    if rows is None:
+                        self._skipped += 1
+                        self._tell()
+                    elif (item := self._item(rows)) is not None:
+                        writer.add(names.path(rows.id), item)
             beside = written_beside(self, record.write, record.facts)
             record.settle()
         return self._result(beside, names.changed)
@@ -222,7 +224,7 @@ class _Run:
         return self._result(beside, {})
 
     def _all(self) -> Iterator[Rows]:
-        for rows in self.source.videos():
+        for rows in self.source.videos(times=self.layout.NEEDS_TIMES):
             assert rows is not None
             yield rows
 

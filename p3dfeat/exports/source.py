@@ -14,9 +14,9 @@ from p3dfeat.store import FeatureFile, Ledger, differences, open_features
 from p3dfeat.types import FloatArray, Int64Array, SecondsArray
 
 ATTRIBUTES: Final = (
-    *("duration_seconds", "frame_rate", "num_frames", "padded_frames", "first_seconds", "fingerprint", "modified"),
-    *("segment_start_seconds", "segment_end_seconds", "segment_origin", "source", "damage"),
+    *("duration_seconds", "frame_rate", "num_frames", "fingerprint", "segment_start_seconds", "segment_end_seconds"),
 )
+TIMES: Final = ("padded_frames", "first_seconds", "segment_origin", "damage")  # attributes for times of rows
 POOLED: Final = "pooled"  # the one array that has no clips
 
 
@@ -26,7 +26,7 @@ class Rows:
 
     id: str
     values: FloatArray
-    seconds: SecondsArray  # (T, 2) start and end of each clip, by the file's timestamps
+    seconds: SecondsArray  # (T, 2) start and end of each clip, by the file's timestamps; empty if they were not read
     first_frames: Int64Array | None  # (T,); None in files of versions before 0.2
     attributes: Mapping[str, Any]
     columns: Mapping[str, str]
@@ -93,20 +93,27 @@ class Source:
         for file in self.files:
             yield from ((video.id, video.attributes) for video in file.scan([], names))
 
-    def videos(self, wanted: Wanted | None = None) -> Iterator[Rows | None]:
-        """All videos, in the order of ``ids``; None, without reading its arrays, for one that is not wanted."""
-        arrays = [self.layer, "seconds", "first_frames"]
+    def videos(self, wanted: Wanted | None = None, *, times: bool = True) -> Iterator[Rows | None]:
+        """All videos, in the order of ``ids``; None, without reading its arrays, for one that is not wanted.
+
+        times: whether to read when rows happen, too.
+        """
+        arrays = [self.layer, "seconds", "first_frames"] if times else [self.layer]
+        attributes = (*ATTRIBUTES, *TIMES) if times else ATTRIBUTES
         for file in self.files:
-            for video in file.scan(arrays, ATTRIBUTES, columns=True, wanted=wanted):
+            for video in file.scan(arrays, attributes, columns=True, wanted=wanted):
                 if not video.arrays:
                     yield None
                     continue
                 values, seconds = video.arrays.get(self.layer), video.arrays.get("seconds")
-                if values is None or seconds is None or not len(seconds):
+                if not times:
+                    seconds = np.zeros((0, 2))
+                if values is None or seconds is None or (times and not len(seconds)):
                     raise FeatureFileError(f"{file.path}: {video.id} lacks {self.layer}; p3dfeat verify tells more")
                 if self.layer == POOLED:
-                    values, seconds = values[None], np.array([[seconds[0, 0], seconds[-1, 1]]])
-                if values.dtype != np.float32 or len(values) != len(seconds):
+                    values = values[None]
+                    seconds = np.array([[seconds[0, 0], seconds[-1, 1]]]) if times else seconds
+                if values.dtype != np.float32 or (times and len(values) != len(seconds)):
                     raise FeatureFileError(f"{file.path}: {video.id} is damaged; p3dfeat verify tells more")
                 yield Rows(video.id, values, seconds, video.arrays.get("first_frames"), video.attributes, video.columns)
 

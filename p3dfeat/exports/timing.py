@@ -59,6 +59,11 @@ class Timing:
     def duration(self, rows: Rows) -> float:
         """Seconds from ``origin`` to the end of the video or segment."""
         about = rows.attributes
+        if about.keys().isdisjoint(("segment_start_seconds", "segment_end_seconds")) and "first_seconds" not in about:
+            return float(about["duration_seconds"])
+        if not len(rows.seconds):
+            last = float(about.get("segment_end_seconds", about["duration_seconds"]))
+            return last - float(about.get("segment_start_seconds", 0.0))
         first = float(about.get("first_seconds", 0.0))
         end = first + float(about["duration_seconds"])
         if (stop := about.get("segment_end_seconds")) is not None:

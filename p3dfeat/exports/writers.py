@@ -4,11 +4,13 @@ import csv
 import io
 import json
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Final, Protocol
+from typing import Any, BinaryIO, Final, Protocol, Self
 
 import numpy as np
 
@@ -24,6 +26,7 @@ from p3dfeat.text.paths import WRITING
 from p3dfeat.types import FloatArray
 
 ROWS_TOGETHER_BYTES: Final = 32 << 20  # of a table, in memory
+WAITING_BYTES: Final = 16 << 20  # of videos that wait to be written, besides one
 
 
 @dataclass(frozen=True)
@@ -51,15 +54,70 @@ class FolderWriter:
 
     def __init__(self, folder: Folder, encode: Encode):
         self._folder, self._encode = folder, encode
+        self._here: tuple[tuple[str, ...], Folder] | None = None  # of the last video; the next is often in the same
 
     def write_to(self, path: PurePosixPath, item: Item) -> None:
         """Write the file of a video at a path below the folder. Raises OutputError."""
+        *above, name = path.parts
         with (
             writing(self._folder.path / path),
-            self._folder.new_below(path) as fd,
-            os.fdopen(os.dup(fd), "wb", buffering=0) as file,
+            self._opened(tuple(above)).new_file(name) as fd,
+            open(fd, "wb", buffering=0, closefd=False) as file,
         ):
             self._encode(file, item)
+
+    def _opened(self, above: tuple[str, ...]) -> Folder:
+        if self._here is None or self._here[0] != above:
+            self.close()
+            self._here = above, self._folder.below(*above)
+        return self._here[1]
+
+    def close(self) -> None:
+        """Close the folder of the last video."""
+        if self._here is not None:
+            self._here[1].close()
+            self._here = None
+
+
+class Waiting:
+    """Writes videos in a thread, in order, while the next ones are read; use in a with statement.
+
+    on_written: called in the caller's thread for each video whose file is complete. Memory: the values of a few videos.
+    """
+
+    def __init__(self, writer: FolderWriter, on_written: Callable[[Item, PurePosixPath], None]):
+        self._writer, self._on_written = writer, on_written
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._waiting: deque[tuple[Future[None], Item, PurePosixPath]] = deque()
+
+    def add(self, path: PurePosixPath, item: Item) -> None:
+        """Begin to write a video. Raises OutputError for this or an earlier one."""
+        self._waiting.append((self._thread.submit(self._writer.write_to, path, item), item, path))
+        while self._waiting and (self._waiting[0][0].done() or self._bytes() > WAITING_BYTES):
+            self._settle()
+
+    def _bytes(self) -> int:
+        return sum(item.values.nbytes for _, item, _ in self._waiting)
+
+    def _settle(self) -> None:
+        future, item, path = self._waiting.popleft()
+        future.result()
+        self._on_written(item, path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Wait for all videos; after an error, those that are not begun are dropped."""
+        self._thread.shutdown(cancel_futures=kind is not None)
+        try:
+            while self._waiting:
+                if self._waiting[0][0].cancelled() or (kind is not None and self._waiting[0][0].exception()):
+                    self._waiting.popleft()
+                else:
+                    self._settle()
+        finally:
+            self._writer.close()
 
 
 def encoder(layout: Layout) -> Encode:

@@ -122,7 +122,7 @@ class _Walk:
                 self.tell(id[:200], f"no name of a video; at most {DEEPEST_ID} folders in each other are looked at")
             elif (address := _address(group, name)) is None:
                 self.tell(id, LINK)
-            elif isinstance(child := group[name], h5py.Group):
+            elif isinstance(child := _opened(group, name), h5py.Group):
                 if address in above:
                     self.tell(id, ITSELF)
                     continue
@@ -135,6 +135,12 @@ class _Walk:
                     yield from self.below(child, id, above | {address})
             else:
                 self.look(child)
+
+
+def _opened(group: h5py.Group, name: str) -> Item:
+    """A member that is in the file itself; three times as fast as ``group[name]`` for a group."""
+    member = h5py.h5o.open(group.id, name.encode("utf-8", "surrogateescape"))
+    return h5py.Group(member) if isinstance(member, h5py.h5g.GroupID) else group[name]
 
 
 def own_array(group: h5py.Group, name: str, path: Path) -> h5py.Dataset:

@@ -229,27 +229,33 @@ class Folder:
         Raises ForeignError if a folder in the path is a link or a file.
         """
         *above, name = path.parts
-        part = f"{name}.writing"
+        with self.below(*above) as here, here.new_file(name) as fd:
+            yield fd
+
+    def below(self, *steps: str) -> "Folder":
+        """The folder at the end of these steps; missing ones are created. Raises ForeignError for a link or a file."""
         here = Folder(os.dup(self.fd), self.path)
-        try:
-            for step in above:
+        for step in steps:
+            with here as outer:
                 with suppress(FileExistsError):
-                    here.make_folder(step, 0o777)
-                below = here.inner(step)
-                here.close()
-                here = below
-            here.unlink(part)  # of a killed run
-            fd = here.new(part)
-            try:
-                yield fd
-            except BaseException:
-                here.unlink(part)
-                raise
-            finally:
-                os.close(fd)
-            here.rename(part, name)
+                    outer.make_folder(step, 0o777)
+                here = outer.inner(step)
+        return here
+
+    @contextmanager
+    def new_file(self, name: str) -> Iterator[int]:
+        """A new file in this folder, which gets its name at the end, as ``new_below``."""
+        part = f"{name}.writing"
+        self.unlink(part)  # of a killed run
+        fd = self.new(part)
+        try:
+            yield fd
+        except BaseException:
+            self.unlink(part)
+            raise
         finally:
-            here.close()
+            os.close(fd)
+        self.rename(part, name)
 
     def close(self) -> None:
         """Close it; a second call has no effect."""

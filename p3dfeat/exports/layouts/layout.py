@@ -57,7 +57,7 @@ class Layout(ABC):
 
     NAME: on the command line. READER: the software that reads it. SUFFIX: of each video's file or, for ONE_FILE, of
     the output. CUTS_AT_DOT: its reader cuts names at the first dot. KEEPS_CROPS: rows are (T, crops, C). ANY_SHAPE:
-    layers with time, height and width are possible. PREFIX: the usual one. WITH_LABELS: it stores labels.
+    layers with time, height and width are possible. PREFIX: the usual one. NEEDS_TIMES: it uses the times of rows.
     """
 
     NAME: ClassVar[str]
@@ -68,6 +68,7 @@ class Layout(ABC):
     KEEPS_CROPS: ClassVar[bool] = False
     ANY_SHAPE: ClassVar[bool] = False
     PREFIX: ClassVar[str] = ""
+    NEEDS_TIMES: ClassVar[bool] = True
 
     def __init__(self, request: Request):
         """Raise UsageError if the features cannot serve the reader."""

@@ -11,6 +11,7 @@ from p3dfeat.config import CROPS
 from p3dfeat.errors import UsageError, VideoError
 from p3dfeat.exports.layouts.layout import Layout, Strided, Summary
 from p3dfeat.exports.source import Rows
+from p3dfeat.text.counts import counted
 from p3dfeat.types import FloatArray, SecondsArray
 
 BMN_ROWS: Final = 100
@@ -144,7 +145,7 @@ class MomentDetr(Layout):
             raise VideoError("its rows are not 2 seconds apart; extract with --every 2")
         if len(rows) > MOMENT_ROWS:
             raise VideoError(
-                f"gives {len(rows)} rows, {2 * len(rows)} s; the reader takes {MOMENT_ROWS}, 150 s; extract parts of "
+                f"gives {counted(len(rows), 'row')}, {2 * len(rows)} s; the reader takes {MOMENT_ROWS}, 150 s; extract parts of "
                 "it, named in a CSV with start and end"
             )
         return values
@@ -175,7 +176,7 @@ class Hcrn(Layout):
 
     def arranged(self, rows: Rows, values: FloatArray) -> FloatArray:
         if len(values) != HCRN_CLIPS:
-            raise VideoError(f"has {len(values)} clips, since it is damaged; the reader takes {HCRN_CLIPS}")
+            raise VideoError(f"has {counted(len(values), 'clip')}, since it is damaged; the reader takes {HCRN_CLIPS}")
         return values
 
 

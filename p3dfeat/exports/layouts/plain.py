@@ -17,6 +17,7 @@ class Npy(Layout):
     NAME = "npy"
     READER = "NumPy"
     SUFFIX = ".npy"
+    NEEDS_TIMES = False
     ANY_SHAPE = True
 
     def notes(self, summary: Summary) -> Mapping[str, str]:
@@ -42,6 +43,7 @@ class Pt(Layout):
     NAME = "pt"
     READER = "PyTorch"
     SUFFIX = ".pt"
+    NEEDS_TIMES = False
     ANY_SHAPE = True
 
     def notes(self, summary: Summary) -> Mapping[str, str]:
@@ -54,6 +56,7 @@ class FlatHdf5(Layout):
     NAME = "flat-h5"
     READER = "h5py; G-TAD, VSGN, captioning"
     SUFFIX = ".h5"
+    NEEDS_TIMES = False
     ONE_FILE = True
     ANY_SHAPE = True
 
@@ -82,4 +85,5 @@ class Table(Layout):
     NAME = "table"
     READER = "scikit-learn"
     SUFFIX = ".npz"
+    NEEDS_TIMES = False
     ONE_FILE = True

@@ -249,7 +249,7 @@ class VideoCheck:
 
     def _first_frames(self, dataset: h5py.Dataset, num_frames: object) -> None:
         if dataset.ndim != 1 or (self._clips is not None and len(dataset) != self._clips):
-            self._tell(f"first_frames: {dataset.shape}, for {self._clips} clips")
+            self._tell(f"first_frames: {dataset.shape}, for {counted(self._clips or 0, 'clip')}")
             return
         least, most = 0, num_frames if isinstance(num_frames, int) else math.inf
         for numbers in self._pieces("first_frames", dataset):

@@ -22,7 +22,7 @@ from p3dfeat.store.layout import (
 )
 from p3dfeat.store.members import Look, PassedOver, link_on_the_way, own_groups
 from p3dfeat.store.metadata_cache import MetadataCache
-from p3dfeat.store.reading.scan import Scanned, array_of, scan
+from p3dfeat.store.reading.scan import ArrayReader, Scanned
 from p3dfeat.store.reading.tables import attribute_columns, stacked
 from p3dfeat.store.reading.video import VideoFeatures
 from p3dfeat.store.side_files.lock import unfinished
@@ -36,11 +36,12 @@ class _Opened:
     pid: int
     file: h5py.File
     cache: MetadataCache
+    reader: ArrayReader
 
     @classmethod
     def now(cls, path: Path) -> Self:
         file = open_hdf5(path)
-        return cls(os.getpid(), file, MetadataCache(file))
+        return cls(os.getpid(), file, MetadataCache(file), ArrayReader(file, path))
 
 
 class FeatureFile(Mapping[str, VideoFeatures]):
@@ -150,7 +151,7 @@ class FeatureFile(Mapping[str, VideoFeatures]):
             >>> for video in features.scan(["pooled"]):
             ...     print(video.id, video.arrays["pooled"].shape)
         """
-        return scan(self._here().file, self.path, arrays, attributes, columns=columns, wanted=wanted)
+        return self._here().reader.scan(arrays, attributes, columns=columns, wanted=wanted)
 
     @overload
     def table(self, name: None = None) -> dict[str, list[Any]]: ...
@@ -223,7 +224,7 @@ class FeatureFile(Mapping[str, VideoFeatures]):
         """
         here = self._here()
         with reading(self.path):
-            values = array_of(here.file, self.path, id, name)
+            values = here.reader.of_video(id, name)
         if values is None or name not in array_names(self.settings["layers"]):
             raise KeyError(f"{id}: {name}")
         return values
