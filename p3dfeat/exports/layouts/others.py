@@ -145,8 +145,8 @@ class MomentDetr(Layout):
             raise VideoError("its rows are not 2 seconds apart; extract with --every 2")
         if len(rows) > MOMENT_ROWS:
             raise VideoError(
-                f"gives {counted(len(rows), 'row')}, {2 * len(rows)} s; the reader takes {MOMENT_ROWS}, 150 s; extract parts of "
-                "it, named in a CSV with start and end"
+                f"gives {counted(len(rows), 'row')}, {2 * len(rows)} s; the reader takes {MOMENT_ROWS}, 150 s; extract "
+                "parts of it, named in a CSV with start and end"
             )
         return values
 
