@@ -86,9 +86,12 @@ def _ordinary_priority() -> Iterator[None]:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def _way_to_temporary_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Tests that are another user for a while come to their files; with several processes there are more folders."""
+    """Tests that are another user for a while come to their files; with several processes there are more folders.
+
+    Before each test, since any other pytest of the same user closes the uppermost folder as it starts.
+    """
     base = tmp_path_factory.getbasetemp().resolve()
     top = Path(tempfile.gettempdir()).resolve()
     for folder in (base, *base.parents):

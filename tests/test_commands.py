@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
@@ -17,6 +18,8 @@ print([signal.getsignal(number) for number in (signal.SIGINT, signal.SIGCHLD, si
 print(threading.active_count(), sorted(map(int, os.listdir("/proc/self/fd")))[:3])
 """
 
+HEARD = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # it is ignored where a shell runs the tests with &
+
 
 def test_it_has_what_python_would_give_it(tmp_path):
     env = {
@@ -29,6 +32,7 @@ def test_it_has_what_python_would_give_it(tmp_path):
     started = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.append({str(commands.ROOT)!r}){ABOUT}", "x", "-y"],
         input="é", env=env, cwd=tmp_path, capture_output=True, text=True,
+        preexec_fn=HEARD,
     )  # fmt: skip
     assert (forked.returncode, forked.stderr) == (started.returncode, started.stderr) == (0, "")
     assert forked.stdout == started.stdout
@@ -49,7 +53,7 @@ def test_it_has_what_python_would_give_it(tmp_path):
 )
 def test_it_ends_as_python_ends(program, code):
     forked = commands.run(program=program)
-    started = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    started = subprocess.run([sys.executable, "-c", program], preexec_fn=HEARD, capture_output=True, text=True)
     assert forked.returncode == started.returncode == code
     assert forked.stdout == started.stdout
     assert forked.stderr.splitlines()[-1:] == started.stderr.splitlines()[-1:]
