@@ -29,7 +29,7 @@ class DuplicatesSettings(Options):
     GROUP: ClassVar[str] = "Search"
 
     above: float = option(
-        0.98, metavar="COSINE", help="Least cosine between descriptors of videos that count as duplicates."
+        0.999, metavar="COSINE", help="Least cosine between descriptors of videos that count as duplicates."
     )
     parts: bool = option(
         False, help="Also find videos that are parts of others. This compares clips, and takes longer."

@@ -8,6 +8,7 @@ import p3dfeat
 from p3dfeat.errors import UsageError
 from p3dfeat.explore import duplicates as duplicates_module
 from tests.exports.made import plain_file
+from tests.videos import Coding, panning_frames, write_video
 
 SOURCES, COPIES = 30, 3
 
@@ -77,9 +78,26 @@ def test_parts_of_a_video_belong_to_it(tmp_path):
     scenes = rng.random((40, 256)).astype(np.float32) ** 3
     rows = {"film": scenes[:20], "other": scenes[20:], "part": scenes[4:9], "mixed": scenes[[3, 25]]}
     path = features(tmp_path / "f.h5", rows)
-    assert p3dfeat.duplicates(path) == []
-    (group,) = p3dfeat.duplicates(path, parts=True)
+    assert p3dfeat.duplicates(path, above=0.98) == []
+    (group,) = p3dfeat.duplicates(path, above=0.98, parts=True)
     assert group.ids == ("film", "part")
+
+
+def test_reencodings_are_found_and_other_films_are_not(tmp_path):
+    codings = {
+        "h264": Coding(options={"crf": "20", "preset": "veryfast"}),
+        "low": Coding(options={"crf": "32", "preset": "veryfast"}),
+        "mpeg4": Coding("mpeg4", ".avi", options={"qmin": "4", "qmax": "8"}),
+    }
+    for number, pixels in enumerate((1, -1, 3, -3, 5, -5)):
+        film = list(panning_frames(40, pixels_a_frame=pixels, seed=number))
+        for name, coding in codings.items():
+            (tmp_path / name).mkdir(exist_ok=True)
+            write_video(tmp_path / name / f"film{number}{coding.suffix}", film, coding=coding)
+    p3dfeat.extract(tmp_path, tmp_path / "f.h5", model="p3d-camera", clips=4)
+    groups = p3dfeat.duplicates(tmp_path / "f.h5")
+    wanted = {tuple(f"{name}/film{number}" for name in sorted(codings)) for number in range(6)}
+    assert {group.ids for group in groups} == wanted
 
 
 def test_without_duplicates_there_are_no_groups(tmp_path):

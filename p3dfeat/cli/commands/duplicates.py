@@ -21,7 +21,7 @@ def duplicates(file: File, settings: DuplicatesSettings) -> None:
 
     Examples:
         p3dfeat duplicates feats.h5
-        p3dfeat duplicates feats.h5 --parts --above 0.99 --json
+        p3dfeat duplicates dense.h5 --parts --above 0.99 --json
     """
     out.status(f"comparing the videos of {file} ...")
     from p3dfeat.workflows.searching.duplicates import run_duplicates

@@ -27,7 +27,7 @@ def run_duplicates(file: str | Path, settings: DuplicatesSettings) -> list[Group
         FeatureFileError: The feature file is missing or damaged.
 
     Example:
-        >>> [group.ids for group in p3dfeat.duplicates("feats.h5", above=0.98)]
+        >>> [group.ids for group in p3dfeat.duplicates("feats.h5")]
     """
     tell = settings.on_progress or (lambda done, total: None)
     with open_features(file) as features:
