@@ -41,6 +41,7 @@ class Record:
                 self._check()
                 self._done = self._recalled()
                 self._lines = os.fdopen(self._log(), "ab+")
+                self._end = self._lines.seek(0, os.SEEK_END)
         except BaseException:
             self.folder.close()
             raise
@@ -90,19 +91,24 @@ class Record:
 
     def add(self, key: int, facts: Mapping[str, Any]) -> None:
         """A video's file is complete."""
-        self._lines.seek(0, os.SEEK_END)
-        self._order.append(self._lines.tell())
+        line = json_line({"key": key, **facts}).encode() + b"\n"
+        self._order.append(self._end)
         self._added += 1
-        self._lines.write(json_line({"key": key, **facts}).encode() + b"\n")
+        self._end += len(line)
+        self._lines.write(line)
         if len(self._order) % FLUSHED_LINES == 0:
             self._lines.flush()
 
     def facts(self) -> Iterator[dict[str, Any]]:
         """The facts about all videos of this run, in order, those of earlier runs included."""
         self._lines.flush()
+        here = -1
         for place in self._order:
-            self._lines.seek(place)
-            facts: dict[str, Any] = json.loads(self._lines.readline())
+            if place != here:  # most lines follow each other
+                self._lines.seek(place)
+            line = self._lines.readline()
+            here = place + len(line)
+            facts: dict[str, Any] = json.loads(line)
             yield facts
 
     def write(self, name: str, content: Iterable[bytes]) -> None:
