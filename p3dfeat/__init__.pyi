@@ -20,6 +20,8 @@ from p3dfeat.errors import UsageError as UsageError
 from p3dfeat.errors import VideoError as VideoError
 from p3dfeat.errors import WeightsError as WeightsError
 from p3dfeat.explore.duplicates import Group as Group
+from p3dfeat.explore.map import MapSummary as MapSummary
+from p3dfeat.explore.map import draw_map as draw_map
 from p3dfeat.explore.similar import Match as Match
 from p3dfeat.exports.run import ExportSummary as ExportSummary
 from p3dfeat.exports.run import export as export
@@ -31,6 +33,7 @@ from p3dfeat.options import CompareSettings as CompareSettings
 from p3dfeat.options import DuplicatesSettings as DuplicatesSettings
 from p3dfeat.options import ExportSettings as ExportSettings
 from p3dfeat.options import ExtractSettings as ExtractSettings
+from p3dfeat.options import MapSettings as MapSettings
 from p3dfeat.options import RemoveSettings as RemoveSettings
 from p3dfeat.options import SimilarSettings as SimilarSettings
 from p3dfeat.options import VerifySettings as VerifySettings
