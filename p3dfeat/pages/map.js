@@ -1,5 +1,6 @@
 "use strict";
 const data = JSON.parse(document.getElementById("map-data").textContent);
+data.x = Float64Array.from(data.x); data.y = Float64Array.from(data.y); data.label = Int32Array.from(data.label);
 const count = data.names.length;
 const get = id => document.getElementById(id);
 const canvas = get("points"), marks = get("marks"), tip = get("tip");
@@ -25,7 +26,7 @@ const labelColour = number => number < 0 ? NONE : colours[number];
 const shown = new Uint8Array(data.labels.length + 1).fill(1);   // by label; the last one: points without a label
 const isShown = point => shown[data.label[point] < 0 ? data.labels.length : data.label[point]] === 1;
 let matches = null;                                             // of the search: one byte a point; null: no search
-let chosen = -1, pointed = -1, near = [];
+let chosen = -1, pointed = -1, near = [], aims = false;          // aims: the keyboard moves the map
 
 // The view: which place of the map is at the centre of the canvas, and how many pixels of the screen a step has.
 let width = 0, height = 0, ratio = 1, centre = [STEPS / 2, STEPS / 2], scale = 1, fitted = 1;
@@ -33,58 +34,70 @@ const across = point => (data.x[point] - centre[0]) * scale + width / 2;
 const down = point => (centre[1] - data.y[point]) * scale + height / 2;
 const radius = () => (count > 5000 ? 2.6 : count > 500 ? 3.6 : 5.5) * Math.min(2.2, Math.max(1, Math.sqrt(scale / fitted) * 0.9));
 
-let pixels = null, image = null, waiting = false;
+let pixels = null, image = null, waiting = false, paper = [255, 255, 255], mark = "#000";
 function redraw() {
   if (!waiting) { waiting = true; requestAnimationFrame(() => { waiting = false; draw(); }); }
 }
+const word = (r, g, b) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;   // a pixel, as the canvas keeps it
 
-// Points are written into the pixels of the canvas: ten thousand take a few milliseconds, also without a GPU.
+// The colours of the page, which follow the system's.
+function readColours() {
+  const style = getComputedStyle(document.documentElement);
+  paper = rgb(style.getPropertyValue("--paper").trim());
+  mark = style.getPropertyValue("--mark").trim();
+}
+
+// Points are written into the pixels of the canvas: ten thousand take a few milliseconds, also without a GPU. The
+// picture has a margin, so that a disc at the border needs no check of each of its pixels.
+const MARGIN = 32;
 function draw() {
-  const [r, g, b] = rgb(getComputedStyle(document.documentElement).getPropertyValue("--paper").trim());
-  pixels.fill(((255 << 24) | (b << 16) | (g << 8) | r) >>> 0);
-  const disc = discOf(radius() * ratio), paper = [r, g, b];
-  const passes = matches === null ? [[null, 1]] : [[0, 0.14], [1, 1]];
+  pixels.fill(word(...paper));
+  const disc = discOf(Math.min(radius() * ratio, MARGIN - 2));
+  const passes = matches === null ? [[-1, 1]] : [[0, 0.14], [1, 1]];
   for (const [match, strength] of passes) {
-    const inks = [...colours, NONE].map(colour => rgb(colour).map((value, part) => value * strength + paper[part] * (1 - strength)));
+    const inks = [...colours, NONE].map(colour => rgb(colour).map((value, part) => Math.round(value * strength + paper[part] * (1 - strength))));
+    const words = inks.map(ink => word(...ink));
+    const columns = image.width, right = columns - MARGIN + disc.edge, bottom = image.height - MARGIN + disc.edge;
+    const left = MARGIN - disc.edge, { solid, soft, cover } = disc;
     for (let point = 0; point < count; point++) {
-      if (!isShown(point) || (match !== null && matches[point] !== match)) continue;
-      const label = data.label[point];
-      stamp(disc, Math.round(across(point) * ratio), Math.round(down(point) * ratio), inks[label < 0 ? colours.length : label]);
+      if ((match >= 0 && matches[point] !== match) || !isShown(point)) continue;
+      const x = Math.round(across(point) * ratio) + MARGIN, y = Math.round(down(point) * ratio) + MARGIN;
+      if (x < left || y < left || x >= right || y >= bottom) continue;
+      const label = data.label[point] < 0 ? colours.length : data.label[point], place = y * columns + x;
+      const full = words[label], ink = inks[label];
+      for (let part = 0; part < solid.length; part++) pixels[place + solid[part]] = full;
+      for (let part = 0; part < soft.length; part++) {
+        const at = place + soft[part], old = pixels[at], much = cover[part], rest = 256 - much;
+        pixels[at] = word(
+          (ink[0] * much + (old & 255) * rest) >> 8, (ink[1] * much + ((old >> 8) & 255) * rest) >> 8,
+          (ink[2] * much + ((old >> 16) & 255) * rest) >> 8);
+      }
     }
   }
-  pen.putImageData(image, 0, 0);
+  pen.putImageData(image, -MARGIN, -MARGIN);
   drawMarks();
 }
 
-// The pixels of a disc: [column, row, share of the ink].
+// The pixels of a disc, as distances from the one at its centre: those inside, and those that its edge covers in part.
 function discOf(size) {
-  const edge = Math.ceil(size), found = [];
+  const edge = Math.ceil(size), solid = [], soft = [], cover = [];
   for (let y = -edge; y <= edge; y++)
     for (let x = -edge; x <= edge; x++) {
-      const cover = Math.min(1, Math.max(0, size + 0.5 - Math.hypot(x, y)));
-      if (cover > 0) found.push([x, y, cover]);
+      const share = Math.round(256 * Math.min(1, Math.max(0, size + 0.5 - Math.hypot(x, y))));
+      if (share > 0 && share < 256) { soft.push(y * image.width + x); cover.push(share); }
+      if (share === 256) solid.push(y * image.width + x);
     }
-  return { edge, found };
+  return { edge, solid: Int32Array.from(solid), soft: Int32Array.from(soft), cover: Int32Array.from(cover) };
 }
 
-function stamp(disc, x, y, ink) {
-  const { edge, found } = disc, columns = image.width, rows = image.height;
-  if (x < -edge || y < -edge || x >= columns + edge || y >= rows + edge) return;
-  const solid = ((255 << 24) | (Math.round(ink[2]) << 16) | (Math.round(ink[1]) << 8) | Math.round(ink[0])) >>> 0;
-  for (const [dx, dy, cover] of found) {
-    const px = x + dx, py = y + dy;
-    if (px < 0 || py < 0 || px >= columns || py >= rows) continue;
-    const place = py * columns + px;
-    if (cover === 1) { pixels[place] = solid; continue; }
-    const old = pixels[place], mix = (part, below) => Math.round(ink[part] * cover + below * (1 - cover));
-    pixels[place] = ((255 << 24) | (mix(2, (old >> 16) & 255) << 16) | (mix(1, (old >> 8) & 255) << 8) | mix(0, old & 255)) >>> 0;
-  }
-}
-
+let marked = false;                                            // an empty canvas is not drawn again while the map moves
 function drawMarks() {
+  const any = chosen >= 0 || pointed >= 0 || aims;
+  if (!any && !marked) return;
+  marked = any;
   marker.setTransform(ratio, 0, 0, ratio, 0, 0);
   marker.clearRect(0, 0, width, height);
-  marker.strokeStyle = getComputedStyle(document.documentElement).getPropertyValue("--mark").trim();
+  marker.strokeStyle = mark;
   const ring = (point, extra, line) => {
     marker.lineWidth = line;
     marker.beginPath();
@@ -105,7 +118,7 @@ function drawMarks() {
     ring(chosen, 4, 2.5);
   }
   if (pointed >= 0) ring(pointed, 2.5, 1.8);
-  if (canvas.matches(":focus-visible")) {
+  if (aims) {
     marker.lineWidth = 1;
     marker.beginPath();
     for (const [x, y] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
@@ -120,7 +133,7 @@ function resize() {
   const box = canvas.parentElement.getBoundingClientRect(), first = width === 0, zoom = scale / fitted;
   width = Math.max(1, box.width); height = Math.max(1, box.height); ratio = window.devicePixelRatio || 1;
   for (const one of [canvas, marks]) { one.width = Math.round(width * ratio); one.height = Math.round(height * ratio); }
-  image = pen.createImageData(canvas.width, canvas.height);
+  image = pen.createImageData(canvas.width + 2 * MARGIN, canvas.height + 2 * MARGIN);
   pixels = new Uint32Array(image.data.buffer);
   fit(first ? 1 : zoom);
   draw();                                                       // at once: setting the size has cleared the canvas
@@ -317,6 +330,7 @@ const KEYS = {
 canvas.addEventListener("keydown", event => {
   if (event.ctrlKey || event.metaKey || event.altKey || !KEYS[event.key]) return;
   event.preventDefault();
+  aims = true;
   KEYS[event.key]();
 });
 document.addEventListener("keydown", event => {
@@ -326,8 +340,8 @@ document.addEventListener("keydown", event => {
     if (writes && get("search").value) { get("search").value = ""; search(); } else { choose(-1, false); canvas.focus(); }
   }
 });
-canvas.addEventListener("focus", redraw);
-canvas.addEventListener("blur", redraw);
+for (const name of ["focus", "blur", "pointerdown"])
+  canvas.addEventListener(name, () => { aims = name === "focus" && canvas.matches(":focus-visible"); drawMarks(); });
 get("search").addEventListener("input", search);
 get("search").addEventListener("keydown", event => {
   if (event.key === "Enter") { const found = search(); if (found.length) choose(found[0], true); }
@@ -335,7 +349,8 @@ get("search").addEventListener("keydown", event => {
 get("closer").addEventListener("click", KEYS["+"]);
 get("farther").addEventListener("click", KEYS["-"]);
 get("whole").addEventListener("click", showAll);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readColours(); redraw(); });
 new ResizeObserver(resize).observe(canvas.parentElement);
+readColours();
 buildLegend();
 resize();
