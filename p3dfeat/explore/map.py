@@ -133,7 +133,7 @@ def _notes(points: Points, settings: MapSettings, perplexity: float, pictures: P
     """Sentences below the title: what is shown, and what is not."""
     videos = len(points.attributes)
     what = f"{len(points.names):,} clips of {videos:,} videos" if settings.clips else f"{videos:,} videos"
-    how = f", {METHODS[settings.method]} with perplexity {perplexity:g}" if perplexity else ""
+    how = f", {METHODS[settings.method]} with perplexity {perplexity:.3g}" if perplexity else ""
     notes = [f"{what}, layer {settings.layer}{how}"]
     if points.not_finite:
         notes.append(f"{len(points.not_finite):,} videos left out: their numbers are not finite")

@@ -63,7 +63,8 @@ def pictures_of(
     sizes: dict[str, tuple[int, int]] = {}
     for id, about in attributes.items():
         source = str(about.get("source", ""))
-        if not source or source.lower().startswith(WEB_SCHEMES) or not os.path.exists(source):
+        is_there = os.path.isfile if about.get("frames_fps") is None else os.path.isdir  # no pipe, and no device
+        if not source or source.lower().startswith(WEB_SCHEMES) or not is_there(source):
             found.gone.append(id)
         elif not is_unchanged(source, about):
             found.changed.append(id)

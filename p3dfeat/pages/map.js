@@ -6,22 +6,9 @@ const get = id => document.getElementById(id);
 const canvas = get("points"), marks = get("marks"), tip = get("tip");
 const pen = canvas.getContext("2d", { willReadFrequently: true }), marker = marks.getContext("2d");
 const STEPS = 65535, REACH = 12, SHOWN = 50, LARGEST_ZOOM = 400;
-const FIRST = ["#3b7dd8", "#e8792b", "#2f9e5b", "#d64550", "#8f5fd0", "#a0694b", "#dd6fb8", "#8a8f98", "#b5a21f", "#22a6b8"];
 const NONE = "#8a8f98";
-
-// Labels beyond the first ones: hues that are as far apart as the golden angle can make them.
-function colourOf(number) {
-  if (number < 0) return NONE;
-  if (number < FIRST.length) return FIRST[number];
-  const hue = (number * 137.508) % 360, light = [0.5, 0.38, 0.62][number % 3];
-  const part = n => {
-    const k = (n + hue / 30) % 12, a = 0.65 * Math.min(light, 1 - light);
-    return Math.round(255 * (light - a * Math.max(-1, Math.min(k - 3, 9 - k, 1)))).toString(16).padStart(2, "0");
-  };
-  return "#" + part(0) + part(8) + part(4);
-}
 const rgb = colour => [1, 3, 5].map(place => parseInt(colour.slice(place, place + 2), 16));
-const colours = data.labels.map((_, number) => colourOf(number));
+const colours = data.colours;
 const labelColour = number => number < 0 ? NONE : colours[number];
 const shown = new Uint8Array(data.labels.length + 1).fill(1);   // by label; the last one: points without a label
 const isShown = point => shown[data.label[point] < 0 ? data.labels.length : data.label[point]] === 1;

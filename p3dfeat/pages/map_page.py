@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from p3dfeat.pages.colours import colours
 from p3dfeat.pages.resources import resource
 from p3dfeat.pages.strip import Strip
 from p3dfeat.text.html import escaped, page
@@ -56,6 +57,7 @@ def _points(data: MapData) -> dict[str, Any]:
         "x": places[:, 0].tolist(),
         "y": places[:, 1].tolist(),
         "labels": [one_line(label) for label in labels],
+        "colours": colours(len(labels)),
         "label": [-1 if label is None else number[label] for label in data.labels],
         "near": data.near.tolist(),
         "picture": [picture.get(video, -1) for video in data.videos] if picture else [],

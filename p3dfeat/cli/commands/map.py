@@ -47,7 +47,9 @@ def _say(summary: "MapSummary", settings: MapSettings) -> None:
     from p3dfeat.explore.pictures import no_picture_sentences
 
     if summary.perplexity and summary.perplexity != settings.perplexity:
-        out.say(f"note: perplexity {summary.perplexity:g}, not {settings.perplexity}: {summary.points} points are few")
+        out.say(
+            f"note: perplexity {summary.perplexity:.3g}, not {settings.perplexity}: {summary.points} points are few"
+        )
     if summary.not_finite:
         out.say(f"left out: {_listed(summary.not_finite)}: their numbers are not finite")
     if summary.without_label:
