@@ -75,7 +75,7 @@ def _principal(rows: FloatArray) -> NDArray[np.float64]:
         raise UsageError(INSTALL) from None
     wide = rows.astype(np.float64)
     count = min(DIMENSIONS, *wide.shape)
-    if count < 1 or len(rows) < 2:
+    if count < 1 or len(rows) < 2 or not np.ptp(wide, axis=0).any():
         return wide
     return np.asarray(PCA(count, svd_solver="covariance_eigh").fit_transform(wide))
 
