@@ -40,20 +40,21 @@ def write_report(
     videos = list(features.scan(["seconds"], sorted(VIDEO_ATTRIBUTES), columns=True))
     pictures = pictures_of({video.id: video.attributes for video in videos}, on_event=on_event)
     columns = list(dict.fromkeys(name for video in videos for name in video.columns))
-    headings = ["clips", "duration", "frames", "size", *columns, "remarks"]
+    remarks = any(_remark(video) for video in videos)
+    headings = ["clips", "duration", "frames", "size", *columns, *(["remarks"] if remarks else [])]
     text = info_page(
         f"Features in {features.path.name}",
         [f"{len(videos):,} videos", *pictures.sentences()],
         facts,
         headings,
-        _rows(videos, columns, pictures),
+        _rows(videos, columns, pictures, remarks=remarks),
     )
     size = write_page(output, text)
     return ReportSummary(str(output), len(videos), len(pictures.strips), pictures.counts(), size)
 
 
 def _rows(
-    videos: Sequence[Scanned], columns: Sequence[str], pictures: Pictures
+    videos: Sequence[Scanned], columns: Sequence[str], pictures: Pictures, *, remarks: bool
 ) -> Iterator[tuple[str, Strip | None, list[str]]]:
     for video in videos:
         about = video.attributes
@@ -63,9 +64,13 @@ def _rows(
             str(about.get("num_frames", "?")),
             f"{about.get('width', '?')}x{about.get('height', '?')}",
             *(video.columns.get(name, "") for name in columns),
-            str(about.get("damage") or about.get("remarks", "")),
+            *([_remark(video)] if remarks else []),
         ]
         yield video.id, pictures.strips.get(video.id), cells
+
+
+def _remark(video: Scanned) -> str:
+    return str(video.attributes.get("damage") or video.attributes.get("remarks", ""))
 
 
 def _seconds(value: Any) -> str:

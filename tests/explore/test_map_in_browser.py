@@ -69,20 +69,25 @@ def test_nothing_is_asked_for(browser, tmp_path):
     assert [address for address in browser.requests() if not address.startswith("data:")] == [page.as_uri()]
 
 
-def test_the_policy_keeps_a_foreign_picture_and_a_script_out(browser, tmp_path):
-    """Were a name to become an element after all: the page cannot reach anybody. The control shows the test can fail."""
+def test_the_policy_keeps_foreign_pictures_and_scripts_out(browser, tmp_path):
+    """Even if a name became an element, the page could reach nobody. The second page shows that the test can fail."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         server = f"http://127.0.0.1:{unused.getsockname()[1]}/"
-    add = f"const i = new Image(); i.src = '{server}' + arguments[0]; document.body.append(i)"
+    picture = f"const i = new Image(); i.src = '{server}' + arguments[0]; document.body.append(i)"
+    script = "const s = document.createElement('script'); s.textContent = 'window.ran = 1'; document.body.append(s)"
     browser.open(plain(tmp_path / "map.html"))
-    browser.run(add, "blocked")
+    browser.run(picture, "blocked")
+    browser.run(script)
     browser.settled()
-    assert any("Content Security Policy" in line for line in browser.complaints())
+    assert browser.run("return window.ran") is None
+    assert sum("Content Security Policy" in line for line in browser.complaints()) == 2
     (tmp_path / "control.html").write_text("<!doctype html><body>")
     browser.open(tmp_path / "control.html")
-    browser.run(add, "asked")
+    browser.run(picture, "asked")
+    browser.run(script)
     browser.settled()
+    assert browser.run("return window.ran") == 1
     assert f"{server}asked" in browser.requests()
 
 
