@@ -20,8 +20,6 @@ from p3dfeat.errors import UsageError as UsageError
 from p3dfeat.errors import VideoError as VideoError
 from p3dfeat.errors import WeightsError as WeightsError
 from p3dfeat.explore.duplicates import Group as Group
-from p3dfeat.explore.map import MapSummary as MapSummary
-from p3dfeat.explore.map import draw_map as draw_map
 from p3dfeat.explore.similar import Match as Match
 from p3dfeat.exports.run import ExportSummary as ExportSummary
 from p3dfeat.exports.run import export as export
@@ -58,6 +56,8 @@ from p3dfeat.workflows.plan import ExtractPlan as ExtractPlan
 from p3dfeat.workflows.plan import plan as plan
 from p3dfeat.workflows.remove import Removed as Removed
 from p3dfeat.workflows.remove import remove as remove
+from p3dfeat.workflows.reports.map import MapSummary as MapSummary
+from p3dfeat.workflows.reports.map import draw_map as draw_map
 from p3dfeat.workflows.searching.duplicates import duplicates as duplicates
 from p3dfeat.workflows.searching.similar import similar as similar
 from p3dfeat.workflows.verify import Finding as Finding

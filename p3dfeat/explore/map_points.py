@@ -1,6 +1,6 @@
 """The points of a map: descriptors of videos or clips of a feature file, sorted by id, with their labels."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 from p3dfeat.errors import FeatureFileError, UsageError
 from p3dfeat.labels import Labels
 from p3dfeat.store import FeatureFile
-from p3dfeat.types import PART, FloatArray, SecondsArray
+from p3dfeat.types import FloatArray, SecondsArray
 
 POOL5: Final = "pool5"
 POOLED: Final = "pooled"
-# What tells whether a source is still the file that was stored, and what a picture of it needs.
-ATTRIBUTES: Final = ("source", "size_bytes", "modified", "fingerprint", "damage", "width", "height", *PART)
 MOST_POINTS: Final = 50_000  # t-SNE takes an hour for them
 
 
@@ -47,15 +45,18 @@ class _Collected:
     count: int = 0
 
 
-def points_of(features: FeatureFile, layer: str, *, clips: bool, labels: Labels | None) -> Points:
+def points_of(
+    features: FeatureFile, layer: str, *, clips: bool, labels: Labels | None, attributes: Sequence[str] = ()
+) -> Points:
     """The points of a feature file: each video, the mean of its clips; with ``clips``, each clip.
 
+    attributes: names of those to read of each video.
     Raises UsageError if the layer is not stored or has more than one dimension per clip, or if there are too many
     points; FeatureFileError if the file is damaged.
     """
     name = _array_name(features, layer, clips=clips)
     found = _Collected()
-    for video in features.scan([name, "seconds"], ATTRIBUTES, columns=labels is not None):
+    for video in features.scan([name, "seconds"], attributes, columns=labels is not None):
         values, seconds = video.arrays.get(name), video.arrays.get("seconds")
         if values is None or seconds is None or not values.size:
             raise FeatureFileError(f"{features.path}: {video.id} lacks {name}; p3dfeat verify tells more")

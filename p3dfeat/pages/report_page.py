@@ -52,7 +52,7 @@ def info_page(
 ) -> str:
     """A page about a feature file. facts: its settings, in words. rows: id, pictures and cells of each video.
 
-    headings: of the cells; the column of pictures is left out if there are none.
+    headings: of the id and the cells; the column of pictures is left out if there are none.
     """
     videos = list(rows)
     with_pictures = any(strip is not None for _, strip, _ in videos)
@@ -60,7 +60,7 @@ def info_page(
         [escaped(id), *map(escaped, values), *([picture(id, strip)] if with_pictures else [])]
         for id, strip, values in videos
     )
-    head = ["id", *headings, *(["pictures"] if with_pictures else [])]
+    head = [*headings, *(["pictures"] if with_pictures else [])]
     listed = "".join(f"<dt>{escaped(name)}</dt><dd>{escaped(value)}</dd>" for name, value in facts.items())
     body = f"{_head(title, notes)}<dl>{listed}</dl><h2>Videos</h2>{table(head, cells)}"
     return page(title, f"<main>{body}</main>", style=resource("report.css"))

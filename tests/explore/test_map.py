@@ -103,7 +103,7 @@ def test_few_videos_lower_the_perplexity_and_it_is_said(p3dfeat_command, tmp_pat
     data = data_of(tmp_path / "map.html")
     assert len(set(zip(data["x"], data["y"], strict=True))) == count
     assert len(data["near"][0]) == min(8, count - 1)
-    assert (f"note: perplexity {perplexity}, not 30: {count} points are few" in said) == (perplexity > 0)
+    assert (f"note: perplexity {perplexity}, not 30: {count} points only" in said) == (perplexity > 0)
 
 
 def test_equal_rows_have_places_too():
@@ -139,7 +139,7 @@ def test_videos_with_numbers_that_are_not_finite_are_left_out_and_counted(p3dfea
         content["class2/v00/pooled"][0] = np.inf
     code, _, said = p3dfeat_command("map", file, "--no-thumbnails", "-o", tmp_path / "map.html")
     assert code == 0
-    assert "left out: 2 videos (class1/v02, class2/v00): their numbers are not finite" in said
+    assert "left out: 2 videos (class1/v02, class2/v00): not all numbers are finite" in said
     assert len(data_of(tmp_path / "map.html")["names"]) == 10
     assert "2 videos left out" in (tmp_path / "map.html").read_text("utf-8")
 
@@ -147,7 +147,7 @@ def test_videos_with_numbers_that_are_not_finite_are_left_out_and_counted(p3dfea
 def test_videos_without_their_sources_are_counted(p3dfeat_command, stored, tmp_path):
     code, _, said = p3dfeat_command("map", stored, "-o", tmp_path / "map.html")
     assert code == 0
-    assert "note: no pictures of 36 videos: sources that are gone" in said
+    assert "note: no pictures of 36 videos: not there any more" in said
     assert data_of(tmp_path / "map.html", "map-pictures") is None
 
 

@@ -95,7 +95,7 @@ def test_info_shows_the_settings_and_all_videos(p3dfeat_command, tmp_path):
     (tmp_path / "videos" / "1.mp4").unlink()
     code, _, said = p3dfeat_command("info", tmp_path / "f.h5", "--html", tmp_path / "info.html")
     assert code == 0
-    assert "note: no pictures of 1 videos: sources that are gone" in said
+    assert "note: no pictures of 1 video: not there any more" in said
     assert "3 videos, 2 with pictures" in said
     found = Page(tmp_path / "info.html")
     assert [image["alt"] for image in found.all("img")] == ["8 frames of 0", "8 frames of 2"]

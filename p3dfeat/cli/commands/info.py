@@ -57,8 +57,8 @@ def info(file: File, all_videos: All = False, as_csv: Csv = False, html: Html = 
 
 def _write_page(features: "FeatureFile", output: Path) -> None:
     from p3dfeat.cli.progress import counted_bar
-    from p3dfeat.explore.pictures import no_picture_sentences
-    from p3dfeat.explore.report import write_report
+    from p3dfeat.workflows.reports.features import write_report
+    from p3dfeat.workflows.reports.pictures import no_picture_sentences
 
     with counted_bar("videos") as show:
         videos = list(features.items())
@@ -66,7 +66,7 @@ def _write_page(features: "FeatureFile", output: Path) -> None:
         facts = _facts(features, videos[:1])
         summary = write_report(features, output, facts, *listing, on_event=lambda event: show(event.done, event.total))
     if out.wants_json:
-        out.json({"event": "summary", **vars(summary)})
+        out.json(summary.as_json())
     for sentence in no_picture_sentences(summary.no_picture):
         out.say(f"note: {sentence}")
     size = f"{summary.size_bytes / 1e6:.2f} MB"

@@ -10,9 +10,10 @@ from p3dfeat.cli.options import command
 from p3dfeat.cli.output import out
 from p3dfeat.cli.progress import counted_bar
 from p3dfeat.options import MapSettings
+from p3dfeat.text.counts import counted
 
 if TYPE_CHECKING:
-    from p3dfeat.explore.map import MapSummary
+    from p3dfeat.workflows.reports.map import MapSummary
 
 LISTED = 3  # names in a message
 
@@ -32,7 +33,7 @@ def map(file: File, output: Output, settings: MapSettings) -> None:
         p3dfeat map feats.h5 -o map.html
         p3dfeat map feats.h5 --labels folders --no-thumbnails -o map.html
     """
-    from p3dfeat.explore.map import run_map
+    from p3dfeat.workflows.reports.map import run_map
 
     out.status("arranging the points ...")
     with counted_bar("videos") as show:
@@ -44,25 +45,26 @@ def map(file: File, output: Output, settings: MapSettings) -> None:
 
 
 def _say(summary: "MapSummary", settings: MapSettings) -> None:
-    from p3dfeat.explore.pictures import no_picture_sentences
+    from p3dfeat.workflows.reports.pictures import no_picture_sentences
 
     if summary.perplexity and summary.perplexity != settings.perplexity:
-        out.say(
-            f"note: perplexity {summary.perplexity:.3g}, not {settings.perplexity}: {summary.points} points are few"
-        )
+        few = counted(summary.points, "point")
+        out.say(f"note: perplexity {summary.perplexity:.3g}, not {settings.perplexity}: {few} only")
     if summary.not_finite:
-        out.say(f"left out: {_listed(summary.not_finite)}: their numbers are not finite")
+        out.say(f"left out: {_listed(summary.not_finite)}: not all numbers are finite")
     if summary.without_label:
         out.say(f"note: no label for {_listed(summary.without_label)}")
     if summary.unused_labels:
         out.say(f"note: labels of {_listed(summary.unused_labels)} that the feature file does not hold")
     for sentence in no_picture_sentences(summary.no_picture or {}):
         out.say(f"note: {sentence}")
-    points = f"{summary.points} clips of {summary.videos}" if settings.clips else f"{summary.points}"
-    labels = f" with {summary.labels} labels" if summary.labels else ""
-    out.say(f"{summary.output}: {points} videos{labels}, {summary.size_bytes / 1e6:.2f} MB")
+    points = counted(summary.videos, "video")
+    if settings.clips:
+        points = f"{counted(summary.points, 'clip')} of {points}"
+    labels = f" with {counted(summary.labels, 'label')}" if summary.labels else ""
+    out.say(f"{summary.output}: {points}{labels}, {summary.size_bytes / 1e6:.2f} MB")
 
 
 def _listed(ids: tuple[str, ...]) -> str:
     more = f", and {len(ids) - LISTED} more" if len(ids) > LISTED else ""
-    return f"{len(ids)} videos ({', '.join(ids[:LISTED])}{more})"
+    return f"{counted(len(ids), 'video')} ({', '.join(ids[:LISTED])}{more})"

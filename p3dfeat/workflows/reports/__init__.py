@@ -1,1 +1,1 @@
-"""Pages about the results of workflows."""
+"""Pages about results: maps, labels, and feature files, with pictures of the videos."""

@@ -7,6 +7,7 @@ from p3dfeat.options import ClassifySettings
 from p3dfeat.pages.report_page import Section, TimelinePart, classify_page
 from p3dfeat.pages.strip import Strip
 from p3dfeat.pages.write import check_page_name, write_page
+from p3dfeat.text.counts import counted
 from p3dfeat.types import Classification, Failure, Video
 from p3dfeat.video.thumbnails import StripPlan, take_strips
 from p3dfeat.zoo import Model
@@ -40,11 +41,11 @@ def reported(
             failures.append((result.source, str(result.error)))
         yield result
     strips, without = _strips(done, videos, settings.workers)
-    notes = [f"{len(done):,} videos, model {model.name}"]
+    notes = [f"{counted(len(done), 'video')}, model {model.name}"]
     if without:
-        notes.append(f"no pictures of {without:,} videos")
+        notes.append(f"no pictures of {counted(without, 'video')}")
     size = write_page(output, classify_page("Labels of videos", notes, _sections(done, strips), failures))
-    on_page(f"{output}: {len(done)} videos, {len(strips)} with pictures, {size / 1e6:.2f} MB")
+    on_page(f"{output}: {counted(len(done), 'video')}, {len(strips)} with pictures, {size / 1e6:.2f} MB")
 
 
 def _strips(

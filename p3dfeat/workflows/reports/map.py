@@ -9,12 +9,13 @@ from typing import Any
 from p3dfeat.errors import UsageError
 from p3dfeat.explore.map_layout import laid_out, nearest
 from p3dfeat.explore.map_points import Points, points_of
-from p3dfeat.explore.pictures import Pictures, pictures_of
 from p3dfeat.labels import Labels
 from p3dfeat.options import MapSettings, with_options
 from p3dfeat.pages.map_page import MapData, map_page
 from p3dfeat.pages.write import check_page_name, write_page
 from p3dfeat.store import open_features
+from p3dfeat.text.counts import counted
+from p3dfeat.workflows.reports.pictures import ATTRIBUTES, Pictures, pictures_of
 
 METHODS = {"tsne": "t-SNE", "umap": "UMAP"}
 
@@ -88,7 +89,7 @@ def run_map(file: str | Path, output: str | Path, settings: MapSettings) -> MapS
     check_page_name(path)
     labels = None if settings.labels is None else Labels.of(settings.labels)
     with open_features(file) as features:
-        points = points_of(features, settings.layer, clips=settings.clips, labels=labels)
+        points = points_of(features, settings.layer, clips=settings.clips, labels=labels, attributes=ATTRIBUTES)
     if not points.names:
         reason = "holds no videos" if not points.not_finite else "no video has finite values"
         raise UsageError(f"{file}: {reason}; there is nothing to map")
@@ -131,12 +132,13 @@ draw_map.__name__ = draw_map.__qualname__ = "draw_map"
 
 def _notes(points: Points, settings: MapSettings, perplexity: float, pictures: Pictures | None) -> list[str]:
     """Sentences below the title: what is shown, and what is not."""
-    videos = len(points.attributes)
-    what = f"{len(points.names):,} clips of {videos:,} videos" if settings.clips else f"{videos:,} videos"
+    what = counted(len(points.attributes), "video")
+    if settings.clips:
+        what = f"{counted(len(points.names), 'clip')} of {what}"
     how = f", {METHODS[settings.method]} with perplexity {perplexity:.3g}" if perplexity else ""
     notes = [f"{what}, layer {settings.layer}{how}"]
     if points.not_finite:
-        notes.append(f"{len(points.not_finite):,} videos left out: their numbers are not finite")
+        notes.append(f"{counted(len(points.not_finite), 'video')} left out: not all numbers are finite")
     if pictures is not None:
         notes += pictures.sentences()
     return notes

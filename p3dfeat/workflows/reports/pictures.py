@@ -3,11 +3,16 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from p3dfeat.pages.strip import Strip
 from p3dfeat.store import is_unchanged
-from p3dfeat.types import SEGMENT_ORIGINS, WEB_SCHEMES, Video
+from p3dfeat.text.counts import counted
+from p3dfeat.types import PART, SEGMENT_ORIGINS, WEB_SCHEMES, Video
+from p3dfeat.video.thumbnails import StripPlan, take_strips
+
+# Attributes that tell whether a source is still the stored file, and what a picture of it needs.
+ATTRIBUTES: Final = ("source", "size_bytes", "modified", "fingerprint", "damage", "width", "height", *PART)
 
 
 @dataclass(frozen=True)
@@ -42,12 +47,8 @@ class Pictures:
 
 def no_picture_sentences(counts: Mapping[str, int]) -> list[str]:
     """Numbers of videos without pictures, in words."""
-    words = {
-        "gone": "sources that are gone",
-        "changed": "sources that have changed",
-        "unreadable": "unreadable sources",
-    }
-    return [f"no pictures of {count:,} videos: {words[reason]}" for reason, count in counts.items()]
+    words = {"gone": "not there any more", "changed": "changed since", "unreadable": "not readable"}
+    return [f"no pictures of {counted(count, 'video')}: {words[reason]}" for reason, count in counts.items()]
 
 
 def pictures_of(
@@ -57,8 +58,6 @@ def pictures_of(
     on_event: Callable[[PictureTaken], None] = lambda event: None,
 ) -> Pictures:
     """Strips of the videos with these stored attributes, by id. No web address is asked."""
-    from p3dfeat.video.thumbnails import StripPlan, take_strips  # loads FFmpeg
-
     found, videos = Pictures(), list[Video]()
     sizes: dict[str, tuple[int, int]] = {}
     for id, about in attributes.items():
