@@ -1,7 +1,7 @@
 """The page of a map with 10,000 videos: its size, and the times between frames while it is dragged.
 
-python -m benchmarks.map_page needs Chromium, its driver and selenium. It prints one line per page; the first is an empty
-page, which shows what the machine can do at the moment. Pictures have the largest size that is allowed.
+python -m benchmarks.map_page needs Chromium, its driver and selenium. It prints one line per page. The first page is
+empty: it shows what the machine can do at the moment. Pictures have the largest size that is allowed.
 """
 
 import math

@@ -22,8 +22,11 @@ const down = point => (centre[1] - data.y[point]) * scale + height / 2;
 const radius = () => (count > 5000 ? 2.6 : count > 500 ? 3.6 : 5.5) * Math.min(2.2, Math.max(1, Math.sqrt(scale / fitted) * 0.9));
 
 let pixels = null, image = null, waiting = false, paper = [255, 255, 255], mark = "#000";
+let calm = 0;                                                   // edges are soft when the map rests
 function redraw() {
-  if (!waiting) { waiting = true; requestAnimationFrame(() => { waiting = false; draw(); }); }
+  clearTimeout(calm);
+  calm = setTimeout(() => draw(true), 120);
+  if (!waiting) { waiting = true; requestAnimationFrame(() => { waiting = false; draw(false); }); }
 }
 const word = (r, g, b) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;   // a pixel, as the canvas keeps it
 
@@ -37,7 +40,7 @@ function readColours() {
 // Points are written into the pixels of the canvas: ten thousand take a few milliseconds, also without a GPU. The
 // picture has a margin, so that a disc at the border needs no check of each of its pixels.
 const MARGIN = 32;
-function draw() {
+function draw(rests) {
   pixels.fill(word(...paper));
   const disc = discOf(Math.min(radius() * ratio, MARGIN - 2));
   const passes = matches === null ? [[-1, 1]] : [[0, 0.14], [1, 1]];
@@ -45,7 +48,7 @@ function draw() {
     const inks = [...colours, NONE].map(colour => rgb(colour).map((value, part) => Math.round(value * strength + paper[part] * (1 - strength))));
     const words = inks.map(ink => word(...ink));
     const columns = image.width, right = columns - MARGIN + disc.edge, bottom = image.height - MARGIN + disc.edge;
-    const left = MARGIN - disc.edge, { solid, soft, cover } = disc;
+    const left = MARGIN - disc.edge, { solid, soft, hard, cover } = disc;
     for (let point = 0; point < count; point++) {
       if ((match >= 0 && matches[point] !== match) || !isShown(point)) continue;
       const x = Math.round(across(point) * ratio) + MARGIN, y = Math.round(down(point) * ratio) + MARGIN;
@@ -53,6 +56,10 @@ function draw() {
       const label = data.label[point] < 0 ? colours.length : data.label[point], place = y * columns + x;
       const full = words[label], ink = inks[label];
       for (let part = 0; part < solid.length; part++) pixels[place + solid[part]] = full;
+      if (!rests) {
+        for (let part = 0; part < hard.length; part++) pixels[place + hard[part]] = full;
+        continue;
+      }
       for (let part = 0; part < soft.length; part++) {
         const at = place + soft[part], old = pixels[at], much = cover[part], rest = 256 - much;
         pixels[at] = word(
@@ -74,7 +81,8 @@ function discOf(size) {
       if (share > 0 && share < 256) { soft.push(y * image.width + x); cover.push(share); }
       if (share === 256) solid.push(y * image.width + x);
     }
-  return { edge, solid: Int32Array.from(solid), soft: Int32Array.from(soft), cover: Int32Array.from(cover) };
+  const hard = soft.filter((_, part) => cover[part] >= 128);
+  return { edge, hard: Int32Array.from(hard), solid: Int32Array.from(solid), soft: Int32Array.from(soft), cover: Int32Array.from(cover) };
 }
 
 let marked = false;                                            // an empty canvas is not drawn again while the map moves
@@ -82,6 +90,7 @@ function drawMarks() {
   const any = chosen >= 0 || pointed >= 0 || aims;
   if (!any && !marked) return;
   marked = any;
+  marks.hidden = !any;
   marker.setTransform(ratio, 0, 0, ratio, 0, 0);
   marker.clearRect(0, 0, width, height);
   marker.strokeStyle = mark;
@@ -123,7 +132,7 @@ function resize() {
   image = pen.createImageData(canvas.width + 2 * MARGIN, canvas.height + 2 * MARGIN);
   pixels = new Uint32Array(image.data.buffer);
   fit(first ? 1 : zoom);
-  draw();                                                       // at once: setting the size has cleared the canvas
+  draw(true);                                                   // at once: setting the size has cleared the canvas
 }
 
 // The scale at which all points fit, times zoom; the middle of the map stays where it is.
