@@ -31,6 +31,7 @@ from p3dfeat.options import CompareSettings as CompareSettings
 from p3dfeat.options import DuplicatesSettings as DuplicatesSettings
 from p3dfeat.options import ExportSettings as ExportSettings
 from p3dfeat.options import ExtractSettings as ExtractSettings
+from p3dfeat.options import MapSettings as MapSettings
 from p3dfeat.options import RemoveSettings as RemoveSettings
 from p3dfeat.options import SimilarSettings as SimilarSettings
 from p3dfeat.options import VerifySettings as VerifySettings
@@ -55,6 +56,8 @@ from p3dfeat.workflows.plan import ExtractPlan as ExtractPlan
 from p3dfeat.workflows.plan import plan as plan
 from p3dfeat.workflows.remove import Removed as Removed
 from p3dfeat.workflows.remove import remove as remove
+from p3dfeat.workflows.reports.map import MapSummary as MapSummary
+from p3dfeat.workflows.reports.map import draw_map as draw_map
 from p3dfeat.workflows.searching.duplicates import duplicates as duplicates
 from p3dfeat.workflows.searching.similar import similar as similar
 from p3dfeat.workflows.verify import Finding as Finding

@@ -13,6 +13,7 @@ from p3dfeat.options.commands import (
 from p3dfeat.options.declaring import Option, Options, option, options_of, values_of, with_options
 from p3dfeat.options.exploring import DuplicatesSettings, SimilarSettings
 from p3dfeat.options.exporting import ExportSettings, LayoutName
+from p3dfeat.options.mapping import MapMethod, MapSettings
 from p3dfeat.options.shared import (
     MODEL_HELP,
     CropOptions,
@@ -47,6 +48,8 @@ __all__ = [
     "InputOptions",
     "Inputs",
     "LayoutName",
+    "MapMethod",
+    "MapSettings",
     "ModelOptions",
     "OnChanged",
     "OnError",

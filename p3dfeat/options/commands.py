@@ -91,6 +91,12 @@ class ClassifySettings(DecodingOptions, EngineOptions, ModelOptions, CropOptions
 
     top_k: int = option(5, "--top-k", "-k", minimum=1, metavar="K", help="Number of labels per video.")
     timeline: bool = option(False, help="Also show how the top label changes over time.")
+    html: str | Path | None = option(
+        None,
+        metavar="PAGE",
+        parse=lambda text: text or None,
+        help="Also write a page with frames, labels and the timeline of each video.",
+    )
     protocol: Literal["published"] | None = option(
         None,
         metavar="NAME",

@@ -5,6 +5,7 @@ from p3dfeat.store.check.process import Foreign, Looked, Problem, Root, check_fi
 from p3dfeat.store.identity import compared, is_unchanged, other_part, source_if_same
 from p3dfeat.store.layout import NESTED, Settings, check_is_hdf5, differences
 from p3dfeat.store.reading.file import FeatureFile, open_features
+from p3dfeat.store.reading.scan import Scanned
 from p3dfeat.store.reading.video import VideoFeatures
 from p3dfeat.store.remove import remove_videos
 from p3dfeat.store.resuming import stored_videos
@@ -23,6 +24,7 @@ __all__ = [
     "Looked",
     "Problem",
     "Root",
+    "Scanned",
     "Settings",
     "VideoFeatures",
     "check_file",

@@ -17,6 +17,7 @@ from p3dfeat.types import Classification, Failure, Features, Span, Video, best_p
 from p3dfeat.video import Decoders
 from p3dfeat.workflows import pipeline
 from p3dfeat.workflows.job import decoders_for, engine_for, found_by, model_for, sampling_for, spec_for
+from p3dfeat.workflows.reports.classify import reported
 from p3dfeat.zoo import Model
 
 PROTOCOL_SETS: Final = ("clips", "clip_stride", "every", "offset", "spacing", "crops", "mirror")  # by a protocol
@@ -32,6 +33,8 @@ def run_classify(inputs: Inputs, settings: ClassifySettings) -> list[Classificat
         top_k (int): Number of labels per video.
         timeline (bool): Also return how the top label changes over time. The timeline uses consecutive clips of the
             whole video, unless ``clips``, ``clip_stride`` or ``every`` is given. The predictions do not change.
+        html (str | Path | None): Page to write, such as "report.html", with frames, labels and the timeline of each
+            video.
         protocol (str | None): "published": the clips and crops with which the model's published accuracy was measured.
         on_failure (Callable | None): Called with the Failure of a video that cannot be read. None: its error is raised.
         on_left_out (Callable): Called at the end with the LeftOut: files in folders that were not read as videos.
@@ -47,6 +50,7 @@ def run_classify(inputs: Inputs, settings: ClassifySettings) -> list[Classificat
         UsageError: An option has an invalid value.
         WeightsError: The weights are missing, unreachable or wrong.
         VideoError: A video cannot be read, and ``on_failure`` is None.
+        OutputError: The page cannot be written.
 
     Example:
         >>> for result in p3dfeat.classify("clip.mp4", model="p3d-camera"):
@@ -61,7 +65,7 @@ def run_classify(inputs: Inputs, settings: ClassifySettings) -> list[Classificat
         results = classify_videos(
             videos, model=model, settings=settings, decoders=decoders, on_no_video=no_videos.append
         )
-        for result in chain(failures, results):
+        for result in reported(chain(failures, results), videos, model, settings):
             if isinstance(result, Classification):
                 found.append(result)
             elif settings.on_failure is None:
@@ -125,7 +129,8 @@ def classify_videos(
         on_calibration=settings.on_calibration,
     )
     run = _Run(model, spec, runner, decoders, settings.top_k, on_no_video)
-    if not settings.timeline or over_time == sampling:
+    wants_timeline = settings.timeline or settings.html is not None
+    if not wants_timeline or over_time == sampling:
         yield from run.classified(videos, sampling)
         return
     for video in videos:

@@ -31,6 +31,7 @@ def classify(inputs: Inputs, settings: ClassifySettings) -> None:
     Examples:
         p3dfeat classify clip.mp4
         p3dfeat classify videos/ --top-k 1 --json > labels.jsonl
+        p3dfeat classify videos/ --html report.html
         ffmpeg -i clip.mp4 -t 5 -f matroska - | p3dfeat classify -
     """
     out.status(f"loading model {settings.model} ...")
@@ -45,6 +46,7 @@ def classify(inputs: Inputs, settings: ClassifySettings) -> None:
     ) as decoders:
         from p3dfeat.cli.progress import loaded_model, say_calibration
         from p3dfeat.workflows.classify import classify_sampling, classify_videos, timeline_sampling, with_protocol
+        from p3dfeat.workflows.reports.classify import reported
 
         model = loaded_model(settings.model)
         settings = with_protocol(replace(settings, on_calibration=say_calibration), model)
@@ -57,7 +59,8 @@ def classify(inputs: Inputs, settings: ClassifySettings) -> None:
                 videos, model=model, settings=settings, decoders=decoders, on_no_video=no_videos.append
             )
             with closing(results):
-                counts = _print_all(chain(failures, results), timeline=settings.timeline, several=len(videos) > 1)
+                found = reported(chain(failures, results), videos, model, settings, on_page=out.say)
+                counts = _print_all(found, timeline=settings.timeline, several=len(videos) > 1)
             say_left_out(replace(left_out, no_videos=len(no_videos)))
             _end(*counts)
 

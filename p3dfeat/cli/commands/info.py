@@ -1,6 +1,6 @@
 """p3dfeat info"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,24 +22,55 @@ All = Annotated[bool, flag("--all", "-a", help=f"List all videos, not only the f
 
 Csv = Annotated[bool, flag("--csv", help="Print one line per video, with all attributes, as CSV.")]
 
+Html = Annotated[
+    Path | None,
+    typer.Option(
+        "--html",
+        metavar="PAGE",
+        rich_help_panel="Output",
+        help="Write a page with the settings, and all videos with frames where their files are still there.",
+    ),
+]
+
 
 @command(quiet=False)
-def info(file: File, all_videos: All = False, as_csv: Csv = False) -> None:
+def info(file: File, all_videos: All = False, as_csv: Csv = False, html: Html = None) -> None:
     """Show what a feature file holds and how it was made.
 
     Examples:
         p3dfeat info feats.h5
         p3dfeat info feats.h5 --csv > videos.csv
+        p3dfeat info feats.h5 --html report.html
     """
     from p3dfeat.store import open_features
 
     with open_features(file) as features:
-        if out.wants_json:
+        if html is not None:
+            _write_page(features, html)
+        elif out.wants_json:
             _print_json(features)
         elif as_csv:
             _print_csv(features)
         else:
             _print_tables(features, None if all_videos else SHOWN)
+
+
+def _write_page(features: "FeatureFile", output: Path) -> None:
+    from p3dfeat.cli.progress import counted_bar
+    from p3dfeat.workflows.reports.features import write_report
+    from p3dfeat.workflows.reports.pictures import no_picture_sentences
+
+    with counted_bar("videos") as show:
+        videos = list(features.items())
+        listing = _listing(videos)
+        facts = _facts(features, videos[:1])
+        summary = write_report(features, output, facts, *listing, on_event=lambda event: show(event.done, event.total))
+    if out.wants_json:
+        out.json(summary.as_json())
+    for sentence in no_picture_sentences(summary.no_picture):
+        out.say(f"note: {sentence}")
+    size = f"{summary.size_bytes / 1e6:.2f} MB"
+    out.say(f"{summary.output}: {counted(summary.videos, 'video')}, {summary.pictures} with pictures, {size}")
 
 
 def _print_json(features: "FeatureFile") -> None:
@@ -67,20 +98,21 @@ def _print_csv(features: "FeatureFile") -> None:
 def _print_tables(features: "FeatureFile", shown: int | None) -> None:
     from rich.table import Column, Table
 
-    from p3dfeat.store import Ledger
-
-    made = Table(Column(), Column(overflow="fold"), box=None, show_header=False, pad_edge=False)
-    size = f"{features.path.stat().st_size / 1e6:.2f} MB"
-    made.add_row("file", f"{one_line(str(features.path))}, {size}, {counted(len(features), 'video')}")
-    for name, value in features.settings.items():
-        if name not in ("format", "format_version") and value != "":
-            made.add_row(one_line(name.replace("_", " ")), one_line(_brief(value)))
     chosen = list(islice(features.items(), shown))
-    if chosen:
-        made.add_row("arrays", one_line(_arrays(chosen[0][1])))
-    ledger = Ledger(features.path)
-    if len(ledger):
-        made.add_row("failed", f"{counted(len(ledger), 'video')}, reasons in {one_line(str(ledger.path))}")
+    made = Table(Column(), Column(overflow="fold"), box=None, show_header=False, pad_edge=False)
+    for name, value in _facts(features, chosen).items():
+        made.add_row(one_line(name), one_line(value))
+    headings, rows = _listing(chosen)
+    videos = Table(*(Column(name, overflow="fold") for name in headings), box=None, pad_edge=False)
+    for row in rows:
+        videos.add_row(*map(one_line, row))
+    out.show(made, "", videos)
+    if shown is not None and len(features) > shown:
+        out.data(f"... and {len(features) - shown} more; --all lists them")
+
+
+def _listing(chosen: "Sequence[tuple[str, VideoFeatures]]") -> tuple[list[str], list[tuple[str, ...]]]:
+    """Headings and rows of a table of videos."""
     columns = list(dict.fromkeys(name for _, video in chosen for name in video.columns))
     segments = [_segment(video.attributes) for _, video in chosen]
     rows = [(id, *_row(video), *(video.columns.get(name, "") for name in columns)) for id, video in chosen]
@@ -92,12 +124,24 @@ def _print_tables(features: "FeatureFile", shown: int | None) -> None:
     if any(notes):
         headings.append("remarks")
         rows = [(*row, note) for row, note in zip(rows, notes, strict=True)]
-    videos = Table(*(Column(name, overflow="fold") for name in headings), box=None, pad_edge=False)
-    for row in rows:
-        videos.add_row(*map(one_line, row))
-    out.show(made, "", videos)
-    if shown is not None and len(features) > shown:
-        out.data(f"... and {len(features) - shown} more; --all lists them")
+    return headings, rows
+
+
+def _facts(features: "FeatureFile", chosen: "Sequence[tuple[str, VideoFeatures]]") -> dict[str, str]:
+    """What the file holds and how it was made, in words. chosen: some videos, of which the first shows the arrays."""
+    from p3dfeat.store import Ledger
+
+    size = f"{features.path.stat().st_size / 1e6:.2f} MB"
+    facts = {"file": f"{features.path}, {size}, {counted(len(features), 'video')}"}
+    for name, value in features.settings.items():
+        if name not in ("format", "format_version") and value != "":
+            facts[name.replace("_", " ")] = _brief(value)
+    if chosen:
+        facts["arrays"] = _arrays(chosen[0][1])
+    ledger = Ledger(features.path)
+    if len(ledger):
+        facts["failed"] = f"{counted(len(ledger), 'video')}, reasons in {ledger.path}"
+    return facts
 
 
 def _arrays(video: "VideoFeatures") -> str:

@@ -1,0 +1,1 @@
+"""Pages about results: maps, labels, and feature files, with pictures of the videos."""
