@@ -1,4 +1,4 @@
-"""The main job from nothing: sample videos, extract, classify, and a look into the feature file."""
+"""The main job from nothing: sample videos, extract, classify, a look into the feature file, and a map of it."""
 
 import os
 import shlex
@@ -13,6 +13,8 @@ COMMANDS = (
     "p3dfeat extract demo/videos -o demo/feats.h5 --model p3d-camera --overwrite",
     "p3dfeat classify demo/videos/pan_left.mp4 demo/videos/tour.mp4 -m p3d-camera --top-k 3 --timeline",
     "p3dfeat info demo/feats.h5",
+    "p3dfeat similar demo/feats.h5 pan_left --top 3",
+    "p3dfeat map demo/feats.h5 -o demo/map.html",
 )
 
 
