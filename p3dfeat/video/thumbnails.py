@@ -75,6 +75,8 @@ def take_strips(
                     frames.append(item.frames[0].copy())
                 elif isinstance(item, VideoError):
                     yield video, item
+                elif not frames:
+                    yield video, VideoError("no frame could be read")
                 else:
                     yield video, strip_of(frames, plan.most_bytes)
 
