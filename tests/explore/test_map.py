@@ -200,6 +200,15 @@ def test_a_full_disk_is_one_line_and_leaves_the_page_that_was_there(stored, tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["map.html"]
 
 
+@pytest.mark.parametrize("count", [3, 4, 60])
+def test_umap_gives_every_row_a_place_and_the_same_one_again(count):
+    pytest.importorskip("umap")
+    found = np.concatenate([rows(group, count // 3 + 1, group) for group in range(3)])[:count]
+    first, again = (laid_out(found, method="umap", perplexity=10).positions for _ in range(2))
+    assert first.shape == (count, 2)
+    assert np.array_equal(first, again)
+
+
 def test_a_missing_package_is_named_with_its_remedy(stored, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.decomposition", None)
     with pytest.raises(UsageError, match=r"needs scikit-learn; pip install 'p3dfeat\[map\]'"):

@@ -48,8 +48,9 @@ def _say(summary: "MapSummary", settings: MapSettings) -> None:
     from p3dfeat.workflows.reports.pictures import no_picture_sentences
 
     if summary.perplexity and summary.perplexity != settings.perplexity:
+        name = "perplexity" if settings.method == "tsne" else "neighbours"
         few = counted(summary.points, "point")
-        out.say(f"note: perplexity {summary.perplexity:.3g}, not {settings.perplexity}: {few} only")
+        out.say(f"note: {name} {summary.perplexity:.3g}, not {settings.perplexity}: {few} only")
     if summary.not_finite:
         out.say(f"left out: {_listed(summary.not_finite)}: not all numbers are finite")
     if summary.without_label:

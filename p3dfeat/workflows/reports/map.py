@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from p3dfeat.errors import UsageError
 from p3dfeat.explore.map_layout import laid_out, nearest
@@ -17,7 +17,7 @@ from p3dfeat.store import open_features
 from p3dfeat.text.counts import counted
 from p3dfeat.workflows.reports.pictures import ATTRIBUTES, Pictures, pictures_of
 
-METHODS = {"tsne": "t-SNE", "umap": "UMAP"}
+METHODS: Final = {"tsne": "t-SNE with perplexity", "umap": "UMAP with neighbours"}  # before the number
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _notes(points: Points, settings: MapSettings, perplexity: float, pictures: P
     what = counted(len(points.attributes), "video")
     if settings.clips:
         what = f"{counted(len(points.names), 'clip')} of {what}"
-    how = f", {METHODS[settings.method]} with perplexity {perplexity:.3g}" if perplexity else ""
+    how = f", {METHODS[settings.method]} {perplexity:.3g}" if perplexity else ""
     notes = [f"{what}, layer {settings.layer}{how}"]
     if points.not_finite:
         notes.append(f"{counted(len(points.not_finite), 'video')} left out: not all numbers are finite")
