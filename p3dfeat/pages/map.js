@@ -342,9 +342,7 @@ get("search").addEventListener("input", search);
 get("search").addEventListener("keydown", event => {
   if (event.key === "Enter") { const found = search(); if (found.length) choose(found[0], true); }
 });
-get("closer").addEventListener("click", KEYS["+"]);
-get("farther").addEventListener("click", KEYS["-"]);
-get("whole").addEventListener("click", showAll);
+for (const [id, key] of [["closer", "+"], ["farther", "-"], ["whole", "0"]]) get(id).addEventListener("click", KEYS[key]);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readColours(); redraw(); });
 new ResizeObserver(resize).observe(canvas.parentElement);
 readColours();

@@ -163,6 +163,14 @@ def test_the_keyboard_moves_zooms_and_chooses(browser, tmp_path):
     assert browser.text("chosen") == ""
 
 
+def test_the_buttons_zoom_and_show_everything(browser, tmp_path):
+    browser.open(plain(tmp_path / "map.html"))
+    at, two = places(browser), rgb(colours(2)[1])
+    for id, seen in (("closer", WHITE), ("farther", two), ("closer", WHITE), ("whole", two)):
+        browser.driver.find_element("id", id).click()
+        assert browser.pixel(*at["high left"]) == seen
+
+
 def test_dragging_moves_and_the_wheel_zooms_at_the_pointer(browser, tmp_path):
     browser.open(plain(tmp_path / "map.html"))
     at, one = places(browser), rgb(colours(1)[0])
