@@ -294,9 +294,9 @@ def _some(ids: set[str]) -> str:
 
 
 def _shared_memory() -> set[str]:
-    """Names of shared memory, which are those of files; folders are other programs'."""
+    """Names of shared memory. Folders and semaphores are other programs': p3dfeat makes none."""
     with suppress(OSError), os.scandir("/dev/shm") as entries:
-        return {entry.name for entry in entries if not entry.is_dir()}
+        return {entry.name for entry in entries if not entry.is_dir() and not entry.name.startswith("sem.")}
     return set()
 
 

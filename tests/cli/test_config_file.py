@@ -33,7 +33,7 @@ def test_options_come_from_the_file_and_the_command_line_overrides_them(p3dfeat,
     assert ended.stderr.startswith(f"options from {name}: model, workers, clips, layers, strict\n")
     with package.open_features("f.h5") as features:
         assert features.settings["sampling"]["clips"] == 3
-        assert set(features["left"]) == {"pool5", "prob", "pooled", "seconds"}
+        assert set(features["left"]) == {"pool5", "prob", "pooled", "seconds", "first_frames"}
     ended = p3dfeat("extract", folder / "left.mp4", "-o", "g.h5", "--clips", 5, "-q", *option)
     assert (ended.code, ended.stderr) == (0, "")
     with package.open_features("g.h5") as features:

@@ -347,7 +347,7 @@ def test_nothing_readable_is_exit_4(p3dfeat, tmp_path, output, name):
         (["--batch-size", "many"], 2, "batch size 'many'"),
         (["--batch-size", "0"], 2, "batch size '0'"),
         (["--clips", "0"], 2, "clips 0: must be at least 1"),
-        (["--clips", "3", "--clip-stride", "2"], 2, "either a number of clips or a stride"),
+        (["--clips", "3", "--clip-stride", "2"], 2, "give one of a number of clips, a stride in frames"),
         (["--fps", "-1"], 2, "fps is -1"),
         (["--tail", "cut"], 2, "'--tail': 'cut' is not one of 'pad', 'drop', 'align'"),
         (["--frames", "0"], 2, "frames 0: must be above 0 and at most 1000 frames per second"),
@@ -461,7 +461,7 @@ def test_the_api_refuses_nonsense(folder, output, settings, message):
 
 def test_a_layer_may_be_named_alone(folder, output):
     package.extract(folder / "left.mp4", output, layers="prob", clips=2)
-    assert set(package.open_features(output)["left"]) == {"prob", "seconds"}
+    assert set(package.open_features(output)["left"]) == {"prob", "seconds", "first_frames"}
 
 
 def test_other_settings_are_refused_and_overwrite_helps(p3dfeat, folder, output):

@@ -54,7 +54,7 @@ def test_readers_see_only_what_p3dfeat_wrote(output):
         assert list(found) == ["a", "folder/b"]
         assert "note" not in found.settings
         assert set(found["a"]) == set(found["folder/b"]) == {"pool5", "prob", "seconds", "first_frames", "pooled"}
-        assert len(found["a"]) == 4
+        assert len(found["a"]) == 5
         assert set(found["a"].attributes) == set(found["folder/b"].attributes)
         assert "caption" not in found["a"]
         with pytest.raises(KeyError):

@@ -112,7 +112,7 @@ def test_reading_is_a_mapping_over_ids_flat_or_nested(output):
         assert found["b"].pooled.shape == (6,)
         assert found["b"].shape("seconds") == (3, 2)
         assert set(found["b"]) == {"pool5", "prob", "pooled", "seconds", "first_frames"}
-        assert len(found["b"]) == 4
+        assert len(found["b"]) == 5
         assert found["b"].attributes["source"] == "folder/b.mp4"
         assert found.settings["layers"] == ["pool5", "prob"]
         with pytest.raises(KeyError):

@@ -155,7 +155,7 @@ def test_the_number_of_clips_is_held_to_the_frames(made, tmp_path, sampling):
     assert look(tmp_path / "feats.h5").findings == ()
     with h5py.File(tmp_path / "feats.h5", "r+") as file:
         video = file["b"]
-        for name in ("pool5", "seconds"):
+        for name in ("pool5", "seconds", "first_frames"):
             rows = np.concatenate([video[name][()]] + [video[name][-1:]] * 2)
             del video[name]
             video[name] = rows
@@ -215,7 +215,7 @@ def test_a_clip_too_many_is_found_by_computing(files):
     p3dfeat.extract(table, file.with_name("dense.h5"), model="p3d-camera", engine="torch", clip_stride=4, workers=1)
     with h5py.File(file.with_name("dense.h5"), "r+") as features:
         video = features["part"]
-        for name in ("pool5", "seconds"):
+        for name in ("pool5", "seconds", "first_frames"):
             rows = video[name][:-1]
             del video[name]
             video[name] = rows
