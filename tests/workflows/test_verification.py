@@ -222,7 +222,7 @@ def test_a_clip_too_many_is_found_by_computing(files):
         video["pooled"][...] = video["pool5"][()].mean(axis=0, dtype=np.float64).astype(np.float32)
     summary = look(file.with_name("dense.h5"), table, recompute=1, workers=1)
     assert told(summary.findings) == [("different", "part")] * len(summary.findings)
-    assert "clips stored" in summary.findings[0].text
+    assert " stored, " in summary.findings[0].text
 
 
 def test_without_inputs_videos_are_computed_that_are_where_they_were(made):
