@@ -39,6 +39,11 @@ class Labels:
             return cls(column=text.removeprefix(COLUMN))
         return cls(read_labels(Path(choice)))
 
+    @property
+    def are_columns(self) -> bool:
+        """Whether they come from columns of the CSV that named the videos."""
+        return self._column is not None
+
     def label(self, id: str, columns: Mapping[str, str]) -> str | None:
         """The label of a video. columns: those of the CSV that named it."""
         if self._column is not None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from p3dfeat.errors import UsageError, VideoError
 from p3dfeat.exports.beside import written_beside
-from p3dfeat.exports.layouts import LAYOUTS, Layout, Request, Summary
+from p3dfeat.exports.layouts import LAYOUTS, Layout, Request
 from p3dfeat.exports.layouts.localization import C3D_WIDTH, ActionFormerHdf5, ActivityNetC3d
 from p3dfeat.exports.layouts.others import question_numbers
 from p3dfeat.exports.names import FileNames, Naming, check_keys
@@ -26,9 +26,8 @@ from p3dfeat.types import FloatArray
 
 @dataclass(frozen=True)
 class Exported:
-    """Progress: a video is written, or was there. total: number of videos."""
+    """Progress: another video is written, left out, or was there. total: number of videos."""
 
-    id: str
     done: int
     total: int
 
@@ -136,7 +135,6 @@ class _Run:
             Request(Timing.of(source.settings), source.crops, str(output), prefix, settings.segments, width),
         )
         self._crops = crops
-        self._summary = Summary()
         self._refused: list[tuple[str, str]] = []
         self._unlabelled: list[str] = []
         self._written = self._skipped = self._rows = self._bytes = 0
@@ -186,7 +184,11 @@ class _Run:
                 self._tell()
 
             def is_missing(id: str, attributes: Mapping[str, Any]) -> bool:
-                return not record.has(_key(id, attributes), names.path(id))
+                if not record.has(_key(id, attributes), names.path(id)):
+                    return True
+                if self.labels is not None and not self.labels.are_columns:  # columns are not read again
+                    self._label(id, {})
+                return False
 
             with Waiting(FolderWriter(record.folder, encoder(self.layout)), written) as writer:
                 for rows in self.source.videos(is_missing, times=self.layout.NEEDS_TIMES):
@@ -230,18 +232,22 @@ class _Run:
 
     def _item(self, rows: Rows, number: int = 0) -> Item | None:
         """A video ready to be written; None, and noted, if the reader would take it for something else."""
-        label = None
-        if self.labels is not None:
-            label = self.labels.label(rows.id, rows.columns)
-            if label is None:
-                self._unlabelled.append(rows.id)
-            label = label or ""
+        label = self._label(rows.id, rows.columns)
         try:
             values = self._values(rows)
         except VideoError as error:
             self._refused.append((rows.id, str(error)))
             return None
         return Item(rows, values, self.naming.name(rows.id), label, number)
+
+    def _label(self, id: str, columns: Mapping[str, str]) -> str | None:
+        """The label of a video, "" if it has none; None if no labels are wanted."""
+        if self.labels is None:
+            return None
+        label = self.labels.label(id, columns)
+        if label is None:
+            self._unlabelled.append(id)
+        return label or ""
 
     def _values(self, rows: Rows) -> FloatArray:
         if not is_finite(rows.values):
@@ -267,7 +273,7 @@ class _Run:
 
     def _tell(self) -> None:
         done = self._written + self._skipped + len(self._refused)
-        self.settings.on_event(Exported("", done, len(self.source)))
+        self.settings.on_event(Exported(done, len(self.source)))
 
     def missing(self) -> list[str]:
         """Names of videos that a reader could look for in vain."""

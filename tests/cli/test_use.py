@@ -46,6 +46,11 @@ def test_ids_without_labels_and_labels_without_ids_are_told(p3dfeat, file, tmp_p
     assert ended.code == 0
     assert "note: 2 videos (golf/b, run/c) without a label" in ended.stderr
     assert "note: no features of 1 video (other)" in ended.stderr
+    again = p3dfeat("export", file, "-o", tmp_path / "out", "--labels", tmp_path / "labels.csv")
+    assert "2 videos (golf/b, run/c) without a label" in again.stderr
+    assert (tmp_path / "out/missing_files.txt").read_text() == "other\n"
+    with open(tmp_path / "out/videos.csv") as lines:
+        assert [line.strip().rpartition(",")[2] for line in lines] == ["label", "golf", "", ""]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +98,8 @@ def test_a_full_disk_leaves_complete_files_and_the_export_goes_on(p3dfeat, tmp_p
         assert np.load(tmp_path / f"out/{id}.npy").shape == (5, 8)
 
 
-def test_memory_of_an_export_grows_little_with_the_number_of_videos(p3dfeat, tmp_path):
+def test_memory_of_an_export_grows_little_with_the_number_of_videos(p3dfeat, tmp_path, monkeypatch):
+    monkeypatch.setattr("p3dfeat.exports.writers.WAITING_BYTES", 1 << 20)  # reached with few videos, too
     peaks = []
     for count in (50, 500):
         file = plain_file(tmp_path / f"{count}.h5", [f"v{n:04d}" for n in range(count)], rows=40, width=256)
