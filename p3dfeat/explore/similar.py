@@ -16,6 +16,7 @@ SCORE_ERROR: Final = 1.5e-3
 ROW_ERROR: Final = 7e-4  # the same if only the stored row is rounded
 BLOCK_ROWS: Final = 1 << 16
 EXACT_BLOCK_ROWS: Final = 1 << 12
+CLOSER_ROWS: Final = 1 << 11  # computed in double precision at a time: where all videos are alike, these are many
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,9 @@ def nearest(vectors: Vectors, query: NDArray[Any], top: int, *, without: str | N
         return []
     least = float(scores.topk(top).values[-1]) - 2 * SCORE_ERROR
     rows = torch.nonzero(scores >= least)[:, 0]
-    closer = vectors.matrix[rows].double() @ torch.from_numpy(wanted)
+    closer = torch.cat(
+        [vectors.matrix[part].double() @ torch.from_numpy(wanted) for part in torch.split(rows, CLOSER_ROWS)]
+    )
     least = float(closer.topk(top).values[-1]) - 2 * ROW_ERROR
     candidates = rows[closer >= least].tolist()
     found = sorted((-float(vectors.exact(row) @ wanted), row) for row in candidates)[:top]

@@ -175,15 +175,12 @@ class _Kept:
 
 
 def read_matrix(path: Path, rows: int, width: int) -> Tensor:
-    """(rows, width) float16 from a file of its bytes. Raises OSError, or ValueError if bytes are missing."""
-    matrix = torch.empty((rows, width), dtype=torch.float16)
-    left = matrix.numpy().reshape(-1).view(np.uint8).data
-    with open(path, "rb", buffering=0) as stored:
-        while left and (count := stored.readinto(left)):
-            left = left[count:]
-    if left:
-        raise ValueError(f"{path}: {len(left)} bytes are missing")
-    return matrix
+    """(rows, width) float16 from a file of its bytes, which is mapped: the system reads it when it is used.
+
+    Files of the cache are replaced, never changed. Raises OSError, or ValueError if bytes are missing.
+    """
+    mapped: NDArray[np.float16] = np.memmap(path, np.float16, "c", shape=(rows, width))
+    return torch.from_numpy(mapped)
 
 
 def _pieces(matrix: Tensor) -> Iterator[bytes]:
