@@ -33,6 +33,7 @@ SHORT: Final = (3000, 20)  # the default of extract
 RANDOM: Final = (100_000, 1)  # videos to read in random order, of which
 READS: Final = 2000
 VECTORS: Final = 1_000_000
+KINDS: Final = 400  # of videos; those of one kind have cosines of 0.93 to each other, others of 0.3
 QUICK_SHARE: Final = 20
 EXPORT_RATIO: Final = 0.9
 RANDOM_RATIO: Final = 0.9
@@ -137,8 +138,9 @@ def search_rows(folder: Path, quick: bool) -> Iterator[Row]:
     matrix = folder / "matrix.f16"
     rng = np.random.default_rng(0)
     with open(matrix, "wb") as file:
+        kinds = rng.random((KINDS, WIDTH), np.float32) ** 4
         for _ in range(count // 10_000):
-            rows = rng.random((10_000, WIDTH), np.float32) + 1
+            rows = kinds[rng.integers(0, KINDS, 10_000)] * (rng.random((10_000, WIDTH), np.float32) + 0.5)
             rows /= np.linalg.norm(rows, axis=1, keepdims=True)
             file.write(rows.astype(np.float16).tobytes())
     done = subprocess.run(
