@@ -75,9 +75,7 @@ class FeatureDataset(Dataset[Sample]):
     ):
         self.layer, self._transform = layer, transform
         self._file = open_features(path)
-        stored = self._file.settings["layers"]
-        if layer not in stored and not (layer == "pooled" and "pool5" in stored):
-            raise UsageError(f"{path}: layer {layer!r} is not stored; stored are {', '.join([*stored, 'pooled'])}")
+        self._file.check_stored(layer)
         self.ids: list[str] = list(self._file)
         self.labels: list[int] = []
         self.classes: list[str] = []

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +27,7 @@ class Labels:
     def __init__(self, by_id: Mapping[str, str] | None = None, *, column: str | None = None):
         """by_id: None takes the folder of each id, or with ``column`` that column."""
         self._by_id, self._column = by_id, column
-        self._by_stem = {without_extension(id): id for id in by_id or ()}
+        self._by_stem = {os.path.splitext(id)[0]: id for id in by_id or ()}
         self._used: set[str] = set()
 
     @classmethod
@@ -59,13 +60,6 @@ class Labels:
     def unused(self) -> list[str]:
         """Ids in the file of labels that no video has had so far."""
         return sorted(set(self._by_id or ()) - self._used)
-
-
-def without_extension(name: str) -> str:
-    """A name without the extension of its last part."""
-    folder, slash, last = name.rpartition("/")
-    stem, dot, _ = last.rpartition(".")
-    return f"{folder}{slash}{stem}" if dot and stem else name
 
 
 def read_labels(path: Path) -> dict[str, str]:

@@ -76,6 +76,7 @@ def test_videos_without_a_label_are_left_out_and_named(file, tmp_path):
     ("options", "message"),
     [
         ({"layer": "prob"}, "'prob' is not stored; stored are pool5, pooled"),
+        ({"layer": "res5c"}, "'res5c' is not stored; stored are pool5, pooled"),
         ({"labels": "column:sport"}, "none of 12 videos has one"),
         ({"labels": "folders", "classes": ["golf"]}, "'run' is none of the classes"),
     ],

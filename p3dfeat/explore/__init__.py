@@ -1,1 +1,1 @@
-"""Look at features: search, near-duplicates, maps and reports. It reads feature files."""
+"""Look at features: search, near-duplicates, and places on a map. It reads feature files."""

@@ -43,7 +43,7 @@ def duplicate_groups(
     Raises UsageError for a value of ``above`` that is no cosine.
     """
     if not -1 < above <= 1:
-        raise UsageError(f"above {above:g}: must be a cosine, more than -1 and at most 1, such as 0.98")
+        raise UsageError(f"above {above:g}: must be a cosine, more than -1 and at most 1, such as 0.999")
     groups = _Groups(len(vectors))
     matrix = vectors.matrix
     blocks = range(0, len(matrix), BLOCK_ROWS)

@@ -22,30 +22,30 @@ INSTALL: Final = "map: needs scikit-learn; pip install 'p3dfeat[map]'"
 
 
 @dataclass(frozen=True)
-class Layout:
+class Arrangement:
     """positions: (N, 2). perplexity: the one that was used, which is smaller for few rows; 0 if none was needed."""
 
     positions: NDArray[np.float64]
     perplexity: float
 
 
-def laid_out(rows: FloatArray, *, method: str, perplexity: int) -> Layout:
+def laid_out(rows: FloatArray, *, method: str, perplexity: int) -> Arrangement:
     """The places of (N, C) rows. Raises UsageError if a package is missing."""
     with _one_thread():
         reduced = _principal(rows)
     if len(rows) < FEWEST:
-        return Layout(np.stack([np.arange(float(len(rows))), np.zeros(len(rows))], axis=1), 0.0)
+        return Arrangement(np.stack([np.arange(float(len(rows))), np.zeros(len(rows))], axis=1), 0.0)
     most = (len(rows) - 1) / 3  # t-SNE looks at three times as many neighbours
     used = float(max(1.0, min(perplexity, most)))
     if method == "umap":
-        return Layout(_umap(reduced, max(2, round(used))), float(max(2, round(used))))
+        return Arrangement(_umap(reduced, max(2, round(used))), float(max(2, round(used))))
     from sklearn.manifold import TSNE
 
     first = reduced[:, :2] if reduced.shape[1] > 1 else np.pad(reduced, ((0, 0), (0, 1)))
     deviation = float(first[:, 0].std())
     init = (first / deviation * START if deviation > 0 else _circle(len(rows))).astype(np.float32)
     found = TSNE(perplexity=used, init=init, learning_rate="auto", random_state=0).fit_transform(reduced)
-    return Layout(np.asarray(found, np.float64), used)
+    return Arrangement(np.asarray(found, np.float64), used)
 
 
 def nearest(rows: FloatArray, count: int) -> NDArray[np.int64]:

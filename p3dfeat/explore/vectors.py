@@ -78,9 +78,7 @@ def load_vectors(file: FeatureFile, *, clips: bool = False, cache: Path | None =
 
     cache: folder of the caches; None keeps nothing. Raises UsageError if pool5 is not stored, or there are no videos.
     """
-    if LAYER not in file.settings["layers"]:
-        stored = ", ".join(file.settings["layers"])
-        raise UsageError(f"{file.path}: layer pool5 is not stored, which this needs; stored are {stored}")
+    file.check_stored(LAYER)
     if not len(file):
         raise UsageError(f"{file.path}: holds no videos")
     kept = None if cache is None else _Kept(cache / FOLDER, file.path, clips=clips)

@@ -36,7 +36,7 @@ def written_beside(export: Export, write: Write, facts: Facts) -> list[str]:
     """Write all files beside the features; return their names."""
     summary = Summary()
     for about in facts():
-        summary.add(about["rows"], about["fps"])
+        summary.add(about["fps"])
     layout = export.layout
     files: dict[str, Iterable[bytes]] = {
         name: [text.encode("utf-8", "surrogateescape")] for name, text in layout.notes(summary).items()

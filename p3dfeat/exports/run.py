@@ -18,7 +18,7 @@ from p3dfeat.exports.single import SingleFile
 from p3dfeat.exports.source import Rows, Source, is_finite
 from p3dfeat.exports.timing import Timing
 from p3dfeat.exports.transform import Pca, Transform
-from p3dfeat.exports.writers import FolderWriter, Item, Waiting, encoder, one_file
+from p3dfeat.exports.writers import FolderWriter, Item, WriterThread, encoder, one_file
 from p3dfeat.labels import Labels
 from p3dfeat.options import ExportSettings, with_options
 from p3dfeat.types import FloatArray
@@ -190,7 +190,7 @@ class _Run:
                     self._label(id, {})
                 return False
 
-            with Waiting(FolderWriter(record.folder, encoder(self.layout)), written) as writer:
+            with WriterThread(FolderWriter(record.folder, encoder(self.layout)), written) as writer:
                 for rows in self.source.videos(is_missing, times=self.layout.NEEDS_TIMES):
                     if rows is None:
                         self._skipped += 1

@@ -61,9 +61,7 @@ class Source:
     def _check(self) -> None:
         first = self.files[0]
         for file in self.files:
-            stored = [*file.settings["layers"], *([POOLED] if "pool5" in file.settings["layers"] else [])]
-            if self.layer not in stored:
-                raise UsageError(f"{file.path}: layer {self.layer!r} is not stored; stored are {', '.join(stored)}")
+            file.check_stored(self.layer)
             if unlike := differences(first.settings, file.settings):
                 raise UsageError(f"{file.path}: made with other settings than {first.path}: {'; '.join(unlike)}")
         seen: dict[str, Path] = {}

@@ -41,6 +41,11 @@ class Timing:
         """Number of frames that a clip spans, including those between its frames."""
         return self.sampling.length * self.sampling.step
 
+    def frame_centres(self, count: int) -> SecondsArray:
+        """(count,) the frame at the centre of each clip, by stride and offset."""
+        assert self.stride is not None
+        return np.arange(count, dtype=np.float64) * self.stride + self.centre
+
     def rate(self, rows: Rows) -> float:
         """Frames per second in which strides are counted."""
         return self.sampling.fps or float(rows.attributes.get("frame_rate", 0.0))

@@ -79,7 +79,7 @@ class FolderWriter:
             self._here = None
 
 
-class Waiting:
+class WriterThread:
     """Writes videos in a thread, in order, while the next ones are read; use in a with statement.
 
     on_written: called in the caller's thread for each video whose file is complete. Memory: the values of a few videos.

@@ -177,7 +177,7 @@ def test_files_that_cannot_be_searched_are_refused(file, tmp_path):
         load_vectors(features)
     p3dfeat.extract(write_video(tmp_path / "w.mp4", panning_frames(20, pixels_a_frame=2)), tmp_path / "h.h5",
                     model="p3d-camera", layers=("prob",))  # fmt: skip
-    with pytest.raises(UsageError, match="pool5 is not stored, which this needs; stored are prob"):
+    with pytest.raises(UsageError, match=r"layer 'pool5' is not stored; stored are prob$"):
         p3dfeat.similar(tmp_path / "h.h5", "w")
 
 

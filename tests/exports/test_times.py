@@ -132,6 +132,18 @@ def test_ms_tcn_has_a_column_per_frame(video, tmp_path, settings):
     assert np.abs(np.array(found) - CUTS).max() <= max(half, 0.5) + 0.5
 
 
+@pytest.mark.parametrize(
+    "settings", [{"stride": 16, "offset": 0}, {"stride": 16}, {"stride": 8, "offset": 20}], ids=str
+)
+def test_a_frame_of_ms_tcn_has_the_row_of_the_nearest_centre(video, tmp_path, settings):
+    file = feature_file(tmp_path / "f.h5", {"v": video()}, Sampling(clips=None, **settings))
+    p3dfeat.export(file, tmp_path / "tcn", to="ms-tcn")
+    found = np.load(tmp_path / "tcn/v.npy")[1]  # the number of the row
+    centres = settings.get("offset", 8) + settings["stride"] * np.arange(int(found.max()) + 1)
+    wanted = np.abs(np.arange(FRAMES)[:, None] + 0.5 - centres).argmin(axis=1)
+    np.testing.assert_array_equal(found, wanted)
+
+
 def test_ms_tcn_at_the_readers_rate(video, tmp_path):
     file = feature_file(tmp_path / "f.h5", {"v": video(50)}, Sampling(clips=None, stride=2, fps=15.0))
     p3dfeat.export(file, tmp_path / "tcn", to="ms-tcn")

@@ -10,7 +10,7 @@ from p3dfeat.cli.options import command
 from p3dfeat.cli.output import out
 from p3dfeat.cli.progress import counted_bar
 from p3dfeat.options import ExportSettings
-from p3dfeat.text.counts import counted
+from p3dfeat.text.counts import counted, named
 
 if TYPE_CHECKING:
     from p3dfeat.exports.run import ExportSummary
@@ -54,9 +54,9 @@ def _say(summary: "ExportSummary") -> None:
     for name, path in list(summary.renamed.items())[:LISTED]:
         out.say(f"note: {name} is no file name everywhere; its file is {path}")
     if summary.without_label:
-        out.say(f"note: {_listed(summary.without_label)} without a label")
+        out.say(f"note: {named(summary.without_label, 'video')} without a label")
     if summary.missing:
-        out.say(f"note: no features of {_listed(summary.missing)}; missing_files.txt lists all")
+        out.say(f"note: no features of {named(summary.missing, 'video')}; missing_files.txt lists all")
     if not summary.written and summary.skipped and not summary.refused:
         out.say(f"{summary.output}: nothing to do: {counted(summary.skipped, 'video')} there already")
         return
@@ -68,9 +68,3 @@ def _say(summary: "ExportSummary") -> None:
     )
     if summary.beside:
         out.say(f"beside them: {', '.join(summary.beside)}")
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    """The number of names, and the first of them."""
-    more = f", and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return f"{counted(len(names), 'video')} ({', '.join(names[:LISTED])}{more})"

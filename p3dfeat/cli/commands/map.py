@@ -10,12 +10,10 @@ from p3dfeat.cli.options import command
 from p3dfeat.cli.output import out
 from p3dfeat.cli.progress import counted_bar
 from p3dfeat.options import MapSettings
-from p3dfeat.text.counts import counted
+from p3dfeat.text.counts import counted, named
 
 if TYPE_CHECKING:
     from p3dfeat.workflows.reports.map import MapSummary
-
-LISTED = 3  # names in a message
 
 File = Annotated[Path, typer.Argument(metavar="FILE.h5", help="Feature file.")]
 Output = Annotated[
@@ -52,11 +50,11 @@ def _say(summary: "MapSummary", settings: MapSettings) -> None:
         few = counted(summary.points, "point")
         out.say(f"note: {name} {summary.perplexity:.3g}, not {settings.perplexity}: {few} only")
     if summary.not_finite:
-        out.say(f"left out: {_listed(summary.not_finite)}: not all numbers are finite")
+        out.say(f"left out: {named(summary.not_finite, 'video')}: not all numbers are finite")
     if summary.without_label:
-        out.say(f"note: no label for {_listed(summary.without_label)}")
+        out.say(f"note: no label for {named(summary.without_label, 'video')}")
     if summary.unused_labels:
-        out.say(f"note: labels of {_listed(summary.unused_labels)} that the feature file does not hold")
+        out.say(f"note: labels of {named(summary.unused_labels, 'video')} that the feature file does not hold")
     for sentence in no_picture_sentences(summary.no_picture or {}):
         out.say(f"note: {sentence}")
     points = counted(summary.videos, "video")
@@ -64,8 +62,3 @@ def _say(summary: "MapSummary", settings: MapSettings) -> None:
         points = f"{counted(summary.points, 'clip')} of {points}"
     labels = f" with {counted(summary.labels, 'label')}" if summary.labels else ""
     out.say(f"{summary.output}: {points}{labels}, {summary.size_bytes / 1e6:.2f} MB")
-
-
-def _listed(ids: tuple[str, ...]) -> str:
-    more = f", and {len(ids) - LISTED} more" if len(ids) > LISTED else ""
-    return f"{counted(len(ids), 'video')} ({', '.join(ids[:LISTED])}{more})"

@@ -3,7 +3,6 @@
 from abc import ABC
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,7 +17,7 @@ from p3dfeat.types import FloatArray, SecondsArray
 class Request:
     """What is exported: the timing and crops of the feature files, and the options that layouts read.
 
-    output: where the export will be. widths: numbers per row after the transforms.
+    output: where the export will be. width: numbers per row after the transforms.
     """
 
     timing: Timing
@@ -34,15 +33,11 @@ class Summary:
     """Facts about the exported videos, for the notes that are written beside them."""
 
     videos: int = 0
-    rows: int = 0
-    most_rows: int = 0
     slowest: float = np.inf  # frames per second
     fastest: float = 0.0
 
-    def add(self, rows: int, rate: float) -> None:
+    def add(self, rate: float) -> None:
         self.videos += 1
-        self.rows += rows
-        self.most_rows = max(self.most_rows, rows)
         self.slowest, self.fastest = min(self.slowest, rate), max(self.fastest, rate)
 
     @property
@@ -130,14 +125,9 @@ class Strided(Layout):
 
     def read_times(self, rows: Rows) -> SecondsArray:
         """(T,) seconds: the time of each row by the reader's rule."""
-        return (np.arange(len(rows)) * self.stride + self.timing.centre) / self.timing.rate(rows)
+        return self.timing.frame_centres(len(rows)) / self.timing.rate(rows)
 
 
 def rate_text(summary: Summary, *, unknown: str) -> str:
     """The frame rate, or ``unknown`` if videos differ."""
     return unknown if summary.rate is None else f"{summary.rate:g}"
-
-
-def single_name(path: PurePosixPath) -> str:
-    """The name of a file without its extension."""
-    return path.name.rpartition(".")[0]

@@ -71,6 +71,9 @@ class MsTcn(Layout):
         else:  # exact whatever the frame rate, even if it varies
             frames = int(rows.attributes["num_frames"])
             centres = np.minimum(rows.first_frames + self.timing.window / 2, frames)
+            if self.timing.sampling.offset is not None and "damage" not in rows.attributes:
+                # The first clips may begin before the video; the number of their first frame does not tell it.
+                centres = self.timing.frame_centres(len(rows))
         borders = (centres[1:] + centres[:-1]) / 2
         return np.searchsorted(borders, np.arange(frames) + 0.5, side="right")
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from p3dfeat.config import CENTRE
 from p3dfeat.errors import FeatureFileError, UsageError
 from p3dfeat.store.layout import (
+    POOLED,
     VIDEO_MARK,
     array_names,
     open_hdf5,
@@ -77,6 +78,13 @@ class FeatureFile(Mapping[str, VideoFeatures]):
         found = self.settings.get("preprocessing")
         names = found.get("crops", CENTRE) if isinstance(found, dict) else CENTRE
         return tuple(names) if isinstance(names, list) else CENTRE
+
+    def check_stored(self, name: str) -> None:
+        """Raise UsageError unless this is an array of each video: a stored layer, or with pool5 "pooled"."""
+        layers = list(self.settings["layers"])
+        stored = [*layers, *(["pooled"] if POOLED in layers else [])]
+        if name not in stored:
+            raise UsageError(f"{self.path}: layer {name!r} is not stored; stored are {', '.join(stored)}")
 
     def _here(self) -> _Opened:
         """The file as opened by this process."""

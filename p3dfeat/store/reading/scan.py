@@ -42,7 +42,7 @@ class ArrayReader:
         self._types: list[tuple[Any, np.dtype[Any]]] = []  # of HDF5, and of NumPy: making one from the other takes time
         try:
             self._descriptor = int(file.id.get_vfd_handle()) if file.driver == "sec2" else None
-        except (ValueError, RuntimeError, NotImplementedError):
+        except (ValueError, RuntimeError):
             self._descriptor = None
 
     def scan(

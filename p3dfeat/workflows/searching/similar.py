@@ -64,9 +64,7 @@ similar = with_options(SimilarSettings)(run_similar)
 
 def described(features: FeatureFile, query: str, on_event: Callable[[Any], None] = lambda event: None) -> Query:
     """The descriptor of a query. Raises UsageError, VideoError."""
-    if LAYER not in features.settings["layers"]:
-        stored = ", ".join(features.settings["layers"])
-        raise UsageError(f"{features.path}: layer pool5 is not stored, which this needs; stored are {stored}")
+    features.check_stored(LAYER)
     name, seconds = _split(query, features)
     if name in features:
         if seconds is None:
