@@ -16,6 +16,7 @@ from p3dfeat.cli.commands.bench import bench
 from p3dfeat.cli.commands.classify import classify
 from p3dfeat.cli.commands.doctor import doctor
 from p3dfeat.cli.commands.duplicates import duplicates
+from p3dfeat.cli.commands.eval import evaluate
 from p3dfeat.cli.commands.export import export
 from p3dfeat.cli.commands.extract import extract
 from p3dfeat.cli.commands.info import info
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 for command in (extract, classify, info, export, similar, duplicates, map_command, verify, remove, doctor, bench):
     register(app, command)
+app.add_typer(evaluate, name="eval")
 app.add_typer(weights, name="weights")
 
 

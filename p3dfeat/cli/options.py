@@ -135,6 +135,8 @@ def command(settings: type | None = None, *, json: bool = True, quiet: bool = Tr
                     given[name] = value
                 if about.parse is not None:
                     given[name] = about.parse(given[name])
+                elif about.many:
+                    given[name] = tuple(given[name])
             if common.get("show_config"):
                 out.data(config_file.text_of(function.__name__, given))
                 raise typer.Exit
@@ -169,6 +171,8 @@ def _flag(name: str, about: Option | None = None) -> str:
 def _parameter(name: str, field: Any, about: Option) -> inspect.Parameter:
     """An option as a Typer parameter; one with a former name is hidden, and None if it is not given."""
     kind, default = (str, about.text) if about.parse is not None else (field.type, field.default)
+    if about.many:
+        kind, default = list[str], list(default)
     values = values_of(field)
     named: dict[str, Any] = {
         "metavar": "" if kind is bool else about.metavar,

@@ -11,6 +11,17 @@ from p3dfeat.options.commands import (
     VerifySettings,
 )
 from p3dfeat.options.declaring import Option, Options, option, options_of, values_of, with_options
+from p3dfeat.options.evaluating import (
+    ActivityNetSettings,
+    AslanSettings,
+    FeatureOptions,
+    FolderSettings,
+    LearnerOptions,
+    ListsSettings,
+    PcaSettings,
+    ReportOptions,
+    ScenesSettings,
+)
 from p3dfeat.options.exploring import DuplicatesSettings, SimilarSettings
 from p3dfeat.options.exporting import ExportSettings, LayoutName
 from p3dfeat.options.mapping import MapMethod, MapSettings
@@ -33,6 +44,8 @@ from p3dfeat.options.shared import (
 
 __all__ = [
     "MODEL_HELP",
+    "ActivityNetSettings",
+    "AslanSettings",
     "BenchSettings",
     "ClassifySettings",
     "CompareSettings",
@@ -44,10 +57,14 @@ __all__ = [
     "EngineOptions",
     "ExportSettings",
     "ExtractSettings",
+    "FeatureOptions",
     "FolderOptions",
+    "FolderSettings",
     "InputOptions",
     "Inputs",
     "LayoutName",
+    "LearnerOptions",
+    "ListsSettings",
     "MapMethod",
     "MapSettings",
     "ModelOptions",
@@ -55,9 +72,12 @@ __all__ = [
     "OnError",
     "Option",
     "Options",
+    "PcaSettings",
     "Precision",
     "RemoveSettings",
+    "ReportOptions",
     "SamplingOptions",
+    "ScenesSettings",
     "SegmentOrigin",
     "SimilarSettings",
     "VerifySettings",

@@ -44,7 +44,7 @@ class Option:
     names: used instead of ``--field-name``, or an additional short one. former: name in earlier versions, still valid.
     group: heading in the help; default: ``GROUP`` of the class that declares the field.
     parse: converts text to the field's value. text: the default, as such a text.
-    variable: environment variable that gives a default.
+    variable: environment variable that gives a default. many: whether it may be repeated; the value is a tuple.
     """
 
     help: str
@@ -55,6 +55,7 @@ class Option:
     parse: Parse | None = None
     text: str = ""
     variable: str | None = None
+    many: bool = False
     group: str | None = None
 
 

@@ -66,6 +66,34 @@ def info_page(
     return page(title, f"<main>{body}</main>", style=resource("report.css"))
 
 
+@dataclass(frozen=True)
+class Figure:
+    """A picture of a page. address: a data: address."""
+
+    title: str
+    address: str
+
+
+def experiment_page(
+    title: str,
+    notes: Iterable[str],
+    tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence[str]]]],
+    figures: Iterable[Figure],
+) -> str:
+    """A page about an experiment. tables: headings and cells of plain text, by title; empty ones are left out."""
+    parts = [_head(title, notes)]
+    for name, (headings, rows) in tables.items():
+        if rows:
+            parts.append(
+                f"<h2>{escaped(name)}</h2>{table(headings, ([escaped(cell) for cell in row] for row in rows))}"
+            )
+    parts += [
+        f'<h2>{escaped(figure.title)}</h2><img src="{figure.address}" alt="{escaped(figure.title)}">'
+        for figure in figures
+    ]
+    return page(title, f"<main>{''.join(parts)}</main>", style=resource("report.css"))
+
+
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table. headings: plain text. rows: cells of HTML."""
     head = "".join(f'<th scope="col">{escaped(heading)}</th>' for heading in headings)

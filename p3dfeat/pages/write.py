@@ -1,11 +1,10 @@
 """Write a page to the disk: a whole one, or none."""
 
-import os
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 from p3dfeat.errors import UsageError
-from p3dfeat.system.disk import Folder, writing
+from p3dfeat.system.disk import write_whole
 
 ENDINGS: Final = (".html", ".htm")
 
@@ -24,12 +23,5 @@ def write_page(output: Path, text: str) -> int:
     Raises OutputError if it cannot be written. Nothing is left of it then.
     """
     content = text.encode("utf-8")
-    with writing(output):
-        os.makedirs(output.parent, exist_ok=True)
-        with (
-            Folder.opened(output.parent) as folder,
-            folder.new_below(PurePosixPath(output.name)) as fd,
-            os.fdopen(os.dup(fd), "wb") as file,
-        ):
-            file.write(content)
+    write_whole(output, content)
     return len(content)

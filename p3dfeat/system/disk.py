@@ -46,6 +46,21 @@ def writing(path: Path, remedy: str = "", *, error: type[P3DFeatError] = OutputE
         raise error(f"{path}: cannot be written ({reason}){remedy and f'; {remedy}'}") from None
 
 
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, which replaces one of that name when it is complete. The folders above it are created.
+
+    Raises OutputError if it cannot be written. Nothing is left of it then.
+    """
+    with writing(path):
+        os.makedirs(path.parent, exist_ok=True)
+        with (
+            Folder.opened(path.parent) as folder,
+            folder.new_below(PurePosixPath(path.name)) as fd,
+            os.fdopen(os.dup(fd), "wb") as file,
+        ):
+            file.write(content)
+
+
 def write_at(fd: int, data: Bytes, offset: int) -> None:
     """Write all of ``data``, with as many calls as needed. Raises OSError."""
     left = memoryview(data)

@@ -83,8 +83,10 @@ class Browser:
     def requests(self) -> list[str]:
         """Addresses that were asked for since the page was opened, those in the page itself included."""
         messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
-        sent = [message for message in messages if message["method"] == "Network.requestWillBeSent"]
-        return [str(message["params"]["request"]["url"]) for message in sent]
+        sent = [message["params"] for message in messages if message["method"] == "Network.requestWillBeSent"]
+        # A browser that has just started may still be loading a page of its own.
+        own = [request for request in sent if not str(request.get("documentURL")).startswith("chrome")]
+        return [str(request["request"]["url"]) for request in own]
 
     def complaints(self) -> list[str]:
         """Errors of scripts, and what the page's policy blocked."""

@@ -297,7 +297,7 @@ def test_a_server_that_dawdles_is_not_waited_for():
             yield b"x"
 
     with answering(drops()) as url:
-        assert "too slow" in refusal(url, slow_seconds=0.4)
+        assert "too slow" in refusal(url, slow_seconds=0.4, silent_seconds=10)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""The paper's experiments over feature files: protocols of data sets, classifiers and scores."""

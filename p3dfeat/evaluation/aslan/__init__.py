@@ -1,0 +1,1 @@
+"""Action similarity labelling (ASLAN): do two videos show the same action?"""

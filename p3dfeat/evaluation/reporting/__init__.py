@@ -1,0 +1,1 @@
+"""What an experiment gives: its result, the protocol in words, the paper's numbers, and reports."""

@@ -1,0 +1,85 @@
+"""The report of an experiment: its tables and figures as a page, a PDF or a picture."""
+
+import base64
+import textwrap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from p3dfeat.errors import UsageError
+from p3dfeat.evaluation.reporting.figures import figures, svg, write_document
+from p3dfeat.evaluation.reporting.result import Evaluation, Row
+from p3dfeat.pages.report_page import Figure, experiment_page
+from p3dfeat.system.disk import write_whole
+
+ENDINGS: Final = (".html", ".htm", ".pdf", ".png")
+
+
+def check_report(path: str | Path | None) -> None:
+    """Raise UsageError for a report that cannot be written, before the work."""
+    if path is not None and Path(path).suffix.lower() not in ENDINGS:
+        raise UsageError(f"report {path}: must end in {', '.join(ENDINGS)}")
+    if path is not None:
+        try:
+            import matplotlib.figure  # noqa: F401
+        except ImportError:
+            raise UsageError("report: needs matplotlib; pip install 'p3dfeat[eval]'") from None
+
+
+def write_report(evaluation: Evaluation, path: Path) -> None:
+    """Write the report of an experiment; the ending of the name says as what. Raises UsageError, OutputError."""
+    check_report(path)
+    if path.suffix.lower() in (".html", ".htm"):
+        drawn = [
+            Figure(title, "data:image/svg+xml;base64," + base64.b64encode(svg(f)).decode())
+            for title, f in figures(evaluation)
+        ]
+        tables = {"Results": table_of(evaluation.rows), "The paper": table_of(evaluation.paper)}
+        if evaluation.wrong:
+            tables["Wrong labels, the worst first"] = (
+                ("video", "label", "predicted", "margin"),
+                [(each.id, each.label, each.predicted, f"{each.margin:.3f}") for each in evaluation.wrong],
+            )
+        title = f"p3dfeat eval {evaluation.experiment}"
+        page = experiment_page(title, (*evaluation.protocol, *evaluation.notes), tables, drawn)
+        write_whole(path, page.encode())
+    else:
+        write_whole(path, write_document(evaluation, as_text(evaluation), path))
+
+
+def columns_of(rows: Iterable[Row]) -> list[str]:
+    """Names of all values, in the order in which they come first."""
+    return list(dict.fromkeys(name for row in rows for name in row.values))
+
+
+def cell(value: float | str | None) -> str:
+    """A value in a table: per cent with two digits, counts as they are."""
+    if value is None:
+        return ""
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def table_of(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Headings and cells."""
+    names = columns_of(rows)
+    return ("", *names), [(row.name, *(cell(row.values.get(name)) for name in names)) for row in rows]
+
+
+def as_text(evaluation: Evaluation) -> str:
+    """The report as lines of text."""
+    lines = [f"p3dfeat eval {evaluation.experiment}", ""]
+    lines += [*_wrapped(evaluation.protocol), ""]
+    for rows in (evaluation.rows, evaluation.paper):
+        if rows:
+            head, cells = table_of(rows)
+            widths = [max(len(each[column]) for each in [head, *cells]) for column in range(len(head))]
+            lines += [
+                "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+                for line in [head, *cells]
+            ]
+            lines.append("")
+    return "\n".join([*lines, *_wrapped(evaluation.notes)]).rstrip() + "\n"
+
+
+def _wrapped(sentences: Iterable[str]) -> list[str]:
+    return [line for sentence in sentences for line in textwrap.wrap(sentence, 100)]
