@@ -78,6 +78,22 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture
+def p3dfeat_command(capfd):
+    """Runs a command; gives its exit code, stdout and stderr."""
+
+    from p3dfeat.cli.app import run
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = run([str(argument) for argument in arguments])
+        printed, said = capfd.readouterr()
+        assert "Traceback" not in said
+        return code, printed, said
+
+    return call
+
+
 @pytest.fixture(autouse=True)
 def _ordinary_priority() -> Iterator[None]:
     """SVT-AV1 gives the thread that encodes with it real-time priority, if root runs it; others would starve."""

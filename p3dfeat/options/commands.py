@@ -97,6 +97,13 @@ class ClassifySettings(DecodingOptions, EngineOptions, ModelOptions, CropOptions
         parse=lambda text: text or None,
         help="Also write a page with frames, labels and the timeline of each video.",
     )
+    head: str | Path | None = option(
+        None,
+        metavar="FILE",
+        parse=lambda text: text or None,
+        group="Model",
+        help="Classifier of your own labels, as p3dfeat eval ... --save writes it. It brings its model.",
+    )
     protocol: Literal["published"] | None = option(
         None,
         metavar="NAME",

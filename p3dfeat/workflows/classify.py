@@ -16,7 +16,8 @@ from p3dfeat.sources import as_texts
 from p3dfeat.types import Classification, Failure, Features, Span, Video, best_predictions
 from p3dfeat.video import Decoders
 from p3dfeat.workflows import pipeline
-from p3dfeat.workflows.job import decoders_for, engine_for, found_by, model_for, sampling_for, spec_for
+from p3dfeat.workflows.job import decoders_for, engine_for, found_by, model_for, sampling_for
+from p3dfeat.workflows.labelling import Labelling, labelling_for, with_heads_model
 from p3dfeat.workflows.reports.classify import reported
 from p3dfeat.zoo import Model
 
@@ -35,6 +36,8 @@ def run_classify(inputs: Inputs, settings: ClassifySettings) -> list[Classificat
             whole video, unless ``clips``, ``clip_stride`` or ``every`` is given. The predictions do not change.
         html (str | Path | None): Page to write, such as "report.html", with frames, labels and the timeline of each
             video.
+        head (str | Path | None): Classifier of your own labels, as ``evaluate_folder(..., save=...)`` writes it. It is
+            used instead of the model's labels, with the model that it was trained on.
         protocol (str | None): "published": the clips and crops with which the model's published accuracy was measured.
         on_failure (Callable | None): Called with the Failure of a video that cannot be read. None: its error is raised.
         on_left_out (Callable): Called at the end with the LeftOut: files in folders that were not read as videos.
@@ -56,6 +59,7 @@ def run_classify(inputs: Inputs, settings: ClassifySettings) -> list[Classificat
         >>> for result in p3dfeat.classify("clip.mp4", model="p3d-camera"):
         ...     print(result.predictions[0].label, result.predictions[0].probability)
     """
+    settings = with_heads_model(settings)
     model = model_for(settings)
     settings = with_protocol(settings, model)
     inputs_found = found_by(settings, as_texts(inputs), output=None, stdin=None)
@@ -119,16 +123,16 @@ def classify_videos(
     on_no_video: called for each file that was tried regardless of its extension and is not a video.
     """
     sampling, over_time = classify_sampling(settings, model), timeline_sampling(settings, model)
-    spec = spec_for(settings, model)
+    labelling, spec = labelling_for(settings, model)
     runner = engine_for(
         settings,
         model,
         videos,
-        layers=("prob",),
+        layers=(labelling.layer,),
         short_run=len(videos) <= SHORT_RUN_VIDEOS,
         on_calibration=settings.on_calibration,
     )
-    run = _Run(model, spec, runner, decoders, settings.top_k, on_no_video)
+    run = _Run(labelling, spec, runner, decoders, settings.top_k, on_no_video)
     wants_timeline = settings.timeline or settings.html is not None
     if not wants_timeline or over_time == sampling:
         yield from run.classified(videos, sampling)
@@ -146,7 +150,7 @@ def classify_videos(
 class _Run:
     """Classifies videos, all with the same model, engine and decoders."""
 
-    model: Model
+    labelling: Labelling
     spec: InputSpec
     engine: Engine
     decoders: Decoders
@@ -157,16 +161,17 @@ class _Run:
         self, videos: Sequence[Video], sampling: Sampling
     ) -> Generator[Classification | Failure, None, None]:
         """A Classification or a Failure for each video, in order."""
-        spec, labels, open_videos = self.spec, self.model.card.labels, dict[str, _Tally]()
+        spec, open_videos = self.spec, dict[str, _Tally]()
         events = pipeline.describe(videos, engine=self.engine, spec=spec, sampling=sampling, decoders=self.decoders)
         with closing(events):  # stops the decoders in every case
             for event in events:
                 if isinstance(event, pipeline.Described):
-                    open_videos.setdefault(event.video.id, _Tally()).add(event.features)
+                    tally = open_videos.setdefault(event.video.id, _Tally(self.labelling, len(spec.crops)))
+                    tally.add(event.features)
                 elif isinstance(event, pipeline.Started):  # possibly again: then the earlier clips are dropped
                     open_videos.pop(event.video.id, None)
                 elif isinstance(event, pipeline.Finished):
-                    yield open_videos.pop(event.video.id).classification(event.video, labels, self.top_k)
+                    yield open_videos.pop(event.video.id).classification(event.video, self.top_k)
                 elif isinstance(event, pipeline.Failed):
                     open_videos.pop(event.video.id, None)
                     if event.is_no_video:
@@ -179,19 +184,20 @@ class _Run:
 class _Tally:
     """The clips of one video so far."""
 
-    probabilities: list[np.ndarray] = field(default_factory=list)
+    labelling: Labelling
+    crops: int
+    rows: list[np.ndarray] = field(default_factory=list)
     seconds: list[np.ndarray] = field(default_factory=list)
 
     def add(self, features: Features) -> None:
-        rows = features.layers["prob"]
-        self.probabilities.append(rows.mean(axis=1) if rows.ndim == 3 else rows)  # over the crops of a clip
+        self.rows.append(self.labelling.clip_rows(features.layers[self.labelling.layer], self.crops))
         self.seconds.append(features.seconds)
 
-    def classification(self, video: Video, labels: Sequence[str], top_k: int) -> Classification:
-        rows = np.concatenate(self.probabilities)
-        mean = rows.mean(axis=0, dtype=np.float64)
-        timeline = timeline_of(rows, np.concatenate(self.seconds), labels)
-        return Classification(video.id, video.source, best_predictions(mean, labels, top_k), timeline)
+    def classification(self, video: Video, top_k: int) -> Classification:
+        rows, labels = np.concatenate(self.rows), self.labelling.labels
+        timeline = timeline_of(self.labelling.of_clips(rows), np.concatenate(self.seconds), labels)
+        best = best_predictions(self.labelling.of_video(rows), labels, top_k)
+        return Classification(video.id, video.source, best, timeline)
 
 
 def timeline_of(probabilities: np.ndarray, seconds: np.ndarray, labels: Sequence[str]) -> tuple[Span, ...]:

@@ -32,6 +32,7 @@ def classify(inputs: Inputs, settings: ClassifySettings) -> None:
         p3dfeat classify clip.mp4
         p3dfeat classify videos/ --top-k 1 --json > labels.jsonl
         p3dfeat classify videos/ --html report.html
+        p3dfeat classify new.mp4 --head mylabels.safetensors
         ffmpeg -i clip.mp4 -t 5 -f matroska - | p3dfeat classify -
     """
     out.status(f"loading model {settings.model} ...")
@@ -46,8 +47,10 @@ def classify(inputs: Inputs, settings: ClassifySettings) -> None:
     ) as decoders:
         from p3dfeat.cli.progress import loaded_model, say_calibration
         from p3dfeat.workflows.classify import classify_sampling, classify_videos, timeline_sampling, with_protocol
+        from p3dfeat.workflows.labelling import with_heads_model
         from p3dfeat.workflows.reports.classify import reported
 
+        settings = with_heads_model(settings)
         model = loaded_model(settings.model)
         settings = with_protocol(replace(settings, on_calibration=say_calibration), model)
         with _named_videos(inputs, settings) as (videos, failures, left_out):

@@ -1,22 +1,23 @@
 """A trained classifier as a file: safetensors, with all that a later video needs in its metadata. Never a pickle."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Self, get_args
 
 import numpy as np
 
 from p3dfeat.errors import UsageError
+from p3dfeat.options.evaluating import Normalisation
 from p3dfeat.system.disk import write_whole
-from p3dfeat.text.jsons import parse_json
+from p3dfeat.text.jsons import json_text, parse_object
 from p3dfeat.types import FloatArray
 
 FORMAT: Final = "p3dfeat classifier 1"
 SUFFIX: Final = ".safetensors"
 MOST_BYTES: Final = 1 << 30
-TEXTS: Final = ("format", "labels", "layer", "normalise", "learner", "model", "weights_sha256", "preprocessing")
+NORMALISATIONS: Final = get_args(Normalisation)
+ARRAYS: Final = ("weights", "bias")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Head:
     bias: FloatArray
     labels: tuple[str, ...]
     layer: str
-    normalise: str
+    normalise: Normalisation
     learner: str
     temperature: float
     model: str
@@ -52,15 +53,10 @@ class Head:
         from safetensors.numpy import save
 
         check_head_name(path)
-        texts = {name: getattr(self, name) for name in TEXTS if name not in ("format", "labels", "preprocessing")}
-        texts |= {
-            "format": FORMAT,
-            "labels": json.dumps(self.labels),
-            "preprocessing": json.dumps(dict(self.preprocessing)),
-            "temperature": repr(self.temperature),
-        }
-        arrays = {name: np.ascontiguousarray(getattr(self, name), np.float32) for name in ("weights", "bias")}
-        write_whole(path, save(arrays, metadata=texts))
+        arrays = {name: np.ascontiguousarray(getattr(self, name), np.float32) for name in ARRAYS}
+        about = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ARRAYS}
+        # One text: safetensors writes several in an order that changes from run to run.
+        write_whole(path, save(arrays, metadata={FORMAT: json_text(about)}))
 
     @classmethod
     def loaded(cls, path: Path) -> Self:
@@ -71,25 +67,28 @@ class Head:
             if path.stat().st_size > MOST_BYTES:
                 raise UsageError(f"classifier {path}: larger than {MOST_BYTES >> 20} MiB")
             with safe_open(path, framework="numpy") as file:
-                about = file.metadata() or {}
-                if about.get("format") != FORMAT:
+                text = (file.metadata() or {}).get(FORMAT)
+                if text is None:
                     raise UsageError(f"classifier {path}: not a classifier; p3dfeat eval ... --save writes one")
-                weights, bias = (np.asarray(file.get_tensor(name), np.float32) for name in ("weights", "bias"))
-            labels = tuple(str(label) for label in parse_json(about["labels"]))
+                weights, bias = (np.asarray(file.get_tensor(name), np.float32) for name in ARRAYS)
+            about = parse_object(text)
+            labels = tuple(str(label) for label in about["labels"])
             found = cls(
                 weights=weights,
                 bias=bias,
                 labels=labels,
                 temperature=float(about["temperature"]),
-                preprocessing=cast(Mapping[str, Any], parse_json(about["preprocessing"])),
-                **{name: about[name] for name in ("layer", "normalise", "learner", "model", "weights_sha256")},
+                preprocessing=dict(about["preprocessing"]),
+                normalise=about["normalise"],
+                **{name: str(about[name]) for name in ("layer", "learner", "model", "weights_sha256")},
             )
         except OSError as error:
             raise UsageError(f"classifier {path}: {error.strerror}") from None
         except (SafetensorError, KeyError, ValueError, TypeError):
             raise UsageError(f"classifier {path}: damaged, or not a classifier") from None
         right = weights.ndim == 2 and bias.shape == weights.shape[1:] == (len(labels),)
-        if not (right and np.isfinite(weights).all() and np.isfinite(bias).all() and found.temperature > 0):
+        right = right and bool(np.isfinite(weights).all() and np.isfinite(bias).all()) and found.temperature > 0
+        if not right or found.normalise not in NORMALISATIONS:
             raise UsageError(f"classifier {path}: damaged: its numbers do not fit together")
         return found
 
