@@ -10,7 +10,7 @@ import sys
 from benchmarks.table import parser, say
 
 ON_CLIPS = ("engines", "decoding", "end_to_end")
-ON_THEIR_OWN = ("start", "scale", "store", "use")
+ON_THEIR_OWN = ("start", "scale", "store", "use", "evaluate")
 
 
 def main() -> int:
