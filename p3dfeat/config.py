@@ -62,6 +62,9 @@ def crop_names(crops: int, *, mirror: bool = False) -> tuple[str, ...]:
     return names + tuple(f"{name}{MIRRORED}" for name in names) if mirror else names
 
 
+FLOW_MODEL: Final = "p3d199-kinetics400-flow"  # the default with --flow
+
+
 def default_model() -> str:
     """The model used if none is named: $P3DFEAT_MODEL, or DEFAULT_MODEL."""
     return os.environ.get(MODEL_SETTING) or DEFAULT_MODEL
@@ -76,7 +79,7 @@ class InputSpec:
 
     length: int = 16  # frames per clip
     step: int = 1  # every step-th frame of the video
-    channels: str = "rgb"  # "rgb", "bgr", "luma", or "flow" (optical flow, which p3dfeat does not compute)
+    channels: str = "rgb"  # "rgb", "bgr", "luma", or "flow" (optical flow in x and y)
     resize: tuple[int, int] | None = None  # exactly (height, width); does not keep the aspect ratio
     short_side: int | None = None  # or: length of the short side in pixels; keeps the aspect ratio
     crop: tuple[int, int] | None = None  # (height, width) cut from the centre; None: no crop

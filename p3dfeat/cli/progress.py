@@ -4,7 +4,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from p3dfeat.cli.output import out
@@ -16,6 +15,7 @@ from p3dfeat.text.counts import counted
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, TaskID
 
+    from p3dfeat.options import ModelOptions
     from p3dfeat.workflows.extract import ExtractEvent
     from p3dfeat.zoo import Model
 
@@ -81,12 +81,12 @@ def counted_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
         progress.stop()
 
 
-def loaded_model(name: "str | Path | Model | None") -> "Model":
-    """The model of this name, downloaded with a bar if needed; a Model is returned as it is."""
-    from p3dfeat.zoo import Model, load_model
+def loaded_model(options: "ModelOptions") -> "Model":
+    """The model of a command's options, downloaded with a bar if needed."""
+    from p3dfeat.workflows.job import model_for
 
     with fetch_bar() as show:
-        return name if isinstance(name, Model) else load_model(name, on_fetch=show)
+        return model_for(options, show)
 
 
 def say_calibration(event: Calibrating | Calibrated) -> None:

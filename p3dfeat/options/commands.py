@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TextIO
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TextIO
 
 from p3dfeat.config import Tail
 from p3dfeat.options.declaring import option
@@ -19,6 +19,9 @@ from p3dfeat.options.shared import (
     SamplingOptions,
     WorkerOptions,
 )
+
+if TYPE_CHECKING:
+    from p3dfeat.zoo import Model
 
 OnError = Literal["skip", "partial", "stop"]
 OnChanged = Literal["fail", "replace"]
@@ -103,6 +106,13 @@ class ClassifySettings(DecodingOptions, EngineOptions, ModelOptions, CropOptions
         parse=lambda text: text or None,
         group="Model",
         help="Classifier of your own labels, as p3dfeat eval ... --save writes it. It brings its model.",
+    )
+    fuse: "str | Path | Model | None" = option(
+        None,
+        metavar="MODEL",
+        parse=lambda text: text or None,
+        group="Model",
+        help="Second model with the same labels, such as a flow model. Probabilities of both are averaged.",
     )
     protocol: Literal["published"] | None = option(
         None,

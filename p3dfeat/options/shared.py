@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
-from p3dfeat.config import DECODER_MEMORY, DEFAULT_MODEL, MODEL_SETTING, Spacing
+from p3dfeat.config import DECODER_MEMORY, DEFAULT_MODEL, FLOW_MODEL, MODEL_SETTING, Spacing
 from p3dfeat.options.declaring import Options, option
 from p3dfeat.options.parsing import batch_size
 
@@ -123,6 +123,10 @@ class ModelOptions(Options):
         text=DEFAULT_MODEL,
         variable=MODEL_SETTING,
         help=MODEL_HELP,
+    )
+    flow: bool = option(
+        False,
+        help=f"Use a model that takes optical flow, which is slow to compute. Default model: {FLOW_MODEL}.",
     )
 
 

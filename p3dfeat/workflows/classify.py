@@ -1,6 +1,6 @@
 """Classify videos: the top labels of each video, and how they change over time."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, fields, replace
 from itertools import chain, groupby
@@ -11,7 +11,7 @@ import numpy as np
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.engines import Engine
 from p3dfeat.errors import UsageError
-from p3dfeat.options import ClassifySettings, Inputs, with_options
+from p3dfeat.options import ClassifySettings, Inputs, ModelOptions, with_options
 from p3dfeat.sources import as_texts
 from p3dfeat.types import Classification, Failure, Features, Span, Video, best_predictions
 from p3dfeat.video import Decoders
@@ -20,9 +20,11 @@ from p3dfeat.workflows.job import decoders_for, engine_for, found_by, model_for,
 from p3dfeat.workflows.labelling import Labelling, labelling_for, with_heads_model
 from p3dfeat.workflows.reports.classify import reported
 from p3dfeat.zoo import Model
+from p3dfeat.zoo.download.progress import OnFetch
 
 PROTOCOL_SETS: Final = ("clips", "clip_stride", "every", "offset", "spacing", "crops", "mirror")  # by a protocol
 SETTINGS_DEFAULTS: Final = {field.name: field.default for field in fields(ClassifySettings)}
+FUSED_TOGETHER: Final = 64  # videos whose probabilities by one model wait for those by the other
 SHORT_RUN_VIDEOS: Final = 10  # up to this number, the start time of an engine matters
 
 
@@ -38,11 +40,13 @@ def run_classify(inputs: Inputs, settings: ClassifySettings) -> list[Classificat
             video.
         head (str | Path | None): Classifier of your own labels, as ``evaluate_folder(..., save=...)`` writes it. It is
             used instead of the model's labels, with the model that it was trained on.
+        fuse (str | Path | Model | None): Second model with the same labels, such as a flow model. The probabilities of
+            both are averaged.
         protocol (str | None): "published": the clips and crops with which the model's published accuracy was measured.
         on_failure (Callable | None): Called with the Failure of a video that cannot be read. None: its error is raised.
         on_left_out (Callable): Called at the end with the LeftOut: files in folders that were not read as videos.
         on_calibration (Callable): Called with the progress events of the int8 calibration.
-        **options: model, clips, clip_stride, every, offset, spacing, crops, mirror, frame_interval, fps, engine,
+        **options: model, flow, clips, clip_stride, every, offset, spacing, crops, mirror, frame_interval, fps, engine,
             device, precision, batch_size, workers, decode_device, timeout, decoder_memory, any_extension, frames,
             segment_origin, as for ``extract``.
 
@@ -62,12 +66,13 @@ def run_classify(inputs: Inputs, settings: ClassifySettings) -> list[Classificat
     settings = with_heads_model(settings)
     model = model_for(settings)
     settings = with_protocol(settings, model)
+    second = second_model(settings)
     inputs_found = found_by(settings, as_texts(inputs), output=None, stdin=None)
     videos, failures = inputs_found.named()
     found, no_videos = [], list[Failure]()
     with decoders_for(settings) as decoders:
         results = classify_videos(
-            videos, model=model, settings=settings, decoders=decoders, on_no_video=no_videos.append
+            videos, model=model, second=second, settings=settings, decoders=decoders, on_no_video=no_videos.append
         )
         for result in reported(chain(failures, results), videos, model, settings):
             if isinstance(result, Classification):
@@ -97,6 +102,15 @@ def with_protocol(settings: ClassifySettings, model: Model) -> ClassifySettings:
     return replace(settings, protocol=None, clips=test.clips, crops=test.crops, mirror=test.mirror)
 
 
+def second_model(settings: ClassifySettings, on_fetch: OnFetch | None = None) -> Model | None:
+    """The loaded model of ``fuse``. Raises UsageError beside a classifier, which has labels of its own."""
+    if settings.fuse is None:
+        return None
+    if settings.head is not None:
+        raise UsageError("fuse: a classifier has labels of its own; leave --fuse or --head out")
+    return model_for(ModelOptions(model=settings.fuse), on_fetch)
+
+
 def classify_sampling(settings: ClassifySettings, model: Model) -> Sampling:
     """The clips that are averaged for the predictions. No frame is repeated if the video is long enough."""
     return sampling_for(settings, model, tail="align")
@@ -116,52 +130,119 @@ def classify_videos(
     model: Model,
     settings: ClassifySettings,
     decoders: Decoders,
+    second: Model | None = None,
     on_no_video: Callable[[Failure], None] = lambda failure: None,
 ) -> Generator[Classification | Failure, None, None]:
     """A Classification or a Failure for each video, in order, as soon as it is known.
 
-    on_no_video: called for each file that was tried regardless of its extension and is not a video.
+    second: a model whose probabilities are averaged with the first one's. on_no_video: called for each file that was
+    tried regardless of its extension and is not a video. Raises UsageError if the models have different labels.
     """
-    sampling, over_time = classify_sampling(settings, model), timeline_sampling(settings, model)
-    labelling, spec = labelling_for(settings, model)
-    runner = engine_for(
-        settings,
-        model,
-        videos,
-        layers=(labelling.layer,),
-        short_run=len(videos) <= SHORT_RUN_VIDEOS,
-        on_calibration=settings.on_calibration,
-    )
-    run = _Run(labelling, spec, runner, decoders, settings.top_k, on_no_video)
+    if second is not None and list(second.card.labels) != list(model.card.labels):
+        raise UsageError(f"fuse {second.name}: has other labels than {model.name}; probabilities cannot be averaged")
+    parts = [_Part.of(each, settings, videos, decoders, on_no_video) for each in (model, second) if each is not None]
     wants_timeline = settings.timeline or settings.html is not None
-    if not wants_timeline or over_time == sampling:
-        yield from run.classified(videos, sampling)
-        return
-    for video in videos:
-        for result in run.classified([video], sampling):
-            if isinstance(result, Classification):
-                for dense in run.classified([video], over_time):
-                    yield replace(result, timeline=dense.timeline) if isinstance(dense, Classification) else dense
-            else:
+    again = wants_timeline and any(part.over_time != part.sampling for part in parts)
+    together = 1 if again else FUSED_TOGETHER if second is not None else max(1, len(videos))
+    for start in range(0, len(videos), together):
+        results: Iterable[_Labelled | Failure] = _labelled(parts, videos[start : start + together], over_time=False)
+        for result in list(results) if again else results:  # the decoders serve one after the other
+            if isinstance(result, Failure):
                 yield result
+                continue
+            classification = result.classification(settings.top_k)
+            if again:
+                (dense,) = _labelled(parts, [result.video], over_time=True)
+                if isinstance(dense, Failure):
+                    yield dense
+                    continue
+                classification = replace(classification, timeline=dense.timeline())
+            yield classification
 
 
 @dataclass(frozen=True)
-class _Run:
-    """Classifies videos, all with the same model, engine and decoders."""
+class _Labelled:
+    """Probabilities of a video: (labels,), and of its clips: (clips, labels)."""
+
+    video: Video
+    labels: Sequence[str]
+    of_video: np.ndarray
+    of_clips: np.ndarray
+    seconds: np.ndarray
+
+    def classification(self, top_k: int) -> Classification:
+        best = best_predictions(self.of_video, self.labels, top_k)
+        return Classification(self.video.id, self.video.source, best, self.timeline())
+
+    def timeline(self) -> tuple[Span, ...]:
+        return timeline_of(self.of_clips, self.seconds, self.labels)
+
+    def averaged(self, other: "_Labelled") -> "_Labelled":
+        """With the mean of both. Clips are averaged if they are the same ones; otherwise, the first ones stay."""
+        same = self.seconds.shape == other.seconds.shape and np.array_equal(self.seconds, other.seconds)
+        return replace(
+            self,
+            of_video=(self.of_video + other.of_video) / 2,
+            of_clips=(self.of_clips + other.of_clips) / 2 if same else self.of_clips,
+        )
+
+
+def _labelled(
+    parts: Sequence["_Part"], videos: Sequence[Video], *, over_time: bool
+) -> Generator[_Labelled | Failure, None, None]:
+    """The probabilities of each video, averaged over the models, in order."""
+    first, *others = parts
+    if not others:
+        yield from first.labelled(videos, over_time=over_time)
+        return
+    found = list(first.labelled(videos, over_time=over_time))
+    readable = [each.video for each in found if isinstance(each, _Labelled)]
+    by_id: dict[str, _Labelled | Failure] = {}
+    for other in others:
+        for result in other.labelled(readable, over_time=over_time):
+            by_id[result.video.id if isinstance(result, _Labelled) else result.id] = result
+    for each in found:
+        second = by_id[each.video.id] if isinstance(each, _Labelled) else each
+        yield each.averaged(second) if isinstance(each, _Labelled) and isinstance(second, _Labelled) else second
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One model: its engine, its clips, and what labels them."""
 
     labelling: Labelling
     spec: InputSpec
     engine: Engine
     decoders: Decoders
-    top_k: int
+    sampling: Sampling
+    over_time: Sampling
     on_no_video: Callable[[Failure], None]
 
-    def classified(
-        self, videos: Sequence[Video], sampling: Sampling
-    ) -> Generator[Classification | Failure, None, None]:
-        """A Classification or a Failure for each video, in order."""
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        settings: ClassifySettings,
+        videos: Sequence[Video],
+        decoders: Decoders,
+        on_no_video: Callable[[Failure], None],
+    ) -> "_Part":
+        labelling, spec = labelling_for(settings, model)
+        engine = engine_for(
+            settings,
+            model,
+            videos,
+            layers=(labelling.layer,),
+            short_run=len(videos) <= SHORT_RUN_VIDEOS,
+            on_calibration=settings.on_calibration,
+        )
+        sampling, over_time = classify_sampling(settings, model), timeline_sampling(settings, model)
+        return cls(labelling, spec, engine, decoders, sampling, over_time, on_no_video)
+
+    def labelled(self, videos: Sequence[Video], *, over_time: bool) -> Generator[_Labelled | Failure, None, None]:
+        """The probabilities or a Failure for each video, in order."""
         spec, open_videos = self.spec, dict[str, _Tally]()
+        sampling = self.over_time if over_time else self.sampling
         events = pipeline.describe(videos, engine=self.engine, spec=spec, sampling=sampling, decoders=self.decoders)
         with closing(events):  # stops the decoders in every case
             for event in events:
@@ -171,7 +252,7 @@ class _Run:
                 elif isinstance(event, pipeline.Started):  # possibly again: then the earlier clips are dropped
                     open_videos.pop(event.video.id, None)
                 elif isinstance(event, pipeline.Finished):
-                    yield open_videos.pop(event.video.id).classification(event.video, self.top_k)
+                    yield open_videos.pop(event.video.id).result(event.video)
                 elif isinstance(event, pipeline.Failed):
                     open_videos.pop(event.video.id, None)
                     if event.is_no_video:
@@ -193,11 +274,9 @@ class _Tally:
         self.rows.append(self.labelling.clip_rows(features.layers[self.labelling.layer], self.crops))
         self.seconds.append(features.seconds)
 
-    def classification(self, video: Video, top_k: int) -> Classification:
-        rows, labels = np.concatenate(self.rows), self.labelling.labels
-        timeline = timeline_of(self.labelling.of_clips(rows), np.concatenate(self.seconds), labels)
-        best = best_predictions(self.labelling.of_video(rows), labels, top_k)
-        return Classification(video.id, video.source, best, timeline)
+    def result(self, video: Video) -> _Labelled:
+        rows, by = np.concatenate(self.rows), self.labelling
+        return _Labelled(video, by.labels, by.of_video(rows), by.of_clips(rows), np.concatenate(self.seconds))
 
 
 def timeline_of(probabilities: np.ndarray, seconds: np.ndarray, labels: Sequence[str]) -> tuple[Span, ...]:

@@ -5,11 +5,12 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, TextIO
 
 from p3dfeat._version import __version__
-from p3dfeat.config import InputSpec, Sampling, crop_names
+from p3dfeat.config import FLOW_MODEL, InputSpec, Sampling, crop_names, default_model
 from p3dfeat.engines import Engine, check_runs_int8, is_kept, make_engine
 from p3dfeat.errors import UsageError
 from p3dfeat.events import Calibrated, Calibrating, Fetching
@@ -99,10 +100,18 @@ def decoders_for(options: DecodingOptions, *, partial: bool = False, strict: boo
 
 
 def model_for(options: ModelOptions, on_fetch: Callable[[Fetching], None] | None = None) -> Model:
-    """The loaded model, downloaded if needed. Raises WeightsError, or UsageError if it does not take pictures."""
+    """The loaded model, downloaded if needed.
+
+    Raises WeightsError, or UsageError if flow is asked for and it takes pictures, or flow cannot be computed.
+    """
     model = options.model
+    if options.flow and model in (None, default_model()):
+        model = FLOW_MODEL
     loaded = model if isinstance(model, Model) else load_model(model, on_fetch=on_fetch)
-    loaded.check_sees_pictures()
+    if options.flow and not loaded.sees_flow:
+        raise UsageError(f"model {loaded.name}: takes pictures, not optical flow; leave --flow out")
+    if loaded.sees_flow and find_spec("cv2") is None:
+        raise UsageError(f"model {loaded.name}: takes optical flow; pip install 'p3dfeat[flow]'")
     return loaded
 
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from p3dfeat.config import Sampling, default_model
-from p3dfeat.errors import UsageError
 from p3dfeat.nets import P3D
 from p3dfeat.system.forks import begin_computing
 from p3dfeat.zoo.cards import Card
@@ -29,10 +28,10 @@ class Model:
     def name(self) -> str:
         return self.card.name
 
-    def check_sees_pictures(self) -> None:
-        """Raise UsageError for a network that takes optical flow, which p3dfeat does not compute."""
-        if self.card.input.channels == "flow":
-            raise UsageError(f"model {self.name}: takes optical flow, which p3dfeat does not compute from videos")
+    @property
+    def sees_flow(self) -> bool:
+        """Whether the network takes optical flow, not pictures."""
+        return self.card.input.channels == "flow"
 
     def sampling(
         self,

@@ -142,14 +142,13 @@ def test_a_family_given_changes_the_arithmetic_alone_of_a_file_that_carries_its_
     assert (other.labels, other.input, other.name) == (original.labels, original.input, original.name)
 
 
-def test_a_flow_net_is_converted_and_says_what_it_takes(tmp_path, folder):
+def test_a_flow_net_is_converted_and_says_what_it_takes(tmp_path):
     net = P3D(Architecture((1, 1, 1, 1), classes=3, base_width=4, channels=2))
     torch.save(port_checkpoint(net), tmp_path / "flow.pth")
     converted = convert(tmp_path / "flow.pth", family="authors")
     save(converted, tmp_path / "flow.safetensors")
     assert converted.card.input.mean == (128.0,)
-    with pytest.raises(UsageError, match="takes optical flow"):
-        p3dfeat.extract(folder, tmp_path / "f.h5", model=tmp_path / "flow.safetensors")
+    assert load_model(tmp_path / "flow.safetensors").sees_flow
     assert convert(tmp_path / "flow.pth").card.input.mean == (0.5,)  # as the port's code has it
 
 

@@ -30,7 +30,7 @@ def bench(settings: BenchSettings, inputs: Inputs = None) -> None:
     from p3dfeat.cli.progress import loaded_model, say_calibration
     from p3dfeat.workflows.bench import run_bench
 
-    model = loaded_model(settings.model)
+    model = loaded_model(settings)
     found = run_bench(inputs or (), replace(settings, model=model, on_calibration=say_calibration))
     if out.wants_json:
         out.json(found.as_json())

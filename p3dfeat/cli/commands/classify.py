@@ -45,13 +45,21 @@ def classify(inputs: Inputs, settings: ClassifySettings) -> None:
         timeout=settings.timeout,
         memory=settings.decoder_memory,
     ) as decoders:
-        from p3dfeat.cli.progress import loaded_model, say_calibration
-        from p3dfeat.workflows.classify import classify_sampling, classify_videos, timeline_sampling, with_protocol
+        from p3dfeat.cli.progress import fetch_bar, loaded_model, say_calibration
+        from p3dfeat.workflows.classify import (
+            classify_sampling,
+            classify_videos,
+            second_model,
+            timeline_sampling,
+            with_protocol,
+        )
         from p3dfeat.workflows.labelling import with_heads_model
         from p3dfeat.workflows.reports.classify import reported
 
         settings = with_heads_model(settings)
-        model = loaded_model(settings.model)
+        model = loaded_model(settings)
+        with fetch_bar() as show:
+            second = second_model(settings, show)
         settings = with_protocol(replace(settings, on_calibration=say_calibration), model)
         with _named_videos(inputs, settings) as (videos, failures, left_out):
             if settings.timeline:
@@ -59,7 +67,7 @@ def classify(inputs: Inputs, settings: ClassifySettings) -> None:
                 out.say(f"labels: mean over {_clips(labels)}; timeline: {_clips(over_time)}")
             no_videos: list[Failure] = []
             results = classify_videos(
-                videos, model=model, settings=settings, decoders=decoders, on_no_video=no_videos.append
+                videos, model=model, second=second, settings=settings, decoders=decoders, on_no_video=no_videos.append
             )
             with closing(results):
                 found = reported(chain(failures, results), videos, model, settings, on_page=out.say)

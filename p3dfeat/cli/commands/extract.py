@@ -52,7 +52,7 @@ def extract(inputs: Inputs, settings: ExtractSettings, output: OutputFile = "", 
     if output:
         check_output(output)  # before a model is downloaded
     if dry_run:
-        settings = replace(settings, model=loaded_model(settings.model))
+        settings = replace(settings, model=loaded_model(settings))
         _print_plan(run_plan(inputs, output or None, settings))
         return
     with progress_bar() as show:

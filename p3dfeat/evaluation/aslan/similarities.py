@@ -22,6 +22,7 @@ from p3dfeat.types import FloatArray, SecondsArray
 
 COUNT: Final = 12
 LEAST: Final = np.float32(2**-23)
+TINY: Final = np.finfo(np.float32).tiny
 BLOCK: Final = 8192  # components at a time: what is computed of them stays in a core's cache
 
 
@@ -39,59 +40,74 @@ def similarities(x: FloatArray, y: FloatArray) -> SecondsArray:
         >>> similarities(np.float32([1, 0]), np.float32([1, 0]))[[0, 4, 6]].tolist()
         [1.0, 1.0, 0.0]
     """
-    sums = np.zeros(COUNT + 4)  # and |x|^2, |y|^2, sum x, sum y, which are known first
-    length_x, length_y = np.sqrt(_square(x)), np.sqrt(_square(y))
-    for start in range(0, len(x), BLOCK):
-        part = slice(start, start + BLOCK)
-        _add(sums, x[part], y[part], length_x, length_y)
-    shared, total_x, total_y = sums[0], sums[12] / (length_x or 1), sums[13] / (length_y or 1)
-    both = length_x * length_y
+    blocks = range(0, len(x), BLOCK)
+    room = np.empty((5, min(BLOCK, len(x))), np.float32)
+    sums = (_plain(x[start : start + BLOCK], y[start : start + BLOCK], room) for start in blocks)
+    shared, square_x, square_y, total_x, total_y, roots, harmonic, chi, difference, hellinger = sum(sums, np.zeros(10))
+    length_x, length_y = np.sqrt(square_x) or 1.0, np.sqrt(square_y) or 1.0
+    scales = np.float32(1 / length_x), np.float32(1 / length_y)
+    unit = sum(
+        (_unit(x[start : start + BLOCK], y[start : start + BLOCK], scales, room) for start in blocks), np.zeros(4)
+    )
+    distance, divergence, larger, smaller = unit
+    totals = (total_x / length_x) * (total_y / length_y)
     return np.array(
         [
             shared,
             np.sqrt(shared),
-            np.sqrt(sums[2]),
-            np.sqrt(sums[3]),
-            min(shared / both, 1.0) if both else 0.0,
-            np.sqrt(sums[5]),
-            sums[6],
-            np.sqrt(sums[7]),
-            np.sqrt(sums[8]),
-            sums[9] / 2,
-            sums[10],
-            sums[11] / (total_x * total_y) if both else 0.0,
+            np.sqrt(roots),
+            np.sqrt(harmonic),
+            min(shared / (length_x * length_y), 1.0),
+            np.sqrt(chi),
+            difference,
+            np.sqrt(hellinger),
+            np.sqrt(distance),
+            divergence / 2,
+            larger,
+            smaller / totals if totals else 0.0,
         ]
     )
 
 
-def _square(x: FloatArray) -> float:
-    return (
-        float(np.dot(x.astype(np.float64, copy=False), x))
-        if len(x) <= BLOCK
-        else sum(_square(x[start : start + BLOCK]) for start in range(0, len(x), BLOCK))
-    )
+def _plain(x: FloatArray, y: FloatArray, room: FloatArray) -> SecondsArray:
+    """Sums over a block: xy, x^2, y^2, x, y, and those of 3, 4, 6, 7 and 8. room: (5, BLOCK), written over."""
+    total, product, quotient, root_x, root_y = room[:, : len(x)]
+    np.add(x, y, out=total)
+    np.maximum(total, TINY, out=total)  # where it is 0, so are the numerators
+    np.multiply(x, y, out=product)
+    np.divide(product, total, out=quotient)
+    harmonic = quotient.sum()
+    np.subtract(x, y, out=root_x)
+    np.abs(root_x, out=root_x)
+    difference = root_x.sum()
+    np.divide(root_x, total, out=quotient)
+    chi = np.dot(root_x, quotient)
+    np.sqrt(product, out=product)
+    roots = product.sum()
+    np.sqrt(x, out=root_x)
+    np.sqrt(y, out=root_y)
+    np.subtract(root_x, root_y, out=root_x)
+    sums = (np.dot(x, y), np.dot(x, x), np.dot(y, y), x.sum(), y.sum())
+    return np.array([*sums, roots, harmonic, chi, difference, np.dot(root_x, root_x)], np.float64)
 
 
-def _add(sums: SecondsArray, x: FloatArray, y: FloatArray, length_x: float, length_y: float) -> None:
-    """Add what a block of components contributes."""
-    total, difference = x + y, np.abs(x - y)
-    product = x * y
-    safe = np.maximum(total, np.finfo(np.float32).tiny)  # where total is 0, so are the numerators
-    sums[0] += product.sum(dtype=np.float64)
-    sums[2] += np.sqrt(product).sum(dtype=np.float64)
-    sums[3] += (product / safe).sum(dtype=np.float64)
-    sums[5] += (difference * (difference / safe)).sum(dtype=np.float64)
-    sums[6] += difference.sum(dtype=np.float64)
-    roots = np.sqrt(x) - np.sqrt(y)
-    sums[7] += (roots * roots).sum(dtype=np.float64)
-    sums[12] += x.sum(dtype=np.float64)
-    sums[13] += y.sum(dtype=np.float64)
-    x = x / np.float32(length_x or 1)
-    y = y / np.float32(length_y or 1)
-    difference = x - y
-    sums[8] += (difference * difference).sum(dtype=np.float64)
-    logs = np.log(np.maximum(x, LEAST)) - np.log(np.maximum(y, LEAST))
-    sums[9] += (difference * logs).sum(dtype=np.float64)
-    total = x + y
-    sums[10] += np.sqrt(np.maximum(x, y) / np.maximum(total, np.finfo(np.float32).tiny)).sum(dtype=np.float64)
-    sums[11] += np.minimum(x, y).sum(dtype=np.float64)
+def _unit(x: FloatArray, y: FloatArray, scales: tuple[np.float32, np.float32], room: FloatArray) -> SecondsArray:
+    """Sums over a block of vectors of length 1: those of 9, 10, 11 and 12. scales: one over the lengths."""
+    unit_x, unit_y, difference, larger, other = room[:, : len(x)]
+    np.multiply(x, scales[0], out=unit_x)
+    np.multiply(y, scales[1], out=unit_y)
+    np.subtract(unit_x, unit_y, out=difference)
+    np.maximum(unit_x, unit_y, out=larger)
+    np.add(unit_x, unit_y, out=other)
+    np.maximum(other, TINY, out=other)
+    np.divide(larger, other, out=larger)
+    np.sqrt(larger, out=larger)
+    sums = [np.dot(difference, difference), 0.0, larger.sum()]
+    np.minimum(unit_x, unit_y, out=other)
+    sums.append(other.sum())
+    for unit in (unit_x, unit_y):
+        np.maximum(unit, LEAST, out=unit)
+    np.divide(unit_x, unit_y, out=unit_x)
+    np.log(unit_x, out=unit_x)
+    sums[1] = np.dot(difference, unit_x)
+    return np.array(sums, np.float64)

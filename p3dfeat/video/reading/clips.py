@@ -1,7 +1,7 @@
 """A video as a stream of clips: indexed, planned, decoded once and cut, with one window of frames in memory."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,11 +14,12 @@ from p3dfeat.errors import VideoError
 from p3dfeat.types import Clip, Int64Array, UInt8Array, Video, VideoEnd, VideoStart
 from p3dfeat.video.findings import Findings
 from p3dfeat.video.reading.decode import DoubtError, FrameReader
+from p3dfeat.video.reading.flow import FLOW, FlowMaker, frames_for_flow
 from p3dfeat.video.reading.index import VideoIndex, index_video, open_video
 from p3dfeat.video.reading.recount import CountedReader, recounted
 from p3dfeat.video.reading.sampling import ClipPlan, ClipPlans, plan_clips
 from p3dfeat.video.reading.stills import StillsReader, index_stills
-from p3dfeat.video.reading.transform import PictureMaker, cropped
+from p3dfeat.video.reading.transform import PictureMaker
 
 
 class LastIndex:
@@ -149,7 +150,7 @@ class _Reading:
 
     def items(self, room: Callable[[], UInt8Array]) -> Iterator[Clip | VideoEnd]:
         index = self.index
-        plans = self.plans.less(index.unusable) if self.findings.partial else self.plans
+        plans = self.plans.less(self._unusable()) if self.findings.partial else self.plans
         left_out = len(self.plans) - len(plans)
         if left_out:
             number = min(index.unusable)
@@ -157,8 +158,9 @@ class _Reading:
             self.findings.failed(VideoError(f"damaged: {where} does not decode"))
         if not len(plans):
             raise VideoError(f"{self.findings.damage}; none of its clips can be used")
-        with self._reader(plans.frames()) as reader:
-            pictures = _Pictures(reader, PictureMaker(self.spec))
+        wanted = plans.frames()
+        with self._reader(self._decoded(wanted)) as reader:
+            pictures = self._pictures(reader, wanted)
             for place, clip in enumerate(plans):
                 following = int(plans[place + 1].frames[0]) if place + 1 < len(plans) else len(index)
                 for pixels in pictures.crops(clip, room, kept_from=following):
@@ -168,6 +170,20 @@ class _Reading:
         info = replace(index.info, remarks=found.remarks, damage=found.damage, clips_left_out=left_out)
         info = replace(info, first_seconds=float(index.seconds[0]))
         yield VideoEnd(replace(info, **pictures.shown), reader.decoded)
+
+    def _unusable(self) -> Set[int]:
+        """Frames without a picture. Flow also needs the next frame."""
+        unusable = self.index.unusable
+        return unusable if self.spec.channels != FLOW else {n for number in unusable for n in (number - 1, number)}
+
+    def _decoded(self, wanted: Int64Array) -> Int64Array:
+        return wanted if self.spec.channels != FLOW else frames_for_flow(wanted, len(self.index))
+
+    def _pictures(self, reader: Iterable[tuple[int, av.VideoFrame]], wanted: Int64Array) -> "_Pictures":
+        if self.spec.channels != FLOW:
+            return _Pictures(reader, PictureMaker(self.spec))
+        make = FlowMaker(self.spec)
+        return _Pictures(make.pictures(reader, wanted.tolist()), make)
 
     @contextmanager
     def _reader(self, wanted: Int64Array) -> Iterator[FrameReader | CountedReader | StillsReader]:
@@ -194,7 +210,7 @@ class _Pictures:
     shown: the actual size and rotation of the frames; empty until the first frame.
     """
 
-    def __init__(self, frames: Iterable[tuple[int, av.VideoFrame]], make: PictureMaker):
+    def __init__(self, frames: Iterable[tuple[int, Any]], make: PictureMaker | FlowMaker):
         self._frames, self._make = iter(frames), make
         self._kept: dict[int, UInt8Array] = {}
         self.shown: dict[str, Any] = {}
@@ -216,7 +232,7 @@ class _Pictures:
         for name in spec.crops:
             pixels = room()
             for place, number in enumerate(map(int, clip.frames)):
-                pixels[place] = cropped(self._kept[number], spec, name)
+                pixels[place] = self._make.crop(self._kept[number], name)
             yield pixels
         self._drop_before(kept_from)
 

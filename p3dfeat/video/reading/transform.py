@@ -99,6 +99,10 @@ class PictureMaker:
         """The resized picture of ``frame`` before it is cropped, (C, H', W') uint8."""
         return np.stack(list(self._planes(frame)))
 
+    def crop(self, picture: UInt8Array, name: str) -> UInt8Array:
+        """The crop of this name of a whole picture."""
+        return cropped(picture, self.spec, name)
+
     def _planes(self, frame: VideoFrame) -> Iterator[UInt8Array]:
         """The resized picture, upright, one channel after the other: (H', W') each."""
         # All frames of a file have one orientation. Reading every frame's side data would cost 10 % of the resizing.

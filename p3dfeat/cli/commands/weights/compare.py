@@ -7,7 +7,7 @@ import typer
 
 from p3dfeat.cli.options import command
 from p3dfeat.cli.output import out
-from p3dfeat.options import MODEL_HELP, CompareSettings
+from p3dfeat.options import MODEL_HELP, CompareSettings, ModelOptions
 from p3dfeat.text.counts import counted
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ def compare(a: ModelA, b: ModelB, video: Video, settings: CompareSettings) -> No
     from p3dfeat.cli.progress import loaded_model
     from p3dfeat.workflows.compare import run_compare
 
-    found = run_compare(loaded_model(a), loaded_model(b), video, settings)
+    first, second = (loaded_model(ModelOptions(model=model)) for model in (a, b))
+    found = run_compare(first, second, video, settings)
     if out.wants_json:
         out.json(found.as_json())
     else:
