@@ -22,9 +22,9 @@ import numpy as np
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.errors import VideoError
 from p3dfeat.types import Video, VideoEnd, VideoStart
+from p3dfeat.video.pictures.transform import PictureMaker
 from p3dfeat.video.reading.clips import read_clips
 from p3dfeat.video.reading.index import open_video
-from p3dfeat.video.reading.transform import PictureMaker
 from stress.seeds import HEIGHT, WIDTH
 
 DIES, WAITS = ":dies", ":waits"  # what a reader does that is asked for these: tests see what becomes of it

@@ -11,13 +11,21 @@ import numpy as np
 from p3dfeat.config import InputSpec, Sampling
 from p3dfeat.engines import Engine
 from p3dfeat.errors import UsageError
+from p3dfeat.evaluation.learning.labelling import Labelling
 from p3dfeat.options import ClassifySettings, Inputs, ModelOptions, with_options
 from p3dfeat.sources import as_texts
 from p3dfeat.types import Classification, Failure, Features, Span, Video, best_predictions
 from p3dfeat.video import Decoders
 from p3dfeat.workflows import pipeline
-from p3dfeat.workflows.job import decoders_for, engine_for, found_by, model_for, sampling_for
-from p3dfeat.workflows.labelling import Labelling, labelling_for, with_heads_model
+from p3dfeat.workflows.job import (
+    decoders_for,
+    engine_for,
+    found_by,
+    labelling_for,
+    model_for,
+    sampling_for,
+    with_heads_model,
+)
 from p3dfeat.workflows.reports.classify import reported
 from p3dfeat.zoo import Model
 from p3dfeat.zoo.download.progress import OnFetch

@@ -1,6 +1,7 @@
 """Prepare a run from its settings: model, engine and sampling."""
 
 import dataclasses
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -10,11 +11,14 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from p3dfeat._version import __version__
-from p3dfeat.config import FLOW_MODEL, InputSpec, Sampling, crop_names, default_model
+from p3dfeat.config import CENTRE, FLOW_MODEL, InputSpec, Sampling, crop_names, default_model, recorded
 from p3dfeat.engines import Engine, check_runs_int8, is_kept, make_engine
 from p3dfeat.errors import UsageError
+from p3dfeat.evaluation.learning.head import Head
+from p3dfeat.evaluation.learning.labelling import HeadLabels, Labelling, OwnLabels
 from p3dfeat.events import Calibrated, Calibrating, Fetching
 from p3dfeat.options import (
+    ClassifySettings,
     CropOptions,
     DecodingOptions,
     EngineOptions,
@@ -132,6 +136,39 @@ def sampling_for(options: SamplingOptions, model: Model, *, tail: str) -> Sampli
 def spec_for(options: CropOptions, model: Model) -> InputSpec:
     """The model's preprocessing, with the requested crops."""
     return dataclasses.replace(model.card.input, crops=crop_names(options.crops, mirror=options.mirror))
+
+
+def with_heads_model(settings: ClassifySettings) -> ClassifySettings:
+    """The settings with the model that a classifier was trained on, unless another one than the default is named."""
+    if settings.head is None or settings.model not in (None, default_model()):
+        return settings
+    return dataclasses.replace(settings, model=Head.loaded(Path(settings.head)).model)
+
+
+def labelling_for(settings: ClassifySettings, model: Model) -> tuple[Labelling, InputSpec]:
+    """What labels the clips, and their preprocessing: with the crops that a classifier was trained on.
+
+    Raises UsageError for a classifier that was trained on other features.
+    """
+    spec = spec_for(settings, model)
+    if settings.head is None:
+        return OwnLabels(model.card.labels), spec
+    head = Head.loaded(Path(settings.head))
+    if head.weights_sha256 != model.weights_sha256:
+        raise UsageError(
+            f"classifier {settings.head}: trained on features of {head.model}, whose weights are not those of "
+            f"{model.name}; give --model {head.model}"
+        )
+    if settings.crops == 1 and not settings.mirror:
+        spec = dataclasses.replace(spec, crops=tuple(head.preprocessing.get("crops", CENTRE)))
+    now = json.loads(json.dumps(recorded(spec)))  # as files hold it: lists, not tuples
+    unlike = sorted(name for name, value in head.preprocessing.items() if name != "crops" and now.get(name) != value)
+    if unlike:
+        raise UsageError(
+            f"classifier {settings.head}: trained on clips with another {unlike[0]}: "
+            f"{head.preprocessing[unlike[0]]}, not {now.get(unlike[0])}"
+        )
+    return HeadLabels(head), spec
 
 
 def engine_for(

@@ -326,6 +326,18 @@ def test_features_of_two_models_are_not_mixed(tmp_path):
         p3dfeat.evaluate_folder([one, two])
 
 
+def test_few_videos_per_class_are_enough_to_choose_c(tmp_path):
+    ids = [f"c{n % 2}/v{n}" for n in range(6)]
+    file = file_of(tmp_path / "f.h5", dict(zip(ids, planted(np.arange(6) % 2), strict=True)))
+    assert p3dfeat.evaluate_folder(file, folds=3).result["accuracy"] == 100.0
+    with pytest.raises(UsageError, match="4 folds, but no class has more than 3 videos"):
+        p3dfeat.evaluate_folder(file, folds=4)
+    two = file_of(tmp_path / "g.h5", dict(zip(ids[:4], planted(np.arange(4) % 2), strict=True)))
+    with pytest.raises(UsageError, match="one training video per class; give --c"):
+        p3dfeat.evaluate_folder(two, folds=2)
+    assert p3dfeat.evaluate_folder(two, folds=2, c=1.0).result["accuracy"] == 100.0
+
+
 # Fusion.
 
 

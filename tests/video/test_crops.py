@@ -7,8 +7,8 @@ from p3dfeat.config import CROPS, InputSpec, Sampling, crop_names
 from p3dfeat.errors import UsageError
 from p3dfeat.types import Clip, Video, VideoStart
 from p3dfeat.video import Decoders, read_clips
+from p3dfeat.video.pictures.transform import PictureMaker
 from p3dfeat.video.reading import clips as clips_module
-from p3dfeat.video.reading.transform import PictureMaker
 from tests.videos import panning_frames, write_video
 
 DENSE = Sampling(clips=None, stride=8)  # clips overlap, so frames are kept

@@ -12,7 +12,7 @@ from p3dfeat.errors import UsageError
 from p3dfeat.nets import P3D, Architecture
 from p3dfeat.types import Clip, Video, VideoEnd
 from p3dfeat.video import read_clips
-from p3dfeat.video.reading.flow import as_bytes, frames_for_flow
+from p3dfeat.video.pictures.flow import as_bytes, frames_for_flow
 from tests.reference_weights import port_checkpoint
 from tests.videos import Coding, write_video
 

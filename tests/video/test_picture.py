@@ -13,7 +13,7 @@ from p3dfeat.engines.normalize import normalize
 from p3dfeat.errors import UsageError
 from p3dfeat.types import Clip, Video
 from p3dfeat.video import read_clips
-from p3dfeat.video.reading.transform import PictureMaker, cropped, resized
+from p3dfeat.video.pictures.transform import PictureMaker, cropped, resized
 from tests.videos import Coding, number_of, numbered_frames, textured_picture, write_video
 
 BT601, BT709 = (0.299, 0.114), (0.2126, 0.0722)

@@ -53,7 +53,7 @@ def classify(inputs: Inputs, settings: ClassifySettings) -> None:
             timeline_sampling,
             with_protocol,
         )
-        from p3dfeat.workflows.labelling import with_heads_model
+        from p3dfeat.workflows.job import with_heads_model
         from p3dfeat.workflows.reports.classify import reported
 
         settings = with_heads_model(settings)

@@ -64,11 +64,13 @@ def layer_vectors(files: Sequence[str | Path], layer: str) -> Iterator[tuple[Lay
         for video in source.videos(times=False):
             assert video is not None
             axes = (0, 1) if len(source.crops) > 1 else (0,)
-            vector = video.values.mean(axis=axes, dtype=np.float64).astype(np.float32).reshape(-1)
+            several = len(video.values) > 1 or len(source.crops) > 1
+            mean = video.values.mean(axis=axes, dtype=np.float64) if several else video.values[0]
+            vector = np.asarray(mean, np.float32).reshape(-1)
             if not is_finite(vector):
                 left_out[video.id] = "not all numbers are finite"
                 continue
-            if (vector < 0).any():
+            if vector.min() < 0:
                 raise UsageError(f"layer {layer}: {video.id} has negative numbers, of which similarities are undefined")
             if width and len(vector) != width:
                 raise UsageError(f"layer {layer}: {video.id} has {len(vector)} numbers, the first video {width}")

@@ -70,7 +70,7 @@ def fused(scores: Sequence[Matrix], how: "Trained | Choice") -> Matrix:
 def folds(targets: NDArray[np.bool_], groups: NDArray[Any], count: int, seed: int) -> Iterator[tuple[Places, Places]]:
     """(training places, test places) of each fold. Classes are spread evenly; no group is on both sides.
 
-    Raises UsageError if there are fewer groups than folds.
+    Raises UsageError if there are fewer groups than folds, or fewer videos in each class.
     """
     try:
         from sklearn.model_selection import StratifiedGroupKFold
@@ -78,6 +78,10 @@ def folds(targets: NDArray[np.bool_], groups: NDArray[Any], count: int, seed: in
         raise UsageError(f"cross-validation: {NEEDS_SKLEARN}") from None
     if (found := len(np.unique(groups))) < count:
         raise UsageError(f"cross-validation: {count} folds of {found} recordings; give fewer folds, or more videos")
+    if (largest := int(targets.sum(axis=0).max())) < count:
+        raise UsageError(
+            f"cross-validation: {count} folds, but no class has more than {largest} videos; give fewer folds"
+        )
     with warnings.catch_warnings():  # about classes with fewer members than folds, which are told elsewhere
         warnings.simplefilter("ignore", UserWarning)
         splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
@@ -119,9 +123,9 @@ def _held_out(
     """For each C, scores of each video by a classifier that has not seen it. Larger Cs begin with the smaller's."""
     rows, targets = problem.rows[number], problem.targets
     found = {c: np.full(targets.shape, np.nan) for c in grid}
-    count = min(INNER_FOLDS, len(np.unique(problem.groups)))
+    count = min(INNER_FOLDS, len(np.unique(problem.groups)), int(targets.sum(axis=0).max()))
     if count < 2:
-        raise UsageError("c: cannot be chosen with videos of one recording only; give --c")
+        raise UsageError("c: cannot be chosen with one recording, or one training video per class; give --c")
     for train, test in folds(targets, problem.groups, count, seed):
         inner, inner_targets = rows[train], targets[train]
         present = inner_targets.any(axis=0)

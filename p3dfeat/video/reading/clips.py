@@ -13,13 +13,13 @@ from p3dfeat.config import CENTRE, InputSpec, Sampling
 from p3dfeat.errors import VideoError
 from p3dfeat.types import Clip, Int64Array, UInt8Array, Video, VideoEnd, VideoStart
 from p3dfeat.video.findings import Findings
+from p3dfeat.video.pictures.flow import FLOW, FlowMaker, frames_for_flow
+from p3dfeat.video.pictures.transform import PictureMaker
 from p3dfeat.video.reading.decode import DoubtError, FrameReader
-from p3dfeat.video.reading.flow import FLOW, FlowMaker, frames_for_flow
 from p3dfeat.video.reading.index import VideoIndex, index_video, open_video
 from p3dfeat.video.reading.recount import CountedReader, recounted
 from p3dfeat.video.reading.sampling import ClipPlan, ClipPlans, plan_clips
 from p3dfeat.video.reading.stills import StillsReader, index_stills
-from p3dfeat.video.reading.transform import PictureMaker
 
 
 class LastIndex:

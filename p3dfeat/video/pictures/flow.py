@@ -18,7 +18,7 @@ from p3dfeat.config import CENTRE, MIRRORED, InputSpec
 from p3dfeat.errors import VideoError
 from p3dfeat.types import Int64Array, UInt8Array
 from p3dfeat.video.heartbeat import tick
-from p3dfeat.video.reading.transform import PictureMaker, cropped
+from p3dfeat.video.pictures.transform import PictureMaker, cropped
 
 BOUND: Final = 20.0  # pixels of the resized picture
 STILL: Final = 128  # the byte of no motion
