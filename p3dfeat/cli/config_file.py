@@ -6,13 +6,16 @@ model = "p3d-camera"     # for every command that has the option
 [extract]
 clips = 10
 layers = ["pool5", "prob"]
+
+[eval.folder]            # a command of a group
+folds = 10
 """
 
 import itertools
 import json
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
@@ -40,18 +43,29 @@ def defaults(ctx: Any, arguments: Sequence[str]) -> dict[str, str | bool]:
     path = _named(arguments) or (Path(NAME) if os.path.isfile(NAME) else None)
     if path is None:
         return {}
+    root = ctx.find_root()
     commands = {
         name: {param.name: param for param in command.params if param.name not in ONLY_TYPED}
-        for name, command in ctx.find_root().command.commands.items()
+        for name, command in _commands(root.command)
         if any(param.name == "config" for param in command.params)
     }
-    found = _chosen(ctx.info_name, _read(path), commands, path)
+    command = ctx.command_path.removeprefix(f"{root.command_path} ").replace(" ", ".")
+    found = _chosen(command, _read(path), commands, path)
     for name, flags in EXCLUDES.items():
         if any(argument.partition("=")[0] in flags for argument in arguments):
             found.pop(name, None)
     if not {"-q", "--quiet"} & set(arguments):  # not parsed yet
         out.say(f"options from {path}: {', '.join(name.replace('_', '-') for name in found) or 'none'}")
     return found
+
+
+def _commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """(name, command) of all commands; those of groups as "eval.folder"."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{before}{name}.")
+        else:
+            yield before + name, command
 
 
 def _named(arguments: Sequence[str]) -> Path | None:
@@ -85,7 +99,14 @@ def _chosen(
     options = {name: option for known in commands.values() for name, option in known.items()}
     found: dict[str, str | bool] = {}
     own: dict[str, str | bool] = {}
-    for key, value in tables.items():
+    groups = {name.partition(".")[0] for name in commands if "." in name}
+    nested = {key: value for key, value in tables.items() if key in groups and isinstance(value, dict)}
+    for key, group in nested.items():
+        for name in (name for name, value in group.items() if not isinstance(value, dict)):
+            example = next(command for command in commands if command.startswith(f"{key}."))
+            raise UsageError(f"{path}: {key}.{name}: options stand in the table of a command, such as [{example}]")
+    inner_tables = {f"{key}.{name}": value for key, group in nested.items() for name, value in group.items()}
+    for key, value in {**{k: v for k, v in tables.items() if k not in nested}, **inner_tables}.items():
         if key in commands and isinstance(value, dict):
             for inner, inner_value in value.items():
                 name = _parameter(inner, commands[key], path, key)
@@ -109,7 +130,11 @@ def _parameter(key: str, options: Mapping[str, Any], path: Path, command: str = 
     if name in ONLY_TYPED:
         raise UsageError(f"{path}: {place}: can only be given on the command line")
     near = get_close_matches(name, list(options), 1)
-    hint = f"; did you mean {near[0].replace('_', '-')}?" if near else f"; see p3dfeat {command or 'extract'} --help"
+    hint = (
+        f"; did you mean {near[0].replace('_', '-')}?"
+        if near
+        else f"; see p3dfeat {command.replace('.', ' ') or 'extract'} --help"
+    )
     raise UsageError(f"{path}: {place}: no such option{hint}")
 
 

@@ -75,8 +75,15 @@ class PlainGroup(TyperGroup):
         return params
 
 
-def register(app: typer.Typer, function: Command, name: str | None = None, *, hidden: bool = False) -> None:
-    """Add a command to an app. Its docstring is the help; the text after "Examples:" is shown at the end."""
+def register(
+    app: typer.Typer, function: Command, name: str | None = None, *, group: str = "", hidden: bool = False
+) -> None:
+    """Add a command to an app. Its docstring is the help; the text after "Examples:" is shown at the end.
+
+    group: name of the app, if it is a group of commands.
+    """
+    table = (name or function.__name__).replace("_", "-")
+    function.table = f"{group}.{table}" if group else table  # type: ignore[attr-defined]  # in a configuration file
     text, _, examples = inspect.cleandoc(function.__doc__ or "").partition("Examples:")
     paragraphs = [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
     lines = ["Examples:", *(f"[bold]{escape(line.strip())}[/]" for line in examples.splitlines() if line.strip())]
@@ -138,7 +145,7 @@ def command(settings: type | None = None, *, json: bool = True, quiet: bool = Tr
                 elif about.many:
                     given[name] = tuple(given[name])
             if common.get("show_config"):
-                out.data(config_file.text_of(function.__name__, given))
+                out.data(config_file.text_of(call.table, given))  # type: ignore[attr-defined]
                 raise typer.Exit
             function(**values, **({} if settings is None else {"settings": settings(**given)}))
 

@@ -43,6 +43,48 @@ def test_options_come_from_the_file_and_the_command_line_overrides_them(p3dfeat,
 
 
 @pytest.mark.parametrize(
+    ("text", "folds", "said"),
+    [
+        ("", 5, "none"),
+        ("clips = 3\nfolds = 2", 2, "folds"),
+        ("[eval.folder]\nfolds = 2\nlearner = 'ridge'", 2, "folds, learner"),
+        ("[eval.pca]\nfolds = 2\n[extract]\nclips = 3", 5, "none"),
+    ],
+)
+def test_commands_of_groups_have_tables_of_their_own(p3dfeat, tmp_path, text, folds, said):
+    (tmp_path / "p3dfeat.toml").write_text(text)
+    ended = p3dfeat("eval", "folder", "f.h5", "--show-config")
+    assert (ended.code, ended.stderr) == (0, f"options from p3dfeat.toml: {said}\n")
+    assert ended.stdout.startswith("[eval.folder]\n")
+    assert f"folds = {folds}\n" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[eval.forest]\nfolds = 2", "p3dfeat.toml: eval.forest: no such option; see p3dfeat extract --help"),
+        (
+            "[eval]\nfolds = 2",
+            "p3dfeat.toml: eval.folds: options stand in the table of a command, such as [eval.ucf101]",
+        ),
+        ("[eval.folder]\nfold = 2", "p3dfeat.toml: eval.folder.fold: no such option; did you mean folds?"),
+        ("[eval.folder]\nqqq = 2", "p3dfeat.toml: eval.folder.qqq: no such option; see p3dfeat eval folder --help"),
+    ],
+)
+def test_tables_of_no_command_are_refused(p3dfeat, tmp_path, text, message):
+    (tmp_path / "p3dfeat.toml").write_text(text)
+    ended = p3dfeat("eval", "folder", "f.h5", "--show-config")
+    assert (ended.code, ended.stderr) == (2, f"p3dfeat: {message}\n")
+
+
+def test_every_command_reads_a_configuration_file(p3dfeat, tmp_path):
+    """No command ends with a bug; the arguments name nothing."""
+    (tmp_path / "p3dfeat.toml").write_text('model = "p3d-camera"')
+    for command in (["weights", "compare", "a", "b", "c.mp4"], ["eval", "pca", "x.h5"], ["export", "x.h5", "-o", "y"]):
+        assert p3dfeat(*command).code not in (0, 1)
+
+
+@pytest.mark.parametrize(
     ("text", "options", "sampling"),
     [
         ("clips = 3", ("--clip-stride", 8), (None, 8)),

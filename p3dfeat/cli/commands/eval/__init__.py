@@ -9,6 +9,6 @@ HELP = "Evaluate features with the protocols of UCF101, HMDB51, ActivityNet, ASL
 
 evaluate = typer.Typer(cls=PlainGroup, help=HELP, no_args_is_help=True)
 for each in (ucf101, hmdb51, activitynet, aslan, scenes, folder, pca):
-    register(evaluate, each)
+    register(evaluate, each, group="eval")
 
 __all__ = ["evaluate"]

@@ -13,7 +13,7 @@ HELP = "List, download, check, convert, inflate, compare and publish model weigh
 weights = typer.Typer(cls=PlainGroup, help=HELP, no_args_is_help=True)
 register(weights, list_models, "list")
 for each in (show, download, check, convert, inflate, compare, push):
-    register(weights, each)
+    register(weights, each, group="weights")
 register(weights, formerly("weights verify", "weights check", check), "verify", hidden=True)
 register(weights, formerly("weights recycle", "weights inflate", inflate), "recycle", hidden=True)
 
