@@ -1,7 +1,9 @@
 """Figures of an experiment, drawn by matplotlib: curves, and which labels are taken for which."""
 
 import io
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,10 +17,39 @@ NEEDS_MATPLOTLIB: Final = "needs matplotlib; pip install 'p3dfeat[eval]'"
 MOST_NAMED: Final = 60  # labels on the axes of a confusion matrix
 MOST_COUNTED: Final = 20  # labels up to which counts stand in the cells
 LINES_PER_PAGE: Final = 58
+FURTHER_FONTS: Final = (
+    "Noto Sans CJK JP",
+    "Noto Sans CJK SC",
+    "WenQuanYi Zen Hei",
+    "Hiragino Sans",
+    "Arial Unicode MS",
+)
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Draw figures with fonts for most languages, as far as they are installed, and the same bytes each time.
+
+    Raises UsageError without matplotlib.
+    """
+    try:
+        import matplotlib
+        from matplotlib.font_manager import fontManager
+    except ImportError:
+        raise UsageError(f"report: {NEEDS_MATPLOTLIB}") from None
+    installed = set(fontManager.get_font_names())
+    settings: dict[Any, Any] = {
+        "font.family": ["DejaVu Sans", *(name for name in FURTHER_FONTS if name in installed)],
+        "svg.hashsalt": "p3dfeat",
+        "svg.fonttype": "none",
+    }
+    with warnings.catch_warnings(), matplotlib.rc_context(settings):
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        yield
 
 
 def figures(evaluation: Evaluation) -> Iterator[tuple[str, Any]]:
-    """(title, matplotlib Figure) of each figure of an experiment. Raises UsageError without matplotlib."""
+    """(title, matplotlib Figure) of each figure of an experiment. In a ``drawing`` context, as all functions here."""
     for chart in evaluation.charts:
         yield chart.title, _lines(chart)
     if evaluation.confusion is not None and evaluation.confusion.counts.any():
@@ -27,11 +58,8 @@ def figures(evaluation: Evaluation) -> Iterator[tuple[str, Any]]:
 
 def svg(figure: Any) -> bytes:
     """A figure as SVG: the same bytes each time."""
-    import matplotlib
-
     file = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "p3dfeat", "svg.fonttype": "none"}):
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     return file.getvalue()
 
 
@@ -72,11 +100,9 @@ class _stacked:  # noqa: N801  # used as a function
 
 def _figure(width: float, height: float) -> Any:
     """A figure without a window or a global state. width, height: inches."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UsageError(f"report: {NEEDS_MATPLOTLIB}") from None
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     return figure

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from p3dfeat.errors import UsageError
-from p3dfeat.evaluation.reporting.figures import figures, svg, write_document
+from p3dfeat.evaluation.reporting.figures import drawing, figures, svg, write_document
 from p3dfeat.evaluation.reporting.result import Evaluation, Row
 from p3dfeat.pages.report_page import Figure, experiment_page
 from p3dfeat.system.disk import write_whole
@@ -20,15 +20,18 @@ def check_report(path: str | Path | None) -> None:
     if path is not None and Path(path).suffix.lower() not in ENDINGS:
         raise UsageError(f"report {path}: must end in {', '.join(ENDINGS)}")
     if path is not None:
-        try:
-            import matplotlib.figure  # noqa: F401
-        except ImportError:
-            raise UsageError("report: needs matplotlib; pip install 'p3dfeat[eval]'") from None
+        with drawing():
+            return
 
 
 def write_report(evaluation: Evaluation, path: Path) -> None:
     """Write the report of an experiment; the ending of the name says as what. Raises UsageError, OutputError."""
     check_report(path)
+    with drawing():
+        _write(evaluation, path)
+
+
+def _write(evaluation: Evaluation, path: Path) -> None:
     if path.suffix.lower() in (".html", ".htm"):
         drawn = [
             Figure(title, "data:image/svg+xml;base64," + base64.b64encode(svg(f)).decode())
