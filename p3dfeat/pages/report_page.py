@@ -66,6 +66,9 @@ def info_page(
     return page(title, f"<main>{body}</main>", style=resource("report.css"))
 
 
+Tables = Mapping[str, tuple[Sequence[str], Sequence[Sequence[str]]]]  # headings and cells of plain text, by title
+
+
 @dataclass(frozen=True)
 class Figure:
     """A picture of a page. address: a data: address."""
@@ -74,24 +77,21 @@ class Figure:
     address: str
 
 
-def experiment_page(
-    title: str,
-    notes: Iterable[str],
-    tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence[str]]]],
-    figures: Iterable[Figure],
-) -> str:
-    """A page about an experiment. tables: headings and cells of plain text, by title; empty ones are left out."""
-    parts = [_head(title, notes)]
-    for name, (headings, rows) in tables.items():
-        if rows:
-            parts.append(
-                f"<h2>{escaped(name)}</h2>{table(headings, ([escaped(cell) for cell in row] for row in rows))}"
-            )
-    parts += [
+def experiment_page(title: str, notes: Iterable[str], tables: Tables, figures: Iterable[Figure], after: Tables) -> str:
+    """A page about an experiment. tables, after: those before and after the figures; empty ones are left out."""
+    drawn = (
         f'<h2>{escaped(figure.title)}</h2><img src="{figure.address}" alt="{escaped(figure.title)}">'
         for figure in figures
-    ]
+    )
+    parts = [_head(title, notes), *_tables(tables), *drawn, *_tables(after)]
     return page(title, f"<main>{''.join(parts)}</main>", style=resource("report.css"))
+
+
+def _tables(tables: Tables) -> Iterator[str]:
+    for name, (headings, rows) in tables.items():
+        if rows:
+            cells = ([escaped(cell) for cell in row] for row in rows)
+            yield f"<h2>{escaped(name)}</h2>{table(headings, cells)}"
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

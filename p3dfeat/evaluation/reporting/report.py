@@ -11,6 +11,9 @@ from p3dfeat.evaluation.reporting.figures import drawing, figures, svg, write_do
 from p3dfeat.evaluation.reporting.result import Evaluation, Row
 from p3dfeat.pages.report_page import Figure, experiment_page
 from p3dfeat.system.disk import write_whole
+from p3dfeat.text.lines import one_line
+
+Table = tuple[tuple[str, ...], list[tuple[str, ...]]]  # headings and cells
 
 ENDINGS: Final = (".html", ".htm", ".pdf", ".png")
 
@@ -38,16 +41,19 @@ def _write(evaluation: Evaluation, path: Path) -> None:
             for title, f in figures(evaluation)
         ]
         tables = {"Results": table_of(evaluation.rows), "The paper": table_of(evaluation.paper)}
-        if evaluation.wrong:
-            tables["Wrong labels, the worst first"] = (
-                ("video", "label", "predicted", "margin"),
-                [(each.id, each.label, each.predicted, f"{each.margin:.3f}") for each in evaluation.wrong],
-            )
+        after = {"Wrong labels, the worst first": _wrong_table(evaluation)}
         title = f"p3dfeat eval {evaluation.experiment}"
-        page = experiment_page(title, (*evaluation.protocol, *evaluation.notes), tables, drawn)
+        page = experiment_page(title, (*evaluation.protocol, *evaluation.notes), tables, drawn, after)
         write_whole(path, page.encode())
     else:
         write_whole(path, write_document(evaluation, as_text(evaluation), path))
+
+
+def _wrong_table(evaluation: Evaluation) -> Table:
+    cells: list[tuple[str, ...]] = [
+        (each.id, each.label, each.predicted, f"{each.margin:.3f}") for each in evaluation.wrong
+    ]
+    return ("video", "label", "predicted", "margin"), cells
 
 
 def columns_of(rows: Iterable[Row]) -> list[str]:
@@ -59,10 +65,10 @@ def cell(value: float | str | None) -> str:
     """A value in a table: per cent with two digits, counts as they are."""
     if value is None:
         return ""
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    return f"{value:.2f} %" if isinstance(value, float) else str(value)
 
 
-def table_of(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def table_of(rows: Sequence[Row]) -> Table:
     """Headings and cells."""
     names = columns_of(rows)
     return ("", *names), [(row.name, *(cell(row.values.get(name)) for name in names)) for row in rows]
@@ -72,16 +78,18 @@ def as_text(evaluation: Evaluation) -> str:
     """The report as lines of text."""
     lines = [f"p3dfeat eval {evaluation.experiment}", ""]
     lines += [*_wrapped(evaluation.protocol), ""]
-    for rows in (evaluation.rows, evaluation.paper):
-        if rows:
-            head, cells = table_of(rows)
-            widths = [max(len(each[column]) for each in [head, *cells]) for column in range(len(head))]
-            lines += [
-                "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-                for line in [head, *cells]
-            ]
-            lines.append("")
-    return "\n".join([*lines, *_wrapped(evaluation.notes)]).rstrip() + "\n"
+    for head, cells in (table_of(evaluation.rows), table_of(evaluation.paper)):
+        lines += [*_aligned(head, cells), ""] if cells else []
+    lines += _wrapped(evaluation.notes)
+    head, cells = _wrong_table(evaluation)
+    lines += ["", "Wrong labels, the worst first:", *_aligned(head, cells)] if cells else []
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _aligned(head: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
+    rows = [[one_line(cell) for cell in row] for row in (head, *cells)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _wrapped(sentences: Iterable[str]) -> list[str]:
