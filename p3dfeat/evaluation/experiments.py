@@ -1,6 +1,7 @@
 """Experiments with one label per video: UCF101, HMDB51, scenes, any labelled folder, and the effect of dimension."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -216,7 +217,7 @@ def labelled(
     known = [label for label in found if label is not None]
     if not known:
         raise UsageError(f"labels {choice}: none of {counted(len(found), 'video')} has one")
-    counts = {label: known.count(label) for label in set(known)}
+    counts = Counter(known)
     keep = np.flatnonzero([counts[label] >= FEW for label in known])
     if not len(keep):
         raise UsageError(f"labels {choice}: no class has two videos")
