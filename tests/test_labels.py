@@ -65,3 +65,20 @@ def test_labels_from_folders_and_columns():
     assert Labels.of("folders").label("x", {}) is None
     assert Labels.of("column:sport").label("x", {"sport": "golf"}) == "golf"
     assert Labels.of("column:sport").label("x", {}) is None
+
+
+def test_a_large_file_of_annotations_is_read(tmp_path):
+    """ActivityNet's own has 12 MB."""
+    padding = "x" * 5_000_000
+    (tmp_path / "a.json").write_text(
+        json.dumps({"about": padding, "database": {"v": {"annotations": [{"label": "a"}]}}})
+    )
+    assert read_labels(tmp_path / "a.json") == {"v": "a"}
+
+
+def test_empty_labels_are_none(tmp_path):
+    (tmp_path / "l.csv").write_text("id,label\na,x\nb,\nc, \n")
+    assert read_labels(tmp_path / "l.csv") == {"a": "x"}
+    (tmp_path / "l.json").write_text('{"a": "x", "b": "", "c": " "}')
+    assert read_labels(tmp_path / "l.json") == {"a": "x"}
+    assert Labels(column="label").label("v", {"label": " "}) is None

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from p3dfeat.errors import UsageError
 from p3dfeat.text.jsons import json_text, parse_json
+from p3dfeat.text.lines import one_line
 
 MOST_BYTES: Final = 2 << 30
+LARGEST: Final = 1e300  # of a score
 VERSION: Final = "VERSION 1.3"
 
 
@@ -37,8 +39,11 @@ class Annotations:
         for id, entry in database.items():
             if not isinstance(entry, dict) or not isinstance(entry.get("subset"), str):
                 raise UsageError(f"annotations {path}: {id} has no subset")
-            labels = [each.get("label") for each in entry.get("annotations", []) if isinstance(each, dict)]
-            subsets.setdefault(entry["subset"], {})[id] = tuple(dict.fromkeys(str(label) for label in labels))
+            annotations = entry.get("annotations") or []
+            if not isinstance(annotations, list) or not all(isinstance(each, dict) for each in annotations):
+                raise UsageError(f"annotations {path}: {id}: annotations must be a list of labels and segments")
+            labels = [each["label"] for each in annotations if isinstance(each.get("label"), str)]
+            subsets.setdefault(entry["subset"], {})[id] = tuple(dict.fromkeys(labels))
         return cls(subsets)
 
     def of(self, subset: str) -> Mapping[str, tuple[str, ...]]:
@@ -70,8 +75,8 @@ class Predictions:
                 if not isinstance(entry, dict) or not isinstance(entry.get("label"), str):
                     raise UsageError(f"predictions {path}: {id}: must be a list of labels and scores")
                 score = entry.get("score")
-                if isinstance(score, bool) or not isinstance(score, int | float):
-                    raise UsageError(f"predictions {path}: {id}: the score {score!r} is no number")
+                if isinstance(score, bool) or not isinstance(score, int | float) or abs(score) > LARGEST:
+                    raise UsageError(f"predictions {path}: {id}: the score {one_line(repr(score))[:50]} is no number")
                 if "segment" in entry:
                     raise UsageError(f"predictions {path}: {id}: has segments; this scores labels of whole videos")
                 found.append((id, entry["label"], float(score)))

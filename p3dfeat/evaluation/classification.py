@@ -16,6 +16,9 @@ from p3dfeat.options.evaluating import FeatureOptions
 from p3dfeat.text.counts import counted, named
 
 WRONG_LISTED: Final = 50
+IN_NO_LIST: Final = "in none of the lists"
+NOT_ANNOTATED: Final = "not annotated, or blocked"
+EXPECTED: Final = (IN_NO_LIST, NOT_ANNOTATED)  # reasons that are no fault of the features
 
 
 @dataclass(frozen=True)
@@ -191,7 +194,8 @@ def left_out_notes(left_out: Mapping[str, str]) -> list[str]:
 
 
 def check_strict(left_out: Mapping[str, str], strict: bool) -> None:
-    """Raise UsageError if a video was left out and this is not wanted."""
+    """Raise UsageError if a video was left out and this is not wanted; those that the user left out are expected."""
+    left_out = {id: reason for id, reason in left_out.items() if reason not in EXPECTED}
     if strict and left_out:
         id, reason = next(iter(left_out.items()))
         raise UsageError(f"strict: {counted(len(left_out), 'video')} left out; the first is {id}: {reason}")

@@ -53,14 +53,15 @@ class Descriptors:
         layer: str,
         *,
         normalise: Normalisation = "l2",
-        fuse: Sequence[str | Path] = (),
+        fuse: str | Path | Sequence[str | Path] = (),
     ) -> "Descriptors":
         """Descriptors of all videos of the files, which must have the same settings; those of ``fuse`` have their own.
 
         Raises UsageError, FeatureFileError.
         """
+        layer = POOL5 if layer == POOLED else layer
         first = _one_set(files, layer, normalise)
-        for path in fuse:
+        for path in [fuse] if isinstance(fuse, str | Path) else fuse:
             first = _fused(first, _one_set([path], layer, normalise))
         if not first.ids:
             raise UsageError(f"{files[0]}: no video to use; {len(first.left_out)} left out")

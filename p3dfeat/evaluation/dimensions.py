@@ -49,9 +49,11 @@ def run_pca(files: Files, settings: PcaSettings) -> Evaluation:
     several: Sequence[str | Path] = [files] if isinstance(files, str | Path) else list(files)
     task, splits, descriptors, missing = _task(several, settings)
     most = min(descriptors.rows[0].shape[1], *(len(split.train) - 1 for split in splits))
-    dimensions = [each for each in sorted(set(settings.dimensions), reverse=True) if each <= most]
+    dimensions = [each for each in sorted(set(settings.dimensions), reverse=True) if 1 <= each <= most]
     if not dimensions:
-        raise UsageError(f"dimensions: the smallest is {min(settings.dimensions)}; at most {most} are possible here")
+        raise UsageError(f"dimensions {list(settings.dimensions)}: none from 1 to {most}, as is possible here")
+    dropped = sorted(set(settings.dimensions) - set(dimensions), reverse=True)
+    notes = [f"left out: {each} dimensions: at most {most} are possible here" for each in dropped]
     done = 0
 
     def progress(event: Any) -> None:
@@ -87,6 +89,7 @@ def run_pca(files: Files, settings: PcaSettings) -> Evaluation:
             for line in paper.PCA[:1]
             for x, y in zip(line.x, line.y, strict=True)
         ),
+        tuple(notes),
         charts=(
             Chart(
                 "Accuracy by dimension", "principal components", "accuracy, %", (curve, *paper.PCA), logarithmic=True

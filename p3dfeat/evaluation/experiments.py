@@ -11,6 +11,7 @@ import numpy as np
 
 from p3dfeat.errors import UsageError
 from p3dfeat.evaluation.classification import (
+    IN_NO_LIST,
     Outcome,
     Split,
     Task,
@@ -38,7 +39,6 @@ Files = str | Path | Sequence[str | Path]
 
 PATTERN: Final = "re:"
 FEW: Final = 2  # videos of a class without which it cannot be trained and tested
-IN_NO_LIST: Final = "in none of the lists"
 NO_LABEL: Final = "no label"
 
 
@@ -99,7 +99,8 @@ def list_task(
 ) -> tuple[Task, list[Split], Descriptors, dict[str, str]]:
     """The task, its splits, the descriptors, and the listed videos without features, with the reason."""
     descriptors = _loaded(files, settings)
-    names = Names(descriptors.ids)
+    listed_labels = {label for split in lists for side in (split.train, split.test) for label in side.values()}
+    names = Names(descriptors.ids, listed_labels)
     labels: dict[int, str] = {}
     missing: dict[str, str] = {}
     sides: list[tuple[str, list[int], list[int]]] = []
@@ -111,8 +112,11 @@ def list_task(
                 if place is None:
                     missing[name] = "no features"
                     continue
-                label = labels.setdefault(place, label)
+                if labels.setdefault(place, label).casefold() != label.casefold():
+                    raise UsageError(f"{name}: {descriptors.ids[place]} is of {labels[place]} and {label} in the lists")
                 places[side].append(place)
+        if both := set(places[0]) & set(places[1]):
+            raise UsageError(f"split {split.name}: {descriptors.ids[min(both)]} is a training and a test video")
         if not places[0] or not places[1]:
             raise UsageError(
                 f"split {split.name}: features of {len(places[0])} training and {len(places[1])} test videos; ids must "
@@ -239,7 +243,7 @@ def _groups(descriptors: Descriptors, choice: str | Path | None) -> list[str] | 
             raise UsageError(f"groups {text}: must have a group, such as re:(.*)_c\\d+")
         found = [match[1] if (match := pattern.search(id)) else None for id in descriptors.ids]
     else:
-        labels = Labels.of(choice)
+        labels = Labels.of(choice, kind="groups")
         found = [labels.label(id, columns) for id, columns in zip(descriptors.ids, descriptors.columns, strict=True)]
     if without := [id for id, group in zip(descriptors.ids, found, strict=True) if group is None]:
         raise UsageError(f"groups {text}: none for {named(without, 'video')}")
@@ -266,7 +270,7 @@ def finished(
     """With what went wrong, what was left out, and the saved classifier. Raises UsageError if ``strict`` forbids it."""
     results = list(results)
     left_out = {**descriptors.left_out, **(missing or {})}
-    check_strict({id: why for id, why in left_out.items() if why != IN_NO_LIST}, settings.strict)
+    check_strict(left_out, settings.strict)
     saved = save_head(task, descriptors, settings) if settings.save is not None else None
     notes = (*evaluation.notes, *split_notes(task, results), *left_out_notes(left_out))
     return replace(

@@ -43,7 +43,7 @@ def ucf101_splits(folder: Path) -> list[ListSplit]:
             name = f"{side}list{number}.txt"
             if name not in files:
                 raise UsageError(f"{folder}: {name} is missing")
-            sides.append(_ucf_list(files[name], index))
+            sides.append(_ucf_list(files[name], index if side == "train" else {}))
         splits.append(_split(number.lstrip("0") or "0", sides[0], sides[1], folder))
     return splits
 
@@ -78,7 +78,8 @@ def hmdb51_splits(folder: Path) -> list[ListSplit]:
 def _files(folder: Path) -> dict[str, Path]:
     """{name in lower case: path} of the files of a folder."""
     try:
-        return {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_file()}
+        found = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+        return {path.name.lower(): path for path in found}
     except OSError as error:
         raise UsageError(f"{folder}: {error.strerror}; name the folder with the lists of the splits") from None
 
@@ -128,17 +129,21 @@ def _split(name: str, train: Mapping[str, str], test: Mapping[str, str], folder:
 
 
 class Names:
-    """Finds ids of features by names of lists: by the last parts of a path, without its extension.
+    """Finds ids of features by names of lists: by folder and file name, without its extension.
 
-    Upper and lower case are the same: UCF101 writes HandStandPushups and HandstandPushups.
+    An id in no folder, or in one that is no class, is found by its file name alone. Upper and lower case are the same:
+    UCF101 writes HandStandPushups and HandstandPushups.
     """
 
-    def __init__(self, ids: Sequence[str]):
+    def __init__(self, ids: Sequence[str], classes: Iterable[str] = ()):
+        """classes: names of the folders of the lists."""
+        folders = {name.casefold() for name in classes}
         self._whole: dict[str, list[int]] = {}
         self._last: dict[str, list[int]] = {}
         for place, id in enumerate(ids):
             parts = id.casefold().split("/")
-            self._last.setdefault(parts[-1], []).append(place)
+            if len(parts) == 1 or parts[-2] not in folders:
+                self._last.setdefault(parts[-1], []).append(place)
             self._whole.setdefault("/".join(parts[-2:]), []).append(place)
         self._ids = ids
 

@@ -29,18 +29,20 @@ def save_head(task: Task, descriptors: Descriptors, settings: FeatureOptions) ->
     choice = choose(problem, settings.learner, settings.c, settings.seed, scores=True)
     linear = train(problem, settings.learner, choice).linears[0]
     about = descriptors.origins[0].settings
-    preprocessing = about.get("preprocessing")
+    preprocessing, sampling = (about.get(name) or {} for name in ("preprocessing", "sampling"))
     head = Head(
         np.asarray(linear.weights, np.float32),
         np.asarray(linear.bias, np.float32),
         task.classes,
-        settings.layer,
+        descriptors.origins[0].layer,
         settings.normalise,
         settings.learner,
         softmax_temperature(choice.scores, task.problem.targets),
         str(about.get("model", "")),
         str(about.get("weights_sha256", "")),
-        dict(preprocessing) if isinstance(preprocessing, dict) else {},
+        dict(preprocessing),
+        int(sampling.get("step", 1)),
+        sampling.get("fps"),
     )
     head.written(Path(settings.save))
     return str(settings.save)

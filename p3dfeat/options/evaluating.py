@@ -71,6 +71,8 @@ class LearnerOptions(ReportOptions):
         super().__post_init__()
         if self.c is not None and not 0 < self.c < float("inf"):
             raise UsageError(f"c {self.c}: must be more than 0")
+        if self.seed >= 2**32:
+            raise UsageError(f"seed {self.seed}: must be below {2**32}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +85,7 @@ class FeatureOptions(LearnerOptions):
     normalise: Normalisation = option(
         "l2", metavar="NAME", help="Of each descriptor. l2: unit length. sqrt-l2: signed square root, then unit length."
     )
-    fuse: Sequence[str | Path] = option(
+    fuse: str | Path | Sequence[str | Path] = option(
         (),
         metavar="FILE.h5",
         many=True,

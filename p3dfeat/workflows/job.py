@@ -139,10 +139,19 @@ def spec_for(options: CropOptions, model: Model) -> InputSpec:
 
 
 def with_heads_model(settings: ClassifySettings) -> ClassifySettings:
-    """The settings with the model that a classifier was trained on, unless another one than the default is named."""
-    if settings.head is None or settings.model not in (None, default_model()):
+    """The settings with the model and the frames that a classifier was trained on, unless others are asked for.
+
+    The default model counts as none asked for.
+    """
+    if settings.head is None:
         return settings
-    return dataclasses.replace(settings, model=Head.loaded(Path(settings.head)).model)
+    head = Head.loaded(Path(settings.head))
+    return dataclasses.replace(
+        settings,
+        model=head.model if settings.model in (None, default_model()) else settings.model,
+        frame_interval=head.step if settings.frame_interval is None else settings.frame_interval,
+        fps=head.fps if settings.fps is None else settings.fps,
+    )
 
 
 def labelling_for(settings: ClassifySettings, model: Model) -> tuple[Labelling, InputSpec]:

@@ -8,7 +8,7 @@ import pytest
 
 import p3dfeat
 from p3dfeat.errors import UsageError
-from p3dfeat.evaluation.activitynet import Predictions, interpolated_precision, score
+from p3dfeat.evaluation.activitynet import Annotations, Predictions, interpolated_precision, score
 from tests.evaluation.made import file_of, planted
 
 
@@ -172,9 +172,74 @@ def test_videos_without_features_count_as_the_protocol_says(tmp_path):
         p3dfeat.evaluate_activitynet(file, annotations, c=1.0, strict=True)
 
 
+def test_a_class_whose_validation_videos_have_no_features_is_not_counted(tmp_path):
+    file, annotations = made_set(tmp_path)
+    database = json.loads(annotations.read_text())
+    gone = [id for id, entry in database["database"].items() if entry["subset"] == "validation"][:8]
+    for id in gone:
+        database["database"][id]["annotations"] = [{"label": "class 5"}]
+    for id, entry in database["database"].items():  # no other validation video is of this class
+        if entry["subset"] == "validation" and id not in gone and entry["annotations"][0]["label"] == "class 5":
+            entry["annotations"] = [{"label": "class 0"}]
+    annotations.write_text(json.dumps(database))
+    p3dfeat.remove(file, [f"v_{id}" for id in gone])
+    out = tmp_path / "r.json"
+    left = p3dfeat.evaluate_activitynet(file, annotations, c=1.0, write_predictions=out)
+    assert left.result["classes"] == 5
+    assert p3dfeat.evaluate_activitynet([], annotations, predictions=out).result["classes"] == 6
+
+
+def test_blocked_videos_are_no_fault_of_the_features(tmp_path):
+    file, annotations = made_set(tmp_path)
+    ids = [id for id, e in json.loads(annotations.read_text())["database"].items() if e["subset"] == "validation"]
+    (tmp_path / "b.json").write_text(json.dumps([f"v_{ids[0]}", ids[1], "stranger"]))
+    found = p3dfeat.evaluate_activitynet(file, annotations, c=1.0, blocked=tmp_path / "b.json", strict=True)
+    assert found.result["videos"] == len(ids) - 2
+    assert any("2 videos blocked" in sentence for sentence in found.protocol)
+
+
+def test_two_videos_of_one_youtube_id_are_refused(tmp_path):
+    _, annotations = made_set(tmp_path)
+    twice = file_of(tmp_path / "t.h5", {"a/v_-a000000000": np.ones(32), "b/-a000000000": np.ones(32)})
+    with pytest.raises(UsageError, match="-a000000000: could be a/v_-a000000000 or b/-a000000000"):
+        p3dfeat.evaluate_activitynet(twice, annotations)
+
+
+def test_a_video_with_invalid_numbers_is_left_out_once(tmp_path):
+    file, annotations = made_set(tmp_path)
+    with p3dfeat.open_features(file) as features:
+        rows = {id: video.pooled for id, video in features.items()}
+    rows["v_-a000000003"] = np.full(32, np.nan)
+    found = p3dfeat.evaluate_activitynet(file_of(tmp_path / "n.h5", rows), annotations, c=1.0)
+    assert found.left_out == {"v_-a000000003": "not all numbers are finite"}
+
+
+def test_result_files_of_other_ids_are_refused(tmp_path):
+    _, annotations = made_set(tmp_path)
+    (tmp_path / "r.json").write_text('{"results": {"v_-a000000150": [{"label": "class 1", "score": 1}]}}')
+    with pytest.raises(UsageError, match="none of its ids, such as 'v_-a000000150', is in the subset"):
+        p3dfeat.evaluate_activitynet([], annotations, predictions=tmp_path / "r.json")
+    with pytest.raises(UsageError, match="save: not with --predictions"):
+        p3dfeat.evaluate_activitynet([], annotations, predictions=tmp_path / "r.json", save="h.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("entry", "labels"),
+    [
+        ({"subset": "s", "annotations": None}, ()),
+        ({"subset": "s"}, ()),
+        ({"subset": "s", "annotations": [{"segment": [0, 1]}, {"label": "x"}]}, ("x",)),
+    ],
+)
+def test_annotations_without_a_label_say_nothing(tmp_path, entry, labels):
+    (tmp_path / "a.json").write_text(json.dumps({"database": {"v": entry}}))
+    assert Annotations.read(tmp_path / "a.json").subsets == {"s": {"v": labels}}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ('{"results": {"a": [{"label": "class 1", "score": 1' + "0" * 400 + "}]}}", "is no number"),
         ("[1]", "must be a JSON object"),
         ("{}", "no results there"),
         ('{"results": {"a": [{"label": "class 1"}]}}', "the score None is no number"),

@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 import p3dfeat
 from p3dfeat.errors import UsageError
-from p3dfeat.evaluation.aslan.pairs import Pair, read_pairs
+from p3dfeat.evaluation.aslan.pairs import Pair, Samples, read_pairs
 from tests.evaluation.made import layered_file
 
 LAYERS = ("prob", "pool5", "res5c", "res4b35")
@@ -151,6 +151,7 @@ def test_layers_with_negative_numbers_are_refused(tmp_path):
         (b"1,2\n", "line 1: must be fold,id1,id2,same"),
         (b"1,1,2,1\n1,1,2,maybe\n", "line 2: must be fold"),
         (b"x,1,2,1\n", "line 1: must be fold"),
+        (b"a" * 200_000 + b",1,2,1\n", "field larger than field limit"),
     ],
 )
 def test_lists_that_are_none_are_refused(tmp_path, content, message):
@@ -160,12 +161,30 @@ def test_lists_that_are_none_are_refused(tmp_path, content, message):
         read_pairs(path)
 
 
+def test_a_whole_id_is_not_taken_for_the_end_of_another():
+    samples = Samples(["1", "x/1", "x/2", "y/2", "0003"])
+    assert [samples.place(name) for name in ("1", "x/1", "x/2", "3", "4")] == [0, 1, 2, 4, None]
+    with pytest.raises(UsageError, match="2 could be several videos"):
+        samples.place("2")
+
+
+def test_too_few_pairs_to_choose_c_and_no_layers_are_refused(samples, tmp_path):
+    file, _ = samples
+    (tmp_path / "p.csv").write_text("1,1,41,1\n1,1,2,0\n2,2,42,1\n2,2,3,0\n")
+    with pytest.raises(UsageError, match="cannot be chosen from so few pairs; give --c"):
+        p3dfeat.evaluate_aslan(file, tmp_path / "p.csv", learner="logistic")
+    assert p3dfeat.evaluate_aslan(file, tmp_path / "p.csv", learner="logistic", c=1.0).result["pairs"] == 4
+    with pytest.raises(UsageError, match="layers: none given"):
+        p3dfeat.evaluate_aslan(file, tmp_path / "p.csv", layers=())
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
         ({"x": np.zeros((3, 4))}, "no array action_splits_pairs"),
         ({"action_splits_pairs": np.zeros((3, 4, 2))}, "must be"),
         ({"p": np.array([[1, 2, 3, 0, 0]])}, "pair 1: must be two numbers and 0 or 1"),
+        ({"p": np.array([[np.inf, 2, 1, 0, 0]])}, "pair 1: must be two numbers and 0 or 1"),
         ({"p": np.array([[1.5, 2, 1, 0, 0]])}, "pair 1: must be two numbers and 0 or 1"),
     ],
 )

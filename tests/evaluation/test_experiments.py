@@ -120,6 +120,52 @@ def test_a_name_that_two_videos_have_is_refused_unless_the_folder_tells():
         names.place("c/x.avi")
 
 
+def test_a_video_of_another_class_does_not_stand_in_for_a_missing_one(tmp_path):
+    """Names such as 014.avi are in every class; features say nothing of the class."""
+    rng = np.random.default_rng(0)
+    ids = [*(f"A/{n:03d}" for n in range(20)), *(f"B/{n:03d}" for n in range(14))]
+    file = file_of(tmp_path / "f.h5", {id: rng.random(16) for id in ids})
+    lists = tmp_path / "s"
+    lists.mkdir()
+    (lists / "trainlist01.txt").write_text("".join(f"{id}.avi\n" for id in ids))
+    (lists / "testlist01.txt").write_text("".join(f"B/{n:03d}.avi\n" for n in range(14, 20)))
+    with pytest.raises(UsageError, match="features of 34 training and 0 test videos"):
+        p3dfeat.evaluate_ucf101(file, lists, c=1.0)
+    assert Names(["A/1", "x/2", "3"], ["A", "B"]).place("B/1.avi") is None
+    assert [Names(["A/1", "x/2", "3"], ["A", "B"]).place(f"B/{n}.avi") for n in (2, 3)] == [1, 2]
+
+
+@pytest.mark.parametrize("test", ["A/0.mp4", "a/0.avi"])
+def test_one_video_under_two_names_is_not_on_both_sides(tmp_path, test):
+    file = file_of(tmp_path / "f.h5", {id: np.random.default_rng(0).random(8) for id in ("A/0", "A/1", "B/0", "B/1")})
+    lists = tmp_path / "s"
+    lists.mkdir()
+    (lists / "trainlist01.txt").write_text("A/0.avi\nA/1.avi\nB/0.avi\nB/1.avi\n")
+    (lists / "testlist01.txt").write_text(f"{test}\n")
+    with pytest.raises(UsageError, match="A/0 is a training and a test video"):
+        p3dfeat.evaluate_ucf101(file, lists, c=1.0)
+
+
+def test_a_video_with_two_labels_in_the_lists_is_refused(tmp_path):
+    file = file_of(tmp_path / "f.h5", {id: np.random.default_rng(0).random(8) for id in ("v0", "v1", "v2")})
+    lists = tmp_path / "s"
+    lists.mkdir()
+    (lists / "trainlist01.txt").write_text("A/v0.avi\nB/v1.avi\nB/v0.avi\n")
+    (lists / "testlist01.txt").write_text("A/v2.avi\n")
+    with pytest.raises(UsageError, match="v0 is of A and B in the lists"):
+        p3dfeat.evaluate_ucf101(file, lists, c=1.0)
+
+
+def test_numbers_in_test_lists_are_not_read_and_hidden_files_are_skipped(tmp_path):
+    lists = ucf_lists(tmp_path / "s", NAMES)
+    (lists / "testlist01.txt").write_text("Class000/v_Class000_g01_c01.avi 0\n")
+    (lists / "._trainlist09.txt").write_bytes(b"\0\5\26\7")
+    assert list(ucf101_splits(lists)[0].test) == ["Class000/v_Class000_g01_c01.avi"]
+    _, lists = hmdb_set(tmp_path)
+    (lists / "._run_test_split1.txt").write_bytes(b"\0\5\26\7")
+    assert len(hmdb51_splits(lists)) == 3
+
+
 def test_listed_videos_without_features_are_counted_and_strict_stops(tmp_path):
     file, lists = ucf_set(tmp_path, names=NAMES[1:])
     ucf_lists(lists, NAMES)
@@ -275,6 +321,38 @@ def test_classes_of_one_video_and_videos_without_a_label_are_left_out(tmp_path):
         p3dfeat.evaluate_folder(file, labels=tmp_path / "labels.json", c=1.0, folds=3, strict=True)
 
 
+def test_empty_labels_and_groups_are_none(tmp_path):
+    ids = [f"v{n}" for n in range(20)]
+    file = file_of(tmp_path / "f.h5", dict(zip(ids, planted(np.arange(20) % 2), strict=True)))
+    labels = tmp_path / "l.csv"
+    labels.write_text("id,label\n" + "".join(f"{id},{'' if n < 4 else n % 2}\n" for n, id in enumerate(ids)))
+    found = p3dfeat.evaluate_folder(file, labels=labels, c=1.0, folds=3)
+    assert found.confusion.labels == ("0", "1")
+    assert set(found.left_out.values()) == {"no label"}
+    groups = tmp_path / "g.csv"
+    groups.write_text("video,recording\n" + "".join(f"{id},{'' if n < 6 else n}\n" for n, id in enumerate(ids)))
+    with pytest.raises(UsageError, match=r"groups .*: none for 2 videos"):
+        p3dfeat.evaluate_folder(file, labels=labels, groups=groups, c=1.0, folds=3)
+
+
+def test_a_file_of_blank_lines_is_refused(tmp_path):
+    (tmp_path / "l.csv").write_text("\n\n")
+    ids = [f"c{n % 2}/v{n}" for n in range(6)]
+    file = file_of(tmp_path / "f.h5", dict(zip(ids, planted(np.arange(6) % 2), strict=True)))
+    for option in ("labels", "groups"):
+        with pytest.raises(UsageError, match=rf"{option} .*l\.csv: empty"):
+            p3dfeat.evaluate_folder(file, **{option: tmp_path / "l.csv"})
+
+
+@pytest.mark.parametrize("learner", ["svm", "logistic", "ridge"])
+def test_folds_of_one_class_do_not_choose_c(tmp_path, learner):
+    ids = [f"c{kind}/r{recording}-{n}" for kind in (0, 1) for recording in (0, 1) for n in range(3)]
+    file = file_of(tmp_path / "f.h5", dict(zip(ids, planted([int(id[1]) for id in ids]), strict=True)))
+    with pytest.raises(UsageError, match="each fold has training videos of one class only; give --c"):
+        p3dfeat.evaluate_folder(file, groups=r"re:(.*)-", folds=2, learner=learner)
+    assert p3dfeat.evaluate_folder(file, groups=r"re:(.*)-", folds=2, learner=learner, c=1.0).result["accuracy"] == 100
+
+
 def test_a_fold_without_a_class_in_training_is_told(tmp_path):
     kinds = [0] * 9 + [1] * 9 + [2] * 2
     ids = [f"c{kind}/v{n}" for n, kind in enumerate(kinds)]
@@ -299,6 +377,8 @@ def test_a_fold_without_a_class_in_training_is_told(tmp_path):
         ({"learner": "forest"}, "learner 'forest': unknown; known are svm, logistic, ridge"),
         ({"save": "head.pkl"}, r"a classifier is a \.safetensors file"),
         ({"layer": "res5c"}, "layer 'res5c' is not stored"),
+        ({"seed": 2**32}, "seed 4294967296: must be below"),
+        ({"fuse": "missing.h5"}, "missing.h5"),
     ],
 )
 def test_options_that_cannot_be_used_are_refused(tmp_path, options, message):
@@ -402,5 +482,9 @@ def test_dimensions_beyond_the_training_videos_are_left_out(tmp_path):
     file = file_of(tmp_path / "f.h5", dict(zip(ids, planted(np.arange(12) % 2), strict=True)))
     found = p3dfeat.evaluate_pca(file, dimensions=(500, 4), folds=3, c=1.0)
     assert [row.name for row in found.rows] == ["4", "all 32"]
-    with pytest.raises(UsageError, match="the smallest is 20; at most 7 are possible here"):
+    assert "left out: 500 dimensions: at most 7 are possible here" in found.notes
+    for dimensions in ((), (0,), (-1,)):
+        with pytest.raises(UsageError, match="none from 1 to 7"):
+            p3dfeat.evaluate_pca(file, dimensions=dimensions, folds=3, c=1.0)
+    with pytest.raises(UsageError, match=r"dimensions \[500, 20\]: none from 1 to 7"):
         p3dfeat.evaluate_pca(file, dimensions=(500, 20), folds=3, c=1.0)

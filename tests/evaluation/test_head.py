@@ -75,6 +75,18 @@ def test_crops_are_those_of_the_training(videos, tmp_path):
     assert {each.label: each.probability for each in found.predictions} == pytest.approx(wanted, abs=1e-4)
 
 
+def test_frames_are_those_of_the_training(videos, tmp_path):
+    package.extract(videos, tmp_path / "f.h5", model="p3d-camera", clips=2, frame_interval=2, fps=20)
+    package.evaluate_folder(tmp_path / "f.h5", layer="pooled", folds=3, save=tmp_path / "h.safetensors")
+    head = Head.loaded(tmp_path / "h.safetensors")
+    assert (head.step, head.fps, head.layer) == (2, 20.0, "pool5")
+    with package.open_features(tmp_path / "f.h5") as features:
+        row = features["right/v1"].pooled[None]
+    (found,) = package.classify(videos / "right" / "v1.mp4", head=tmp_path / "h.safetensors", clips=2)
+    wanted = dict(zip(head.labels, head.probabilities(row / np.linalg.norm(row))[0], strict=True))
+    assert {each.label: each.probability for each in found.predictions} == pytest.approx(wanted, abs=1e-4)
+
+
 def test_a_classifier_of_another_model_is_refused(trained, videos, tmp_path):
     other = replace(Head.loaded(trained / "mine.safetensors"), weights_sha256="0" * 64)
     other.written(tmp_path / "o.safetensors")
@@ -117,8 +129,10 @@ def broken(folder, kind):
         replace(HEAD, weights=np.full((3, 2), np.inf, np.float32)).written(path)
     elif kind == "text":
         path.write_text("hello")
-    elif kind == "missing":
+    elif kind in ("missing", "folder"):
         path.unlink()
+        if kind == "folder":
+            path.mkdir()
     return path
 
 
@@ -130,7 +144,8 @@ def broken(folder, kind):
         ("labels", "its numbers do not fit together"),
         ("infinite", "its numbers do not fit together"),
         ("text", "damaged, or not a classifier"),
-        ("missing", "No such file"),
+        ("missing", "no such file"),
+        ("folder", "a folder"),
     ],
 )
 def test_files_that_are_no_classifier_are_refused(tmp_path, kind, message):

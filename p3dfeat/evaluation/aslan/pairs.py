@@ -76,7 +76,7 @@ def _from_mat(path: Path) -> Iterator[Pair]:
     table = table[:, :, None] if table.ndim == 2 else table
     for fold in range(table.shape[2]):
         for number, row in enumerate(table[:, :, fold], 1):
-            if row[2] not in (0, 1) or (row[:2] != np.round(row[:2])).any():
+            if row[2] not in (0, 1) or not np.isfinite(row[:2]).all() or (row[:2] != np.round(row[:2])).any():
                 raise UsageError(f"pairs {path}: fold {fold + 1}, pair {number}: must be two numbers and 0 or 1")
             yield Pair(str(int(row[0])), str(int(row[1])), bool(row[2]), fold + 1)
 
@@ -86,7 +86,11 @@ def _from_text(text: str, path: Path) -> Iterator[Pair]:
     delimiter = max(",;\t", key=lines[0].count) if lines else ","
     if lines and delimiter not in lines[0]:
         delimiter = " "
-    for number, cells in enumerate(csv.reader(lines, delimiter=delimiter, skipinitialspace=True), 1):
+    try:
+        rows = list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))
+    except csv.Error as error:
+        raise UsageError(f"pairs {path}: {error}") from None
+    for number, cells in enumerate(rows, 1):
         cells = [cell.strip() for cell in cells if cell.strip()]
         if number == 1 and tuple(cell.lower() for cell in cells) in (HEADER, HEADER[1:]):
             continue
@@ -102,14 +106,17 @@ class Samples:
     """Places of samples among ids: by the whole id, by its last part, or by the number that this is."""
 
     def __init__(self, ids: list[str]):
+        self._whole = {id: place for place, id in enumerate(ids)}
         self._by: dict[str, int | None] = {}
         for place, id in enumerate(ids):
             last = id.rpartition("/")[2]
-            for name in dict.fromkeys((id, last, *([str(int(last))] if last.isdecimal() else []))):
+            for name in dict.fromkeys((last, *([str(int(last))] if last.isdecimal() else []))):
                 self._by[name] = None if name in self._by else place
 
     def place(self, name: str) -> int | None:
         """None if there is none. Raises UsageError if there are several."""
+        if name in self._whole:
+            return self._whole[name]
         if name in self._by and self._by[name] is None:
             raise UsageError(f"pairs: {name} could be several videos; write their whole ids")
         return self._by.get(name)

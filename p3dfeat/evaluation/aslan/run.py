@@ -125,6 +125,8 @@ def _protocol(settings: AslanSettings, folds: int) -> tuple[str, ...]:
 
 def compared(files: Sequence[str | Path], listed: Sequence[Pair], settings: AslanSettings) -> Compared:
     """The similarities of all pairs whose videos have features."""
+    if not settings.layers:
+        raise UsageError("layers: none given")
     left_out: dict[str, str] = {}
     parts: list[SecondsArray] = []
     keep = np.ones(len(listed), bool)
@@ -193,6 +195,9 @@ def _chosen(rows: SecondsArray, same: NDArray[np.bool_], folds: NDArray[np.int64
     else:
         parts = [np.arange(len(same)) % INNER_FOLDS == part for part in range(INNER_FOLDS)]
     right = np.zeros(len(C_GRID))
+    parts = [part for part in parts if same[~part].any() and not same[~part].all() and part.any()]
+    if not parts:
+        raise UsageError("c: cannot be chosen from so few pairs; give --c")
     for held_out in parts:
         start = None
         for number, c in enumerate(C_GRID):

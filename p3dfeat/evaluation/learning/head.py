@@ -25,7 +25,7 @@ class Head:
     """Scores of a user's own labels: ``normalised(row) @ weights + bias``.
 
     weights: (C, K) float32, bias: (K,) float32. temperature: scores are divided by it in front of the softmax.
-    model, weights_sha256, preprocessing: of the descriptors that it was trained on.
+    model, weights_sha256, preprocessing: of the descriptors that it was trained on. step, fps: of their clips' frames.
     """
 
     weights: FloatArray
@@ -38,6 +38,8 @@ class Head:
     model: str
     weights_sha256: str
     preprocessing: Mapping[str, Any]
+    step: int = 1
+    fps: float | None = None
 
     def probabilities(self, rows: FloatArray) -> FloatArray:
         """(n, C) normalised descriptors to (n, K) probabilities."""
@@ -64,6 +66,8 @@ class Head:
         from safetensors import SafetensorError, safe_open
 
         try:
+            if not path.is_file():
+                raise UsageError(f"classifier {path}: {'a folder' if path.is_dir() else 'no such file'}")
             if path.stat().st_size > MOST_BYTES:
                 raise UsageError(f"classifier {path}: larger than {MOST_BYTES >> 20} MiB")
             with safe_open(path, framework="numpy") as file:
@@ -79,11 +83,13 @@ class Head:
                 labels=labels,
                 temperature=float(about["temperature"]),
                 preprocessing=dict(about["preprocessing"]),
+                step=int(about["step"]),
+                fps=None if about["fps"] is None else float(about["fps"]),
                 normalise=about["normalise"],
                 **{name: str(about[name]) for name in ("layer", "learner", "model", "weights_sha256")},
             )
         except OSError as error:
-            raise UsageError(f"classifier {path}: {error.strerror}") from None
+            raise UsageError(f"classifier {path}: {error.strerror or 'cannot be read'}") from None
         except (SafetensorError, KeyError, ValueError, TypeError):
             raise UsageError(f"classifier {path}: damaged, or not a classifier") from None
         right = weights.ndim == 2 and bias.shape == weights.shape[1:] == (len(labels),)

@@ -129,6 +129,8 @@ def _held_out(
     for train, test in folds(targets, problem.groups, count, seed):
         inner, inner_targets = rows[train], targets[train]
         present = inner_targets.any(axis=0)
+        if present.sum() < 2:
+            continue  # it would say nothing about C
         start: Linear | None = None
         for c in grid:
             start = fitted(learner, inner, inner_targets[:, present], c, start=start)
@@ -136,6 +138,8 @@ def _held_out(
             scores[:, present] = start.scores(rows[test][:, :-1])
             lowest = scores[:, present].min(axis=1, keepdims=True) - 1
             found[c][test] = np.where(np.isfinite(scores), scores, lowest)
+    if np.isnan(found[grid[0]]).all():
+        raise UsageError("c: cannot be chosen: each fold has training videos of one class only; give --c")
     return found
 
 
