@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -60,7 +60,12 @@ def layer_vectors(files: Sequence[str | Path], layer: str) -> Iterator[tuple[Lay
     left_out: dict[str, str] = {}
     ids: list[str] = []
     width = 0
-    with Source(files, layer) as source, tempfile.TemporaryFile(prefix="p3dfeat-aslan-") as file:
+    with (
+        Source(files, layer) as source,
+        tempfile.TemporaryFile(prefix="p3dfeat-aslan-") as file,
+        ThreadPoolExecutor(1) as writer,  # writes one vector while the next one is read
+    ):
+        written: Future[int] | None = None
         for video in source.videos(times=False):
             assert video is not None
             axes = (0, 1) if len(source.crops) > 1 else (0,)
@@ -76,6 +81,10 @@ def layer_vectors(files: Sequence[str | Path], layer: str) -> Iterator[tuple[Lay
                 raise UsageError(f"layer {layer}: {video.id} has {len(vector)} numbers, the first video {width}")
             width = len(vector)
             ids.append(video.id)
-            file.write(vector.data)
+            if written is not None:
+                written.result()
+            written = writer.submit(file.write, vector.data)
+        if written is not None:
+            written.result()
         file.flush()
         yield LayerVectors(file.fileno(), width, ids), left_out
