@@ -100,7 +100,7 @@ def list_task(
     """The task, its splits, the descriptors, and the listed videos without features, with the reason."""
     descriptors = _loaded(files, settings)
     listed_labels = {label for split in lists for side in (split.train, split.test) for label in side.values()}
-    names = Names(descriptors.ids, listed_labels)
+    names, told = Names(descriptors.ids, listed_labels), Names(list(descriptors.left_out), listed_labels)
     labels: dict[int, str] = {}
     missing: dict[str, str] = {}
     sides: list[tuple[str, list[int], list[int]]] = []
@@ -110,7 +110,8 @@ def list_task(
             for name, label in listed.items():
                 place = names.place(name)
                 if place is None:
-                    missing[name] = "no features"
+                    if told.place(name) is None:
+                        missing[name] = "no features"
                     continue
                 if labels.setdefault(place, label).casefold() != label.casefold():
                     raise UsageError(f"{name}: {descriptors.ids[place]} is of {labels[place]} and {label} in the lists")
