@@ -14,6 +14,7 @@ from p3dfeat.evaluation.learning.learners import NEEDS_SKLEARN, Linear, Matrix, 
 from p3dfeat.options.evaluating import LearnerName
 
 C_GRID: Final = (0.1, 1.0, 10.0, 100.0)
+LOGISTIC_C_GRID: Final = (1.0, 10.0, 100.0, 1000.0)  # its loss is flatter: on unit rows, larger values are the best
 INNER_FOLDS: Final = 3
 WEIGHT_PARTS: Final = 10  # fusion weights are tenths
 
@@ -88,6 +89,11 @@ def folds(targets: NDArray[np.bool_], groups: NDArray[Any], count: int, seed: in
         yield from splitter.split(np.zeros(len(targets)), targets.argmax(axis=1), groups)
 
 
+def c_grid(learner: LearnerName) -> tuple[float, ...]:
+    """The values among which C is chosen."""
+    return LOGISTIC_C_GRID if learner == "logistic" else C_GRID
+
+
 def choose(problem: Problem, learner: LearnerName, c: float | None, seed: int, *, scores: bool = False) -> Choice:
     """C and fusion weights with the best accuracy on held-out folds; of equal ones the smallest C.
 
@@ -97,7 +103,7 @@ def choose(problem: Problem, learner: LearnerName, c: float | None, seed: int, *
     single = (1.0,) if count == 1 else tuple(np.full(count, 1 / count))
     if c is not None and count == 1 and not scores:
         return Choice((c,), single, (1.0,), None)
-    grid = C_GRID if c is None else (c,)
+    grid = c_grid(learner) if c is None else (c,)
     held_out = [_held_out(problem, number, learner, grid, seed) for number in range(count)]
     best = [max(grid, key=lambda c: (_accuracy(found[c], problem.targets), -c)) for found in held_out]
     chosen = [found[c] for found, c in zip(held_out, best, strict=True)]

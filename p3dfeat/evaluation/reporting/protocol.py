@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from p3dfeat.evaluation.descriptors import Descriptors, Origin
-from p3dfeat.evaluation.learning.tuning import C_GRID, INNER_FOLDS
+from p3dfeat.evaluation.learning.tuning import INNER_FOLDS, c_grid
 from p3dfeat.options.evaluating import FeatureOptions, LearnerOptions
 from p3dfeat.text.counts import counted
 
@@ -30,7 +30,7 @@ def described(descriptors: Descriptors, settings: FeatureOptions, splits: str) -
 
 def classifier(settings: LearnerOptions) -> str:
     """The sentence about the classifier."""
-    values = ", ".join(f"{c:g}" for c in C_GRID)
+    values = ", ".join(f"{c:g}" for c in c_grid(settings.learner))
     c = (
         f"C from {values} by {INNER_FOLDS}-fold cross-validation on training data only, seed {settings.seed}"
         if settings.c is None
