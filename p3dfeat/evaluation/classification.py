@@ -49,7 +49,7 @@ class Task:
         targets = np.zeros((len(labels), len(classes)), np.bool_)
         for place, several in enumerate(labels):
             targets[place, [number[label] for label in several]] = True
-        rows = tuple(with_ones(_compact(each)) for each in descriptors.rows)
+        rows = tuple(with_ones(compact(each)) for each in descriptors.rows)
         _, numbers = np.unique(np.array(groups or descriptors.groups), return_inverse=True)
         return cls(descriptors.ids, Problem(rows, targets, numbers), tuple(classes))
 
@@ -57,7 +57,7 @@ class Task:
         return len(self.ids)
 
 
-def _compact(rows: Matrix) -> Matrix:
+def compact(rows: Matrix) -> Matrix:
     """Rows with the same products between them, and at most as many numbers as there are rows.
 
     A linear classifier with a squared penalty depends on these products only.

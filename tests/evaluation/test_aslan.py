@@ -98,13 +98,13 @@ def test_the_area_is_that_of_scikit_learn_and_the_curve_encloses_it(samples, tmp
     from p3dfeat.evaluation.aslan import run
 
     seen = {}
-    real = run._roc
+    real = run.roc
 
     def spy(same, scores):
         seen["area"] = roc_auc_score(same, scores)
         return real(same, scores)
 
-    monkeypatch.setattr(run, "_roc", spy)
+    monkeypatch.setattr(run, "roc", spy)
     file, kinds = samples
     savemat(tmp_path / "v.mat", {"action_splits_pairs": made_pairs(kinds, 40, 5, flip=0.2)})
     found = p3dfeat.evaluate_aslan(file, tmp_path / "v.mat", c=1.0)

@@ -52,7 +52,7 @@ def test_recordings_are_on_one_side_of_the_choice_of_c(tmp_path):
     """Features that tell recordings, not classes: a choice of C that sees a recording on both sides would be fooled."""
     from p3dfeat.evaluation.classification import Task
     from p3dfeat.evaluation.descriptors import Descriptors
-    from p3dfeat.evaluation.learning.tuning import _accuracy, _held_out
+    from p3dfeat.evaluation.learning.tuning import accuracy, held_out_scores
 
     rng = np.random.default_rng(0)
     names = ucf_names(4, 24, 6)
@@ -60,13 +60,13 @@ def test_recordings_are_on_one_side_of_the_choice_of_c(tmp_path):
     rows = {id: own[label, group] + 0.01 * rng.standard_normal(64) for id, label, group in names}
     descriptors = Descriptors.loaded([file_of(tmp_path / "f.h5", rows)], "pool5")
     labels = [(id.split("/")[0],) for id in descriptors.ids]
-    accuracy = {}
+    found = {}
     for grouped in (True, False):
         groups = [recording(id) if grouped else id for id in descriptors.ids]
         task = Task.of(descriptors, labels, groups)
-        accuracy[grouped] = _accuracy(_held_out(task.problem, 0, "svm", (10.0,), 0)[10.0], task.problem.targets)
-    assert accuracy[False] > 0.9
-    assert accuracy[True] < 0.5
+        found[grouped] = accuracy(held_out_scores(task.problem, 0, "svm", (10.0,), 0)[10.0], task.problem.targets)
+    assert found[False] > 0.9
+    assert found[True] < 0.5
 
 
 def test_the_answer_is_the_same_twice_and_for_any_order_of_the_file(tmp_path):
@@ -281,10 +281,10 @@ def test_scenes_leave_one_video_out(tmp_path):
 
 def test_scores_do_not_depend_on_the_change_of_axes_for_few_videos(tmp_path):
     """Fewer videos than numbers: rows are replaced by shorter ones with the same products."""
-    from p3dfeat.evaluation.classification import _compact
+    from p3dfeat.evaluation.classification import compact
 
     rows = planted(np.arange(20) % 4, width=300)
-    short = _compact(rows)
+    short = compact(rows)
     assert short.shape == (20, 20)
     np.testing.assert_allclose(short @ short.T, rows @ rows.T, rtol=1e-5)
 

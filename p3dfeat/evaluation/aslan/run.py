@@ -83,7 +83,7 @@ def run_aslan(files: str | Path | Sequence[str | Path], pairs: str | Path, setti
         rows.append(Row(f"fold {fold}", {"accuracy": 100 * accuracies[-1], "pairs": int(test.sum()), "C": f"{c:g}"}))
     settings.on_event(SplitDone(len(numbers), len(numbers)))
     tested_pairs = ~np.isnan(scores)
-    area, curve = _roc(found.same[tested_pairs], scores[tested_pairs])
+    area, curve = roc(found.same[tested_pairs], scores[tested_pairs])
     error = float(np.std(accuracies, ddof=1) / np.sqrt(len(accuracies))) if len(accuracies) > 1 else None
     values: dict[str, float | str | None] = {"accuracy": 100 * float(np.mean(accuracies)), "AUC": 100 * area}
     if error is not None:
@@ -206,7 +206,7 @@ def _chosen(rows: SecondsArray, same: NDArray[np.bool_], folds: NDArray[np.int64
     return C_GRID[int(right.argmax())]
 
 
-def _roc(same: NDArray[np.bool_], scores: SecondsArray) -> tuple[float, Line]:
+def roc(same: NDArray[np.bool_], scores: SecondsArray) -> tuple[float, Line]:
     try:
         from sklearn.metrics import auc, roc_curve
     except ImportError:

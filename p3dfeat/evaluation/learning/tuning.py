@@ -104,15 +104,15 @@ def choose(problem: Problem, learner: LearnerName, c: float | None, seed: int, *
     if c is not None and count == 1 and not scores:
         return Choice((c,), single, (1.0,), None)
     grid = c_grid(learner) if c is None else (c,)
-    held_out = [_held_out(problem, number, learner, grid, seed) for number in range(count)]
-    best = [max(grid, key=lambda c: (_accuracy(found[c], problem.targets), -c)) for found in held_out]
+    held_out = [held_out_scores(problem, number, learner, grid, seed) for number in range(count)]
+    best = [max(grid, key=lambda c: (accuracy(found[c], problem.targets), -c)) for found in held_out]
     chosen = [found[c] for found, c in zip(held_out, best, strict=True)]
     scales = tuple(float(np.nanstd(each)) or 1.0 for each in chosen)
     choice = Choice(tuple(best), single, scales if count > 1 else (1.0,), None)
     if count > 1:
         choice = max(
             (Choice(choice.cs, weights, choice.scales, None) for weights in _weightings(count)),
-            key=lambda how: (_accuracy(fused(chosen, how), problem.targets), min(how.weights)),
+            key=lambda how: (accuracy(fused(chosen, how), problem.targets), min(how.weights)),
         )
     return Choice(choice.cs, choice.weights, choice.scales, fused(chosen, choice))
 
@@ -123,7 +123,7 @@ def _weightings(count: int) -> Iterator[tuple[float, ...]]:
             yield tuple(part / WEIGHT_PARTS for part in parts)
 
 
-def _held_out(
+def held_out_scores(
     problem: Problem, number: int, learner: LearnerName, grid: Sequence[float], seed: int
 ) -> dict[float, Matrix]:
     """For each C, scores of each video by a classifier that has not seen it. Larger Cs begin with the smaller's."""
@@ -149,7 +149,7 @@ def _held_out(
     return found
 
 
-def _accuracy(scores: Matrix, targets: NDArray[np.bool_]) -> float:
+def accuracy(scores: Matrix, targets: NDArray[np.bool_]) -> float:
     """Part of videos whose best class is one of theirs; those without scores do not count."""
     known = ~np.isnan(scores).any(axis=1)
     best = scores[known].argmax(axis=1)
