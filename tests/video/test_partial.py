@@ -107,3 +107,16 @@ def test_processes_read_parts_as_this_one_does(damaged, numbered):
                 ends.append(item)
     assert there == here
     assert [end.info.damage is None for end in ends] == [False, True]
+
+
+def test_flow_of_parts_needs_the_next_frame_too(damaged):
+    """A clip whose last flow leads to a frame that does not decode is left out; the others are as in a dense reading."""
+    spec = InputSpec(channels="flow", resize=(24, 32), mean=(128.0,))
+    _, pictures, _ = read(damaged, partial=True, strict=True)
+    start, *clips, end = settled(read_clips(Video("v", str(damaged), "v"), spec, DENSE, partial=True, strict=True))
+    assert start.num_clips == 12 == len(clips) + end.info.clips_left_out
+    by_pictures, by_flow = ({clip.first_frame for clip in found} for found in (pictures, clips))
+    assert by_flow <= by_pictures
+    assert len(by_pictures - by_flow) <= 1  # the clip in front of the damage, if it ends right there
+    assert {0, 16, 32} <= by_flow
+    assert max(by_flow) >= 144
