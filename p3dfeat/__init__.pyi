@@ -44,6 +44,7 @@ from p3dfeat.options import ExtractSettings as ExtractSettings
 from p3dfeat.options import FolderSettings as FolderSettings
 from p3dfeat.options import ListsSettings as ListsSettings
 from p3dfeat.options import MapSettings as MapSettings
+from p3dfeat.options import MergeSettings as MergeSettings
 from p3dfeat.options import PcaSettings as PcaSettings
 from p3dfeat.options import RemoveSettings as RemoveSettings
 from p3dfeat.options import ScenesSettings as ScenesSettings
@@ -66,10 +67,12 @@ from p3dfeat.workflows.doctor import Diagnosis as Diagnosis
 from p3dfeat.workflows.doctor import doctor as doctor
 from p3dfeat.workflows.extract import ExtractSummary as ExtractSummary
 from p3dfeat.workflows.extract import extract as extract
+from p3dfeat.workflows.files.merge import MergeSummary as MergeSummary
+from p3dfeat.workflows.files.merge import merge as merge
+from p3dfeat.workflows.files.remove import Removed as Removed
+from p3dfeat.workflows.files.remove import remove as remove
 from p3dfeat.workflows.plan import ExtractPlan as ExtractPlan
 from p3dfeat.workflows.plan import plan as plan
-from p3dfeat.workflows.remove import Removed as Removed
-from p3dfeat.workflows.remove import remove as remove
 from p3dfeat.workflows.reports.map import MapSummary as MapSummary
 from p3dfeat.workflows.reports.map import draw_map as draw_map
 from p3dfeat.workflows.searching.duplicates import duplicates as duplicates

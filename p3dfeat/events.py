@@ -33,6 +33,14 @@ class Calibrated:
 
 
 @dataclass(frozen=True)
+class Merged:
+    """Another video of a merge is done. total: number of videos."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
 class Warned:
     """A warning about a run; the run continues."""
 

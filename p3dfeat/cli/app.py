@@ -21,6 +21,7 @@ from p3dfeat.cli.commands.export import export
 from p3dfeat.cli.commands.extract import extract
 from p3dfeat.cli.commands.info import info
 from p3dfeat.cli.commands.map import map as map_command
+from p3dfeat.cli.commands.merge import merge
 from p3dfeat.cli.commands.remove import remove
 from p3dfeat.cli.commands.similar import similar
 from p3dfeat.cli.commands.verify import verify
@@ -41,7 +42,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (extract, classify, info, export, similar, duplicates, map_command, verify, remove, doctor, bench):
+for command in (extract, classify, info, export, similar, duplicates, map_command):
+    register(app, command)
+for command in (verify, merge, remove, doctor, bench):
     register(app, command)
 app.add_typer(evaluate, name="eval")
 app.add_typer(weights, name="weights")

@@ -30,7 +30,7 @@ ONLY_TYPED: Final = frozenset(
         *("help", "version", "config", "show_config", "log", "dry_run"),
         *("inputs", "output", "file", "ids", "against", "not_in", "overwrite", "with_added"),
         *("files", "splits", "annotations", "predictions", "pairs", "test_pairs", "fuse"),
-        *("save", "report", "write_predictions"),
+        *("save", "report", "write_predictions", "shard"),
     }
 )
 

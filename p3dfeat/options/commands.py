@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TextIO
 
 from p3dfeat.config import Tail
-from p3dfeat.options.declaring import option
+from p3dfeat.options.declaring import Options, option
 from p3dfeat.options.parsing import layer_names, recompute_size
 from p3dfeat.options.shared import (
     CropOptions,
@@ -60,6 +60,13 @@ class ExtractSettings(DecodingOptions, EngineOptions, ModelOptions, CropOptions,
         help="Pooling of layers with time, height and width. mean: one number per channel.",
     )
     compress: bool = option(False, group="Output", help="Compress such layers in the file (gzip, one chunk per clip).")
+    shard: str | None = option(
+        None,
+        metavar="K/N",
+        parse=lambda text: text or None,
+        group="Input",
+        help="Part K of N of the videos, for N machines with the same inputs. p3dfeat merge joins the files.",
+    )
     max_videos: int | None = option(
         None, former="limit", minimum=1, metavar="N", group="Input", help="Maximum number of videos stored in this run."
     )
@@ -123,6 +130,16 @@ class ClassifySettings(DecodingOptions, EngineOptions, ModelOptions, CropOptions
     on_failure: Callable[[Any], None] | None = None
     on_left_out: Callable[[Any], None] = _ignore
     on_calibration: Callable[[Any], None] = _ignore
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeSettings(Options):
+    """Settings of ``merge``."""
+
+    GROUP: ClassVar[str] = "Merge"
+
+    partial: bool = option(False, help="Merge although shards are missing.")
+    on_event: Callable[[Any], None] = _ignore
 
 
 @dataclass(frozen=True, kw_only=True)

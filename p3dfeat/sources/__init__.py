@@ -6,5 +6,6 @@ segments, or an http(s) address. On request, a folder of numbered pictures is on
 
 from p3dfeat.sources.find import Inputs, as_texts, find_videos, is_named_video, look_for
 from p3dfeat.sources.ids import Known
+from p3dfeat.sources.shards import Shard
 
-__all__ = ["Inputs", "Known", "as_texts", "find_videos", "is_named_video", "look_for"]
+__all__ = ["Inputs", "Known", "Shard", "as_texts", "find_videos", "is_named_video", "look_for"]

@@ -2,6 +2,7 @@
 
 from p3dfeat.store.arrays import ArrayFile, new_array_file
 from p3dfeat.store.check.process import Foreign, Looked, Problem, Root, check_file
+from p3dfeat.store.copying import is_compressed, stored_settings, stored_video
 from p3dfeat.store.identity import compared, is_unchanged, other_part, source_if_same
 from p3dfeat.store.layout import NESTED, Settings, check_is_hdf5, differences
 from p3dfeat.store.reading.file import FeatureFile, open_features
@@ -31,12 +32,15 @@ __all__ = [
     "check_is_hdf5",
     "compared",
     "differences",
+    "is_compressed",
     "is_unchanged",
     "new_array_file",
     "open_features",
     "other_part",
     "remove_videos",
     "source_if_same",
+    "stored_settings",
+    "stored_video",
     "stored_videos",
     "unfinished",
 ]

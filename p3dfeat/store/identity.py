@@ -1,7 +1,9 @@
 """Check whether an input video is the one stored under its id."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from p3dfeat.errors import VideoError
@@ -96,3 +98,15 @@ def difference(video: Video, stored: Mapping[str, Any], on_touched: Callable[[To
         unlike = "it was damaged then" if "damage" in stored else "other content of the same size"
     times = "" if time == found.modified else f"; modified {time} there, {found.modified} now"
     return f"{elsewhere or 'changed since it was stored'} ({unlike}{times})"
+
+
+Inode = tuple[int, int]  # device and inode of a file
+
+
+def inode_of(path: Path) -> Inode | None:
+    """None if there is no file. Raises OSError."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino

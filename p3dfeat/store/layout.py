@@ -39,7 +39,7 @@ NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errn
 SUPERBLOCK_START: Final = b"\x89HDF\r\n\x1a\n\0"  # version 0: HDF5 File Format Specification 3.0, II.A
 ROOT_OFFSET: Final = 64  # offset of the address of the root group's object header
 # Settings that may differ between runs that add to one file: they do not change the values beyond rounding.
-INCIDENTAL: Final = frozenset({"p3dfeat_version", "device", "weights_origin", "int8_cosine"})
+INCIDENTAL: Final = frozenset({"p3dfeat_version", "device", "weights_origin", "int8_cosine", "shard"})
 NESTED: Final = ("preprocessing", "sampling", "layers", "architecture")
 ORDER: Final = (  # in which root attributes are shown; HDF5 does not keep an order
     *(
@@ -53,7 +53,7 @@ ORDER: Final = (  # in which root attributes are shown; HDF5 does not keep an or
         "pool",
         "sampling",
     ),
-    *("preprocessing", "engine", "precision", "int8_sha256", "int8_cosine", "device", "p3dfeat_version"),
+    *("preprocessing", "engine", "precision", "int8_sha256", "int8_cosine", "device", "p3dfeat_version", "shard"),
 )
 
 
@@ -74,6 +74,7 @@ class Settings:
     weights_origin: str = ""  # source of the download: a URL, or user/repo@commit
     pool: str = "none"  # "mean": layers with time, height and width are averaged over these
     int8_sha256: str | None = None  # of the quantised weights; another calibration gives other numbers
+    shard: str | None = None  # "3/16": the part of the inputs that this file is for
     int8_cosine: float | None = None  # worst cosine to fp32, measured when they were calibrated
 
     def as_attributes(self) -> dict[str, str | int | float]:
@@ -88,8 +89,8 @@ class Settings:
         }
         if self.pool != "none":
             values["pool"] = self.pool
-        quantized = {name: getattr(self, name) for name in ("int8_sha256", "int8_cosine")}
-        values |= {name: value for name, value in quantized.items() if value is not None}
+        optional = {name: getattr(self, name) for name in ("int8_sha256", "int8_cosine", "shard")}
+        values |= {name: value for name, value in optional.items() if value is not None}
         nested = {name: json.dumps(values[name]) for name in NESTED}
         return {"format": FORMAT, "format_version": FORMAT_VERSION, **values, **nested}
 

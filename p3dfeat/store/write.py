@@ -6,6 +6,7 @@ regular end. If a run leaves journals behind, the next run resumes from them. So
 are in progress.
 """
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
@@ -19,7 +20,7 @@ from p3dfeat.events import Touched
 from p3dfeat.store.commit import commit
 from p3dfeat.store.commit.journal import JournalWriter, next_journal
 from p3dfeat.store.commit.waiting import Waiting
-from p3dfeat.store.identity import difference, other_part
+from p3dfeat.store.identity import Inode, difference, inode_of, other_part
 from p3dfeat.store.layout import VIDEO_MARK, Settings, differences, foreign_names, open_hdf5, read_attributes, reading
 from p3dfeat.store.members import Item, refers
 from p3dfeat.store.pending_rows import Rows, attributes_of
@@ -40,21 +41,10 @@ COMMITTED_VIDEOS: Final = 1000
 COMMITTED_SHARE: Final = 0.01  # of the videos in the output, if that is more
 
 
-Identity = tuple[int, int]  # device and inode of a file
-
-
-def _identity(path: Path) -> Identity | None:
-    """None if there is no file. Raises OSError."""
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino
-
-
 class FeatureWriter:
     """Adds videos to a feature file. Use in a with statement: its end updates the file.
 
+    settings: those of a run, or the root attributes of another feature file.
     stored: ids in the file, and in the journals that the run resumes from. They need not be recomputed.
     overwrite: the content of the file is replaced when the run ends, and not before.
     Raises FeatureFileError if the output is not a p3dfeat file or was created with other settings, OutputError if it
@@ -64,13 +54,14 @@ class FeatureWriter:
     def __init__(
         self,
         output: str | Path,
-        settings: Settings,
+        settings: Settings | Mapping[str, Any],
         *,
         overwrite: bool = False,
         compress: bool = False,
         lock: Lock | None = None,
     ):
-        self._attributes, self._layers, self._compress = settings.as_attributes(), settings.layers, compress
+        self._attributes = settings.as_attributes() if isinstance(settings, Settings) else dict(settings)
+        self._layers, self._compress = tuple(json.loads(str(self._attributes["layers"]))), compress
         self._open: dict[str, Rows] = {}
         self._journal: JournalWriter | None = None
         self._breaks_off = False
@@ -100,8 +91,8 @@ class FeatureWriter:
         self._overwrites = overwrite
         ids = stored_ids(self.output, self._attributes, overwrite=overwrite, look=self._look)
         self._stored.where.update(dict.fromkeys(ids, PLACE_IN_OUTPUT))
-        self._identity = _identity(self.output)
-        self._new: Identity | None = None  # of this run's file that will replace the output
+        self._identity = inode_of(self.output)
+        self._new: Inode | None = None  # of this run's file that will replace the output
         if overwrite and self._is_there:
             os.close(os.open(self.output, os.O_RDWR))  # a file without write permission is not replaced either
         self._keeps = not overwrite and self._is_there and not self._is_bare()  # a bare output may be replaced
@@ -213,12 +204,20 @@ class FeatureWriter:
         header = {"video": video.id, "attributes": attributes_of(video, info, rows), "rows": rows.written}
         if video.id in self._stored.replaced:
             header["replaces"] = self._stored.replaced[video.id]
+        self._finish(video.id, header, rows.take() | rows.pooled())
+
+    def take(self, id: str, attributes: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Add a video as another feature file stores it. Raises OutputError, and VideoError if its name is taken."""
+        self._placement.check(id)
+        self._finish(id, {"video": id, "attributes": dict(attributes), "rows": []}, arrays)
+
+    def _finish(self, id: str, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
         with writing(self.output):
-            offset = self._append(header, rows.take() | rows.pooled())
+            offset = self._append(header, arrays)
         assert self._journal is not None
         if not self._journal.is_there():
             raise OutputError(f"{self.parts}: vanished while it was written to; is its disk still there?")
-        self._stored.where[video.id] = self._journal.name, offset
+        self._stored.where[id] = self._journal.name, offset
         self._is_settled = False
         if self._is_due():
             self.commit()
@@ -272,7 +271,7 @@ class FeatureWriter:
 
     def _commit(self, waiting: Sequence[Waiting], ids: Set[str]) -> None:
         self._lock.check_folder()
-        found = _identity(self.output)
+        found = inode_of(self.output)
         if found is not None and found == self._new:  # an interrupt came just after it replaced the output
             self._identity = found
         if found != self._identity:
@@ -291,7 +290,7 @@ class FeatureWriter:
             commit.make(self.output, self._folder, attributes, waiting, ids, replaces=replaces, on_new=self._note_new)
         elif self._is_there:
             commit.settle(self.output)
-        self._identity = _identity(self.output)
+        self._identity = inode_of(self.output)
 
     def _note_new(self, status: os.stat_result) -> None:
         """Remember the new file of this run, which is about to replace the output."""

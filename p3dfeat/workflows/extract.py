@@ -12,13 +12,13 @@ from p3dfeat.errors import VideoError
 from p3dfeat.events import Touched, Warned
 from p3dfeat.options import ExtractSettings, with_options
 from p3dfeat.options import Inputs as InputNames
-from p3dfeat.sources import Inputs, Known, as_texts
+from p3dfeat.sources import Inputs, Known, Shard, as_texts
 from p3dfeat.store import FeatureWriter, Ledger, Lock
 from p3dfeat.text.counts import counted
 from p3dfeat.types import Failure, LeftOut, Video
 from p3dfeat.video import check_decoding
 from p3dfeat.workflows import pipeline
-from p3dfeat.workflows.job import MakingReady, RunJob, check_output, decoders_for, found_by
+from p3dfeat.workflows.job import MakingReady, RunJob, check_output, decoders_for, found_by, of_shard
 from p3dfeat.workflows.plan import forecast, sizes_of
 
 
@@ -137,6 +137,8 @@ def run_extract(inputs: InputNames, output: str | Path, settings: ExtractSetting
         decoder_memory (float): Maximum memory that a video may take in its decoder process, in GB (Linux only).
         pool (str): "mean" averages layers with time, height and width to one number per channel. Default: "none".
         compress (bool): Compress such layers in the file with gzip, one chunk per clip.
+        shard (str | None): "3/16": part 3 of 16 of the videos, for 16 machines with the same inputs. The parts have
+            about the same number of bytes, whatever the order of the inputs. ``merge`` joins the files.
         max_videos (int | None): Maximum number of videos stored in this run.
         overwrite (bool): Recompute everything; replace the file when the run ends.
         on_error (str): If a video cannot be read or is damaged: "skip" it, store the readable part ("partial", marked
@@ -165,6 +167,8 @@ def run_extract(inputs: InputNames, output: str | Path, settings: ExtractSetting
         >>> summary.stored, summary.failed
     """
     check_output(output)
+    if settings.shard is not None:
+        Shard.of(settings.shard)  # before anything that takes time
     check_decoding(settings.workers, settings.decode_device, settings.timeout, settings.decoder_memory)
     with Lock(output) as lock:  # before anything that takes time: a second run is refused at once
         if lock.warning is not None:
@@ -191,7 +195,7 @@ def _extract(
         decoders_for(settings, partial=settings.on_error == "partial", strict=settings.strict) as decoders,
         _stored(writer, run.ledger, overwrite=settings.overwrite),
     ):
-        videos, failures = inputs.named(Known(writer.stored, writer.source_of))
+        videos, failures = of_shard(settings.shard, *inputs.named(Known(writer.stored, writer.source_of)))
         for failure in failures:
             if not run.accepts(failure.id, failure.source, failure.path):
                 run.failed(failure)

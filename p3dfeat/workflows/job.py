@@ -27,10 +27,10 @@ from p3dfeat.options import (
     ModelOptions,
     SamplingOptions,
 )
-from p3dfeat.sources import Inputs, is_named_video, look_for
+from p3dfeat.sources import Inputs, Shard, is_named_video, look_for
 from p3dfeat.store import Settings, check_is_hdf5
 from p3dfeat.text.urls import ADDRESS
-from p3dfeat.types import Video
+from p3dfeat.types import Failure, Video
 from p3dfeat.video import Decoders
 from p3dfeat.workflows.calibrate import calibration_for
 from p3dfeat.zoo import Model, load_model
@@ -89,6 +89,14 @@ def found_by(
         output=output,
         segment_origin=options.segment_origin,
     )
+
+
+def of_shard(text: str | None, videos: list[Video], failures: list[Failure]) -> tuple[list[Video], list[Failure]]:
+    """The videos of a shard such as "3/16", and the inputs among the failures that belong to it; None: all."""
+    if text is None:
+        return videos, failures
+    shard = Shard.of(text)
+    return shard.videos(videos), [failure for failure in failures if shard.holds(failure.source)]
 
 
 def decoders_for(options: DecodingOptions, *, partial: bool = False, strict: bool = False) -> Decoders:
@@ -219,6 +227,7 @@ class RunJob:
     precision: str  # the engine's, except in a plan with int8 that is not calibrated yet
     limit: int  # maximum number of videos
     pool: str  # "none" or "mean"
+    shard: str | None = None
 
     @classmethod
     def of(
@@ -243,7 +252,7 @@ class RunJob:
                     stand_in = engine_for(in_fp32, loaded, videos, layers=layers)
                     return cls(loaded, spec, sampling, stand_in, settings.precision, limit, settings.pool)
         engine = engine_for(settings, loaded, videos, layers=layers, on_calibration=on_event)
-        return cls(loaded, spec, sampling, engine, engine.precision, limit, settings.pool)
+        return cls(loaded, spec, sampling, engine, engine.precision, limit, settings.pool, settings.shard)
 
     def recorded(self) -> Settings:
         """The settings as a feature file records them."""
@@ -263,4 +272,5 @@ class RunJob:
             int8_cosine=None if calibrated is None else calibrated.cosine,
             device=str(self.engine.device),
             p3dfeat_version=__version__,
+            shard=self.shard,
         )

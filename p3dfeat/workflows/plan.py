@@ -18,7 +18,7 @@ from p3dfeat.sources import Inputs, Known, as_texts
 from p3dfeat.store import stored_videos
 from p3dfeat.types import Failure, LeftOut, Video, VideoEnd, VideoInfo, VideoStart
 from p3dfeat.video import Decoders, check_decoding
-from p3dfeat.workflows.job import RunJob, check_output, decoders_for, found_by
+from p3dfeat.workflows.job import RunJob, check_output, decoders_for, found_by, of_shard
 from p3dfeat.workflows.pipeline import is_no_video
 
 # Size of HDF5's attributes, groups and headers, measured.
@@ -84,6 +84,7 @@ def run_plan(inputs: InputNames, output: str | Path | None, settings: ExtractSet
     found = found_by(settings, as_texts(inputs), output=output, stdin=settings.stdin)
     job = RunJob.of(settings, found.named()[0], only_plan=True)
     videos, failures, stored = _named(found, output, job, overwrite=settings.overwrite)
+    videos, failures = of_shard(settings.shard, videos, failures)
     planned: list[PlannedVideo] = []
     missing = [video for video in videos if video.id not in stored]
     num_clips = no_videos = 0

@@ -110,7 +110,7 @@ def test_processes_read_parts_as_this_one_does(damaged, numbered):
 
 
 def test_flow_of_parts_needs_the_next_frame_too(damaged):
-    """A clip whose last flow leads to a frame that does not decode is left out; the others are as in a dense reading."""
+    """A clip whose last flow leads to a frame that does not decode is left out."""
     spec = InputSpec(channels="flow", resize=(24, 32), mean=(128.0,))
     _, pictures, _ = read(damaged, partial=True, strict=True)
     start, *clips, end = settled(read_clips(Video("v", str(damaged), "v"), spec, DENSE, partial=True, strict=True))

@@ -37,7 +37,7 @@ def remove(file: File, settings: RemoveSettings, ids: Ids = None, not_in: NotIn 
         p3dfeat remove feats.h5 archery/clip7
         p3dfeat remove feats.h5 --not-in videos/ --dry-run
     """
-    from p3dfeat.workflows.remove import run_remove
+    from p3dfeat.workflows.files.remove import run_remove
 
     named = [id for id in ids or () if id != "-"]
     if len(named) < len(ids or ()):

@@ -1,0 +1,1 @@
+"""Change feature files: remove videos, merge files."""
