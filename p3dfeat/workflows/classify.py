@@ -111,11 +111,9 @@ def with_protocol(settings: ClassifySettings, model: Model) -> ClassifySettings:
 
 
 def second_model(settings: ClassifySettings, on_fetch: OnFetch | None = None) -> Model | None:
-    """The loaded model of ``fuse``. Raises UsageError beside a classifier, which has labels of its own."""
+    """The loaded model of ``fuse``, if one is named."""
     if settings.fuse is None:
         return None
-    if settings.head is not None:
-        raise UsageError("fuse: a classifier has labels of its own; leave --fuse or --head out")
     return model_for(ModelOptions(model=settings.fuse), on_fetch)
 
 

@@ -149,10 +149,12 @@ def spec_for(options: CropOptions, model: Model) -> InputSpec:
 def with_heads_model(settings: ClassifySettings) -> ClassifySettings:
     """The settings with the model and the frames that a classifier was trained on, unless others are asked for.
 
-    The default model counts as none asked for.
+    The default model counts as none asked for. Raises UsageError beside a second model: labels are the classifier's own.
     """
     if settings.head is None:
         return settings
+    if settings.fuse is not None:
+        raise UsageError("fuse: a classifier has labels of its own; leave --fuse or --head out")
     head = Head.loaded(Path(settings.head))
     return dataclasses.replace(
         settings,
