@@ -149,7 +149,7 @@ def spec_for(options: CropOptions, model: Model) -> InputSpec:
 def with_heads_model(settings: ClassifySettings) -> ClassifySettings:
     """The settings with the model and the frames that a classifier was trained on, unless others are asked for.
 
-    The default model counts as none asked for. Raises UsageError beside a second model: labels are the classifier's own.
+    The default model counts as none asked for. Raises UsageError beside a second model.
     """
     if settings.head is None:
         return settings
