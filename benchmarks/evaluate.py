@@ -94,7 +94,7 @@ def ucf(folder: Path, share: int) -> tuple[Path, Path]:
 def plain_split(file: Path, lists: Path) -> tuple[float, float]:
     """Seconds of the first split with LinearSVC, one class after another, and its largest objective beside ours.
 
-    The same C and folds. Some classes are measured, and one fold for each C: LIBLINEAR takes most of an hour for all of it.
+    The same C and folds. Some classes are measured, and one fold for each C: all of it takes most of an hour.
     """
     from sklearn.svm import LinearSVC
 
