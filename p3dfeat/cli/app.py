@@ -5,9 +5,9 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from contextlib import suppress
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, cast
 
 import typer
 
@@ -16,7 +16,6 @@ from p3dfeat.cli.commands.bench import bench
 from p3dfeat.cli.commands.classify import classify
 from p3dfeat.cli.commands.doctor import doctor
 from p3dfeat.cli.commands.duplicates import duplicates
-from p3dfeat.cli.commands.eval import evaluate
 from p3dfeat.cli.commands.export import export
 from p3dfeat.cli.commands.extract import extract
 from p3dfeat.cli.commands.info import info
@@ -32,7 +31,27 @@ from p3dfeat.cli.output import close_quietly, out
 from p3dfeat.cli.streams import PipeClosedError
 from p3dfeat.errors import P3DFeatError, P3DFeatWarning, UsageError
 
+EVAL_HELP = "Evaluate features with the protocols of UCF101, HMDB51, ActivityNet, ASLAN, scenes and your own labels."
 INTERRUPTED = 130  # Typer's exit code for a KeyboardInterrupt
+
+
+class EvalGroup(PlainGroup):
+    """The group ``eval``. Its commands are created when one of them is asked for: their many options take time."""
+
+    _created: dict[str, Any] | None = None
+
+    @property
+    def commands(self) -> MutableMapping[str, Any]:
+        if self._created is None:
+            from p3dfeat.cli.commands.eval import evaluate
+
+            self._created = dict(cast(Any, typer.main.get_command(evaluate)).commands)
+        return self._created
+
+    @commands.setter
+    def commands(self, none: Any) -> None:
+        """Click's constructor sets the commands that it is given, here none."""
+
 
 app = typer.Typer(
     name="p3dfeat",
@@ -46,7 +65,7 @@ for command in (extract, classify, info, export, similar, duplicates, map_comman
     register(app, command)
 for command in (verify, merge, remove, doctor, bench):
     register(app, command)
-app.add_typer(evaluate, name="eval")
+app.add_typer(typer.Typer(cls=EvalGroup, help=EVAL_HELP, no_args_is_help=True), name="eval")
 app.add_typer(weights, name="weights")
 
 
