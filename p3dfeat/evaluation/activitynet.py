@@ -145,7 +145,7 @@ def score(truth: Mapping[str, Sequence[str]], predictions: Predictions, blocked:
     keep = np.array([video not in hidden for video in predictions.videos], bool)
     videos, labels, scores = (array[keep] for array in (predictions.videos, predictions.labels, predictions.scores))
     if unknown := sorted(set(labels) - set(classes)):
-        raise UsageError(f"predictions: label {unknown[0]!r} is none of the subset's {len(classes)}")
+        raise UsageError(f"predictions: label {unknown[0]!r} is not one of the subset's {len(classes)} labels")
     if not np.isfinite(scores).all():
         raise UsageError(f"predictions: the score of {videos[~np.isfinite(scores)][0]} is not finite")
     order = np.argsort(scores, kind="stable")[::-1]

@@ -148,7 +148,7 @@ class Names:
         self._ids = ids
 
     def place(self, name: str) -> int | None:
-        """The place of the id with this name, None if there is none. Raises UsageError for several ids."""
+        """The place of the id with this name; None for an unknown name. Raises UsageError if several ids fit."""
         parts = name.casefold().split("/")
         for last in _stems(parts[-1]):
             for found in (self._whole.get("/".join([*parts[-2:-1], last])), self._last.get(last)):

@@ -104,7 +104,7 @@ def test_precision_is_the_best_at_any_higher_recall():
 @pytest.mark.parametrize(
     ("predictions", "message"),
     [
-        ([("a", "unknown", 1.0)], "'unknown' is none of the subset's 2"),
+        ([("a", "unknown", 1.0)], "'unknown' is not one of the subset's 2 labels"),
         ([("a", "x", float("nan"))], "the score of a is not finite"),
     ],
 )

@@ -8,18 +8,10 @@ import torch
 
 import p3dfeat
 from examples.sample_videos import camera_path, colour_scene, write_h264
+from tests.cli.test_classify import MOVES as FILMED
 from weights.recipes.p3d_camera.moves import render
 
-MOVES = {
-    "pan left": {"x": -1.0},
-    "pan right": {"x": 1.0},
-    "tilt up": {"y": -0.8},
-    "tilt down": {"y": 0.8},
-    "zoom in": {"zoom": 1.2},
-    "zoom out": {"zoom": -1.2},
-    "roll clockwise": {"roll": 90.0},
-    "roll counter-clockwise": {"roll": -90.0},
-}
+MOVES = {name: move for name, move in FILMED.items() if name != "static"}
 SCENES = 10
 SPEEDS = (0.8, 1.1)
 LAYERS = ("prob", "pool5", "res5a", "res4b1")

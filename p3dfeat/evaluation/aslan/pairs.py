@@ -114,7 +114,7 @@ class Samples:
                 self._by[name] = None if name in self._by else place
 
     def place(self, name: str) -> int | None:
-        """None if there is none. Raises UsageError if there are several."""
+        """The place of a sample; None for an unknown one. Raises UsageError if several ids fit."""
         if name in self._whole:
             return self._whole[name]
         if name in self._by and self._by[name] is None:

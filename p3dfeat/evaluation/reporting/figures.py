@@ -12,6 +12,7 @@ import numpy as np
 from p3dfeat.errors import UsageError
 from p3dfeat.evaluation.reporting.result import Chart, Confusion, Evaluation
 from p3dfeat.text.lines import one_line
+from p3dfeat.types import UInt8Array
 
 NEEDS_MATPLOTLIB: Final = "needs matplotlib; pip install 'p3dfeat[eval]'"
 MOST_NAMED: Final = 60  # labels on the axes of a confusion matrix
@@ -75,27 +76,22 @@ def write_document(evaluation: Evaluation, text: str, path: Path) -> bytes:
             for figure in [*text_pages, *drawn]:
                 pdf.savefig(figure)
     else:
-        _stacked([*text_pages[:1], *drawn]).save(file)
+        import matplotlib.image
+
+        picture = _stacked([*text_pages[:1], *drawn])
+        matplotlib.image.imsave(file, picture, format="png", metadata={"Software": "p3dfeat"})
     return file.getvalue()
 
 
-class _stacked:  # noqa: N801  # used as a function
-    """Pictures of figures, one below another."""
-
-    def __init__(self, drawn: list[Any]):
-        parts = []
-        for figure in drawn:
-            figure.canvas.draw()
-            parts.append(np.asarray(figure.canvas.buffer_rgba())[..., :3])
-        width = max(part.shape[1] for part in parts)
-        self._picture = np.concatenate(
-            [np.pad(p, ((0, 0), (0, width - p.shape[1]), (0, 0)), constant_values=255) for p in parts]
-        )
-
-    def save(self, file: io.BytesIO) -> None:
-        import matplotlib.image
-
-        matplotlib.image.imsave(file, self._picture, format="png", metadata={"Software": "p3dfeat"})
+def _stacked(drawn: list[Any]) -> UInt8Array:
+    """The pixels of figures, one below another: (H, W, 3)."""
+    parts = []
+    for figure in drawn:
+        figure.canvas.draw()
+        parts.append(np.asarray(figure.canvas.buffer_rgba())[..., :3])
+    width = max(part.shape[1] for part in parts)
+    padded = [np.pad(p, ((0, 0), (0, width - p.shape[1]), (0, 0)), constant_values=255) for p in parts]
+    return np.concatenate(padded)
 
 
 def _figure(width: float, height: float) -> Any:
