@@ -116,6 +116,7 @@ class VideoInfo:
     damage: str | None = None  # the damage of a video that is used in part
     clips_left_out: int = 0  # because of the damage
     first_seconds: float = 0.0  # start of the first frame, by the file's timestamps
+    indexed: str | None = None  # "header": its frames were listed from the header, and what no clip needs was not read
     remarks: tuple[str, ...] = ()  # inconsistencies in a video of which all wanted frames were decoded
 
 

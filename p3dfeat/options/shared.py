@@ -16,6 +16,7 @@ EngineName = Literal["auto", "torch", "openvino"]
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16", "int8"]
 DecodeDevice = Literal["auto", "cpu", "cuda"]
 SegmentOrigin = Literal["first-frame", "clock"]
+Check = Literal["read", "full"]
 
 Inputs = str | Path | Sequence[str | Path]
 
@@ -180,6 +181,12 @@ class DecodingOptions(WorkerOptions):
         metavar="DEVICE",
         group="Speed",
         help="Device that decodes videos. auto: a CUDA GPU if a test shows that it is faster and exact.",
+    )
+    check: Check = option(
+        "read",
+        metavar="PART",
+        help="Part of a file that is checked for damage. read: the part that the clips need, if the header lists all "
+        "frames and this part is less than half. full: all of it.",
     )
     timeout: float | None = option(
         None, metavar="SECONDS", help="Maximum decoding time per video, download included. Default: no limit."

@@ -61,6 +61,8 @@ def attributes_of(video: Video, info: VideoInfo, rows: Rows) -> dict[str, Any]:
         del about["damage"], about["clips_left_out"]
     if not info.first_seconds:
         del about["first_seconds"]
+    if info.indexed is None:
+        del about["indexed"]
     about["remarks"] = "; ".join(info.remarks)
     if not info.remarks:
         del about["remarks"]

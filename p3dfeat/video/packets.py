@@ -1,6 +1,6 @@
 """The data of a video stream's packets, in the file's order."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
@@ -52,6 +52,14 @@ class Packets:
             cut_away=never,
             second=nothing,
             held_until=NO_TIME,
+        )
+
+    def begin_with(self, others: "Packets") -> bool:
+        """Whether the first packets are equal to these."""
+        pairs = [(getattr(self, field.name), getattr(others, field.name)) for field in fields(self)]
+        return all(
+            np.array_equal(mine[: len(theirs)], theirs) if isinstance(theirs, np.ndarray) else mine == theirs
+            for mine, theirs in pairs
         )
 
     @property

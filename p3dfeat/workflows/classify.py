@@ -55,8 +55,8 @@ def run_classify(inputs: Inputs, settings: ClassifySettings) -> list[Classificat
         on_left_out (Callable): Called at the end with the LeftOut: files in folders that were not read as videos.
         on_calibration (Callable): Called with the progress events of the int8 calibration.
         **options: model, flow, clips, clip_stride, every, offset, spacing, crops, mirror, frame_interval, fps, engine,
-            device, precision, batch_size, workers, decode_device, timeout, decoder_memory, any_extension, frames,
-            segment_origin, as for ``extract``.
+            device, precision, batch_size, workers, decode_device, check, timeout, decoder_memory, any_extension,
+            frames, segment_origin, as for ``extract``.
 
     Returns:
         list[Classification]: One per video that could be read, in order.

@@ -16,7 +16,7 @@ from p3dfeat.engines import ENGINE_CLASSES
 from p3dfeat.engines.normalize import normalize
 from p3dfeat.engines.selection import synthetic_clip
 from p3dfeat.errors import WeightsError
-from p3dfeat.video.reading.codecs import available_decoders, ffmpeg_version
+from p3dfeat.video.bitstreams.codecs import available_decoders, ffmpeg_version
 from p3dfeat.zoo import (
     Model,
     card_names,

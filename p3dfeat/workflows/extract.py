@@ -133,6 +133,8 @@ def run_extract(inputs: InputNames, output: str | Path, settings: ExtractSetting
         batch_size (int | None): Number of clips per batch. None: depends on the device; on a GPU it is measured.
         workers (int | None): Number of decoder processes. Default: one per CPU core, at most 4.
         decode_device (str): "cpu", "cuda", or "auto": a CUDA GPU if a test shows that it is faster and exact.
+        check (str): Part of a file that is checked for damage. "read": the part that the clips need, if the header
+            lists all frames and this part is less than half; the attribute ``indexed`` is then "header". "full": all.
         timeout (float | None): Maximum decoding time per video in seconds, download included. Default: no limit.
         decoder_memory (float): Maximum memory that a video may take in its decoder process, in GB (Linux only).
         pool (str): "mean" averages layers with time, height and width to one number per channel. Default: "none".

@@ -108,6 +108,7 @@ def decoders_for(options: DecodingOptions, *, partial: bool = False, strict: boo
         memory=options.decoder_memory,
         partial=partial,
         strict=strict,
+        check=options.check,
     )
 
 

@@ -16,7 +16,7 @@ from p3dfeat.types import Clip, Video, VideoEnd
 from p3dfeat.video import index_video, read_clips
 from p3dfeat.video.bitstreams.hidden_frames import hidden_packets
 from p3dfeat.video.packets import NO_TIME, Packets
-from p3dfeat.video.reading.index import with_leading_times
+from p3dfeat.video.reading.timing import with_leading_times
 from stress import wild
 from stress.seeds import SEEDS, write_seed
 from tests.videos import Coding, number_of, numbered_frames, settled, write_video

@@ -63,9 +63,9 @@ def test_a_file_is_listed_once_for_segments_that_follow_each_other(numbered, tmp
     listed = []
     original = clips_module.index_video
 
-    def counting(path, findings):
+    def counting(path, findings, **how):
         listed.append(path)
-        return original(path, findings)
+        return original(path, findings, **how)
 
     monkeypatch.setattr(clips_module, "index_video", counting)
     other = str(numbered_video(tmp_path / "other.mp4", 60))

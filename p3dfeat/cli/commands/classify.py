@@ -44,6 +44,7 @@ def classify(inputs: Inputs, settings: ClassifySettings) -> None:
         decoder=settings.decode_device,
         timeout=settings.timeout,
         memory=settings.decoder_memory,
+        check=settings.check,
     ) as decoders:
         from p3dfeat.cli.progress import fetch_bar, loaded_model, say_calibration
         from p3dfeat.workflows.classify import (

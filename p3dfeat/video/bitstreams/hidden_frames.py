@@ -51,6 +51,16 @@ def _length_bytes(coding: str, header: bytes) -> int:
     return 1 + (header[place] & 3) if header[:1] == b"\1" and len(header) > place else 0
 
 
+def begins_with_slice(coding: str, header: bytes, head: bytes) -> bool:
+    """Whether a packet of a coding in NO_SLICES surely shows a picture, by its first bytes ``head``.
+
+    header: the stream's header.
+    """
+    mask, shift, empty = NO_SLICES[coding]
+    begin = _length_bytes(coding, header)
+    return 0 < begin < len(head) and (head[begin] & mask) >> shift not in empty
+
+
 def _without_slices(mask: int, shift: int, empty: range, length_bytes: int) -> Hides:
     """Detects packets in which all units are of types without a picture. A damaged packet may hold a picture."""
 

@@ -4,9 +4,11 @@ import os
 from typing import BinaryIO, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from p3dfeat.errors import VideoError
 from p3dfeat.text.counts import counted
+from p3dfeat.types import Int64Array
 from p3dfeat.video.containers.mp4_boxes import Box, children, content, top_boxes
 from p3dfeat.video.containers.record import SLACK, SLACK_FRAMES, Container, Delivered, cut_off, read_at
 from p3dfeat.video.findings import Findings
@@ -15,7 +17,10 @@ ENCRYPTED: Final = "encrypted"  # the meaning of the codec "encv" (ISO/IEC 14496
 LONGER: Final = 3.5  # frames by which a trimmed clip may be longer than its header says
 LARGEST_FRAGMENT: Final = 1 << 30  # bytes: a larger box is damage, not a fragment that was cut off
 MOST_BEHIND: Final = 1 << 20  # bytes searched after the last box
+MOST_FRAMES: Final = 100_000_000  # in a table; three weeks at 50 per second
 WAY_TO_TABLES: Final = (b"mdia", b"minf", b"stbl")  # starting at a track
+TIMES: Final = (b"stts", b"ctts")
+TABLE_HEAD_BYTES: Final = 12
 WAY_TO_EDITS: Final = (b"edts", b"elst")
 NOTHING_SHOWN: Final = -1  # an edit's media time (8.6.6): nothing is on screen during the edit
 NARROW: Final = np.dtype([("length", ">u4"), ("start", ">i4"), ("rate", ">i4")])
@@ -46,10 +51,46 @@ def check(file: BinaryIO, found: Delivered, findings: Findings) -> None:
             reason = "its edit list pauses in the middle, or holds a frame, which is not supported"
             findings.failed(VideoError(f"{reason}; remux it with ffmpeg -ignore_editlist 1 -c copy"))
         for tables in _of_track(file, movie, found.stream_id, WAY_TO_TABLES):
-            _compare_tables({box.kind: content(file, box) for box in children(file, tables)}, findings)
+            _compare_tables({box.kind: _table(file, box) for box in children(file, tables)}, findings)
     runs = _below(file, moving[-1], (b"traf", b"trun")) if moving else []
     if moving and not any(int.from_bytes(read_at(file, run.start, 8)[4:], "big") for run in runs):
         findings.remark("its last fragment holds no frames")
+
+
+def times_in_header(file: BinaryIO, size_bytes: int, track: int) -> tuple[Int64Array, Int64Array] | None:
+    """Durations, and times from decoding to showing, of a track's frames (8.6.1).
+
+    None for fragments and for several edits.
+    """
+    boxes = list(top_boxes(file, size_bytes))
+    movies = [box for box in boxes if box.kind == b"moov"]
+    if len(movies) != 1 or any(box.kind == b"moof" for box in boxes) or _below(file, movies[0], (b"mvex",)):
+        return None
+    edits = [content(file, box) for box in _of_track(file, movies[0], track, WAY_TO_EDITS)]
+    shown = [int((_edits(each)["start"] != NOTHING_SHOWN).sum()) for each in edits]
+    tables = _of_track(file, movies[0], track, WAY_TO_TABLES)
+    if len(tables) != 1 or shown not in ([], [1]):
+        return None
+    found = {box.kind: _table(file, box) for box in children(file, tables[0])}
+    durations, offsets = (_spread(found.get(kind, b"")) for kind in (b"stts", b"ctts"))
+    if not len(durations) or durations.min() <= 0 or len(offsets) not in (0, len(durations)):
+        return None
+    return durations, offsets if len(offsets) else np.zeros(len(durations), np.int64)
+
+
+def _table(file: BinaryIO, box: Box) -> bytes:
+    """A table: all of it if it is one of times, or else its beginning."""
+    return content(file, box) if box.kind in TIMES else read_at(file, box.start, TABLE_HEAD_BYTES)
+
+
+def _spread(table: bytes) -> Int64Array:
+    """A value per frame, from a table of rows (number of frames, value); empty for an invalid table."""
+    rows = np.frombuffer(table, ">i4", len(table) // 4)[2:]
+    count = min(int.from_bytes(table[4:8], "big"), len(rows) // 2)
+    numbers, values = rows[: 2 * count : 2].astype(np.int64), rows[1 : 2 * count : 2].astype(np.int64)
+    if (numbers < 0).any() or numbers.sum() > MOST_FRAMES:
+        return np.zeros(0, np.int64)
+    return np.repeat(values, numbers)
 
 
 def coding_of(path: str, track: int) -> str:
@@ -103,11 +144,16 @@ def _below(file: BinaryIO, parent: Box, way: tuple[bytes, ...]) -> list[Box]:
     return found if len(way) == 1 else [box for inner in found for box in _below(file, inner, way[1:])]
 
 
-def _pauses(edits: bytes) -> bool:
+def _edits(table: bytes) -> NDArray[np.void]:
+    """The rows of an edit list (8.6.6)."""
+    entry = WIDE if table[:1] == b"\1" else NARROW
+    count = min(int.from_bytes(table[4:8], "big"), len(table[8:]) // entry.itemsize)
+    return np.frombuffer(table, entry, count, offset=8) if count else np.zeros(0, entry)
+
+
+def _pauses(table: bytes) -> bool:
     """Whether nothing is shown between two edits, or an edit holds a frame (a "dwell", with rate 0)."""
-    entry = WIDE if edits[:1] == b"\1" else NARROW
-    count = min(int.from_bytes(edits[4:8], "big"), len(edits[8:]) // entry.itemsize)
-    rows = np.frombuffer(edits, entry, count, offset=8) if count else np.zeros(0, entry)
+    rows = _edits(table)
     shows = np.flatnonzero(rows["start"] != NOTHING_SHOWN)
     if not len(shows):
         return False
@@ -115,4 +161,4 @@ def _pauses(edits: bytes) -> bool:
     return bool(((between["length"] > 0) & ((between["start"] == NOTHING_SHOWN) | (between["rate"] == 0))).any())
 
 
-MP4: Final = Container("mov,mp4,m4a,3gp,3g2,mj2", check=check)
+MP4: Final = Container("mov,mp4,m4a,3gp,3g2,mj2", times_in_header=times_in_header, check=check)

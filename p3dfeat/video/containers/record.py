@@ -9,7 +9,7 @@ import numpy as np
 
 from p3dfeat.errors import VideoError
 from p3dfeat.text.counts import counted
-from p3dfeat.types import SecondsArray
+from p3dfeat.types import Int64Array, SecondsArray
 from p3dfeat.video.findings import Findings
 from p3dfeat.video.packets import NO_TIME, Packets
 
@@ -47,6 +47,9 @@ class Delivered:
 
 
 Check = Callable[[BinaryIO, Delivered, Findings], None]
+# Of an open file, its size and the number of a stream: durations of all packets, and the time between decoding and
+# showing each, in ticks; None if the header does not list all packets in full.
+HeaderTimes = Callable[[BinaryIO, int, int], tuple[Int64Array, Int64Array] | None]
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Container:
     seekable: whether frames have the same times after a seek.
     is_recording: whether files may begin and end inside a packet, as recorded broadcasts do.
     counts_as_duration: whether FFmpeg gives the header's frame count as the duration.
+    times_in_header: reads the times that its header lists; None if headers of this kind do not list them.
     check: checks the file's end and counts. It calls ``failed`` only for files that end before the end given in their
     header. Every other inconsistency is a ``remark``.
     """
@@ -71,6 +75,7 @@ class Container:
     seekable: bool = True
     is_recording: bool = False
     counts_as_duration: bool = False
+    times_in_header: HeaderTimes | None = None
     check: Check | None = None
 
     def inspect(self, file: BinaryIO, found: Delivered, findings: Findings) -> None:

@@ -4,7 +4,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial as with_arguments
+from typing import Any, Final
 
 import av
 import numpy as np
@@ -21,6 +22,8 @@ from p3dfeat.video.reading.recount import CountedReader, recounted
 from p3dfeat.video.reading.sampling import ClipPlan, ClipPlans, plan_clips
 from p3dfeat.video.reading.stills import StillsReader, index_stills
 
+SPARSE: Final = 0.5  # share of a file's bytes; to read more of them saves little, and all can be checked
+
 
 class LastIndex:
     """The index of the last file, for further segments of it: listing an hour of video takes some time."""
@@ -29,12 +32,18 @@ class LastIndex:
         self._key: object = None
         self._kept: tuple[VideoIndex, Findings] | None = None
 
-    def of(self, video: Video, findings: Findings) -> tuple[VideoIndex, Findings]:
-        """The index of a file, and the findings about it. Raises VideoError."""
+    def of(
+        self, video: Video, findings: Findings, suffices: Callable[[VideoIndex], bool] | None = None
+    ) -> tuple[VideoIndex, Findings]:
+        """The index of a file, and the findings about it. Raises VideoError. suffices: as for ``index_video``."""
         key = self._key_of(video, findings)
-        if self._kept is None or key is None or key != self._key:
+        kept = None if self._kept is None or key is None or key != self._key else self._kept[0]
+        if kept is None or (kept.from_header and (suffices is None or not suffices(kept))):
             rate = video.frames_fps
-            index = index_video(video.path, findings) if rate is None else index_stills(video.path, rate)
+            if rate is None:
+                index = index_video(video.path, findings, suffices=suffices)
+            else:
+                index = index_stills(video.path, rate)
             self.keep(video, index, findings)
         assert self._kept is not None
         index, found = self._kept
@@ -72,6 +81,7 @@ def read_clips(
     partial: bool = False,
     strict: bool = False,
     distrust: bool = False,
+    check: str = "read",
     indexes: LastIndex | None = None,
 ) -> Iterator[VideoStart | Clip | VideoEnd]:
     """Yield a VideoStart, the clips of ``video`` in time order, and a VideoEnd. Raises VideoError.
@@ -87,11 +97,15 @@ def read_clips(
     need a frame that does not decode, or a frame between such a frame and the next keyframe.
     strict: an inconsistency counts as damage.
     distrust: list the frames by decoding them first, so that the output never restarts. This takes twice as long.
+    check: "read": the frames may be listed from the file's header if the clips need less than half of the file. What
+    no clip needs is then not read. "full": all packets are read.
     indexes: keeps the file's index for its next segment.
     Memory holds only the frames of one clip and of the clips that overlap it.
     """
     indexes = indexes or LastIndex()
-    index, findings = indexes.of(video, Findings(partial=partial, strict=strict))
+    may_skip = check == "read" and not (strict or distrust)
+    suffices = with_arguments(is_sparse, video=video, sampling=sampling) if may_skip else None
+    index, findings = indexes.of(video, Findings(partial=partial, strict=strict), suffices)
     again = False
     if (distrust or (partial and strict and index.packets.broken.any())) and not index.recounted:
         index = recounted(video.path, index, findings)
@@ -105,16 +119,27 @@ def read_clips(
         except DoubtError:
             again = True
         if decoder == "cpu":  # only the CPU's result is final: a GPU may lack memory or not support the codec
-            index = recounted(video.path, index, findings)
+            if index.from_header:
+                findings = Findings(partial=partial, strict=strict)
+                index = index_video(video.path, findings)
+            else:
+                index = recounted(video.path, index, findings)
             indexes.keep(video, index, findings)
         decoder = "cpu"
 
 
 def read_plan(
-    video: Video, sampling: Sampling, *, partial: bool = False, strict: bool = False, indexes: LastIndex | None = None
+    video: Video,
+    sampling: Sampling,
+    *,
+    partial: bool = False,
+    strict: bool = False,
+    check: str = "read",
+    indexes: LastIndex | None = None,
 ) -> Iterator[VideoStart | VideoEnd]:
     """The items of ``read_clips`` without the clips, from the packets alone. Raises VideoError."""
-    index, findings = (indexes or LastIndex()).of(video, Findings(partial=partial, strict=strict))
+    suffices = with_arguments(is_sparse, video=video, sampling=sampling) if check == "read" and not strict else None
+    index, findings = (indexes or LastIndex()).of(video, Findings(partial=partial, strict=strict), suffices)
     yield VideoStart(len(plan(index, video, sampling)))
     yield VideoEnd(replace(index.info, remarks=findings.remarks, damage=findings.damage), 0)
 
@@ -130,6 +155,26 @@ def plan(index: VideoIndex, video: Video, sampling: Sampling) -> ClipPlans:
         stop_seconds=video.end_seconds,
         tick_seconds=index.tick_seconds,
     )
+
+
+def is_sparse(index: VideoIndex, video: Video, sampling: Sampling) -> bool:
+    """Whether the clips that ``sampling`` takes need less than SPARSE of the video's bytes, each from a keyframe on."""
+    if index.numbers is None:
+        return False
+    try:
+        plans = plan(index, video, sampling)
+    except VideoError:
+        return False
+    if len(plans) * sampling.length > SPARSE * len(index):  # nearly always more; a plan of this size takes long
+        return False
+    wanted = plans.frames()
+    begins = index.keyframes[np.searchsorted(index.keyframes, wanted, side="right") - 1]
+    edges = np.zeros(len(index) + 1, np.int64)
+    np.add.at(edges, begins, 1)
+    np.add.at(edges, wanted + 1, -1)
+    numbers, sizes = index.numbers, index.packets.sizes
+    needed = np.cumsum(edges)[np.maximum(numbers, 0)] > 0
+    return bool(sizes[needed & (numbers >= 0)].sum() <= SPARSE * sizes.sum())
 
 
 def _new_clip(spec: InputSpec, sampling: Sampling) -> UInt8Array:

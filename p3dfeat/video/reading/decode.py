@@ -223,6 +223,8 @@ class FrameReader(Reader):
             tick()
             if packets.positions[place] != position(packet) or packets.sizes[place] != packet.size:
                 raise DoubtError("a packet appears that was not listed")
+            if self._index.from_header and packets.presented[place] != packet.pts:
+                raise DoubtError("a packet has another time than the header lists")
             yield place, packet
 
     def _numbered(self, begin: int | None = None) -> Iterator[tuple[int, VideoFrame]]:

@@ -1,11 +1,10 @@
 """Opening a video, and listing its frames from its packets without decoding."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial as with_arguments
-from itertools import pairwise
 from typing import BinaryIO, Final
 
 import av
@@ -19,21 +18,30 @@ from p3dfeat.errors import NotAVideoError, VideoError
 from p3dfeat.fingerprint import fingerprint_of, modified
 from p3dfeat.text.counts import counted
 from p3dfeat.types import Int64Array, SecondsArray, VideoInfo
-from p3dfeat.video.containers import Container, Delivered, container_of
+from p3dfeat.video.containers import Delivered, container_of
 from p3dfeat.video.containers.avi import AVI
 from p3dfeat.video.containers.mp4 import MP4, coding_of
 from p3dfeat.video.findings import Findings
 from p3dfeat.video.heartbeat import tick
-from p3dfeat.video.packets import NO_TIME, Packets
+from p3dfeat.video.packets import Packets
 from p3dfeat.video.reading.ffmpeg_log import Complaints
-from p3dfeat.video.reading.listing import list_packets
+from p3dfeat.video.reading.header import packets_in_header
+from p3dfeat.video.reading.listing import Listing
 from p3dfeat.video.reading.opening import MAX_PIXELS, demuxed, open_container, pass_on, reason
+from p3dfeat.video.reading.timing import (
+    MOST_REORDERED,
+    frame_numbers,
+    frame_times,
+    presentation_times,
+    usual_duration,
+    with_leading_times,
+)
 
 # Video streams that are not videos: cover art, and thumbnails for seeking.
 NO_VIDEO: Final = Disposition.attached_pic | Disposition.timed_thumbnails
 PICTURES: Final = frozenset({"bmp", "gif", "mjpeg", "png", "webp"})  # codecs of cover art
 MOST_READ: Final = 16  # bytes of packets per byte of the file: an index may list the same bytes any number of times
-MOST_REORDERED: Final = 20  # packets that a decoder takes before it shows the first; x264 and x265 need 16 at most
+FROM_HEADER: Final = "header"  # how such a video was indexed
 LONGEST_SECONDS: Final = 1e10  # 300 years: clocks that start in 1970 are far below
 
 
@@ -50,6 +58,7 @@ class VideoIndex:
     left_out: packets that are not decoded: they are incomplete, or refer to frames that are not in the file.
     unusable: numbers of frames that do not decode. They are known only if ``recounted``.
     recounted: whether all frames were decoded to list them.
+    from_header: whether the packets were listed from the file's header, without reading them.
     """
 
     seconds: SecondsArray
@@ -64,6 +73,7 @@ class VideoIndex:
     left_out: frozenset[int] = frozenset()
     unusable: frozenset[int] = frozenset()
     recounted: bool = False
+    from_header: bool = False
 
     def __len__(self) -> int:
         return len(self.seconds)
@@ -106,16 +116,25 @@ def _may_be_a_picture(stream: VideoStream, longest: int) -> bool:
     return stream.frames == 1 < longest or (is_picture and stream.frames <= 1)
 
 
-def index_video(path: str, findings: Findings | None = None) -> VideoIndex:
-    """List the frames of a video by reading its packets once. Raises VideoError.
+def index_video(
+    path: str, findings: Findings | None = None, *, suffices: Callable[[VideoIndex], bool] | None = None
+) -> VideoIndex:
+    """List the frames of a video, by reading its packets once or from its header. Raises VideoError.
 
     findings: collects findings about the file, and decides which of them end the reading.
+    suffices: whether an index from the header suffices. It is asked if the header shows all frames and leaves no doubt;
+    None: all packets are read.
     """
     findings = findings or Findings()
     complaints = Complaints()
     with closing(complaints), complaints.listening(), open_video(path) as (container, stream):
         try:
-            index = _index(container, stream, path, findings)
+            with open(path, "rb") as file:
+                most_bytes = MOST_READ * os.fstat(file.fileno()).st_size
+                listing = Listing(container, stream, findings, most_bytes=most_bytes)
+                index = None if suffices is None else _index_from_header(container, stream, path, file, listing)
+                if index is None or suffices is None or not suffices(index):
+                    index = _index(container, stream, path, file, listing.read(), findings)
         except (av.FFmpegError, OSError) as error:
             raise VideoError(f"unreadable ({reason(error)})") from None
         # Decoders complain about packets before the first keyframe. Their messages count only when frames are read.
@@ -124,9 +143,34 @@ def index_video(path: str, findings: Findings | None = None) -> VideoIndex:
         return replace(index, info=replace(index.info, remarks=findings.remarks, damage=findings.damage))
 
 
-def _index(container: InputContainer, stream: VideoStream, path: str, findings: Findings) -> VideoIndex:
+def _index_from_header(
+    container: InputContainer, stream: VideoStream, path: str, file: BinaryIO, listing: Listing
+) -> VideoIndex | None:
+    """The index of a video whose header lists its frames; None if that leaves a doubt."""
     record = container_of(container.format.name)
-    packets = list_packets(container, stream, findings, most_bytes=MOST_READ * os.path.getsize(path))
+    if record.times_in_header is None:
+        return None
+    packets = packets_in_header(record, stream, file, listing.read(MOST_REORDERED))
+    if packets is None:
+        return None
+    try:
+        index = _index(container, stream, path, file, packets, Findings(strict=True), from_header=True)
+    except VideoError:
+        return None
+    return replace(index, from_header=True, info=replace(index.info, indexed=FROM_HEADER))
+
+
+def _index(
+    container: InputContainer,
+    stream: VideoStream,
+    path: str,
+    file: BinaryIO,
+    packets: Packets,
+    findings: Findings,
+    *,
+    from_header: bool = False,
+) -> VideoIndex:
+    record = container_of(container.format.name)
     if not len(packets):
         listed = len(stream.index_entries)
         elsewhere = f"lists {counted(listed, 'frame')}, but holds none; what it may refer to is not opened"
@@ -147,14 +191,14 @@ def _index(container: InputContainer, stream: VideoStream, path: str, findings: 
     if packets.first:
         findings.remark(f"its first {packets.first} packets come before a keyframe, and are left out")
     tick_seconds = float(stream.time_base or 0)
-    times = _presentation_times(record, stream, packets, shown)
+    times = presentation_times(record, stream, packets, shown)
     if times is None:
         seconds, keyframes = frame_times(packets, np.flatnonzero(shown), stream), np.zeros(1, np.int64)
         numbers, timestamps, last_ticks = None, None, 0
         if record.shown == "stored" and not record.is_recording:
             findings.remark("its presentation times do not tell its frames apart: they are counted")
     else:
-        numbers, timestamps = _numbers(packets, shown), times
+        numbers, timestamps = frame_numbers(packets, shown), times
         seconds = np.asarray(timestamps * tick_seconds, np.float64)
         keyframes = np.union1d([0], numbers[packets.keys & shown])
         if not record.seekable or packets.positions[packets.first] < 0:
@@ -167,18 +211,14 @@ def _index(container: InputContainer, stream: VideoStream, path: str, findings: 
     end = float(seconds[-1]) + (last_ticks * tick_seconds or usual)
     if not abs(end) < LONGEST_SECONDS:
         raise VideoError(f"damaged: by its times it runs to {end:.3g} s")
-    with open(path, "rb") as file:
-        info = _info(stream, file, num_frames=len(seconds), duration=end - float(seconds[0]))
-        record.inspect(file, _delivered(container, stream, packets, seconds, end, usual), findings)
+    info = _info(stream, file, num_frames=len(seconds), duration=end - float(seconds[0]))
+    found = _delivered(container, stream, packets, seconds, end, usual)
+    if from_header:
+        found = replace(found, latest_end=_not_read)
+    record.inspect(file, found, findings)
     return VideoIndex(
         seconds, end, numbers, timestamps, keyframes, tick_seconds, info, packets, packets.first, frozenset(left_out)
     )
-
-
-def usual_duration(seconds: SecondsArray, packets: Packets, stream: VideoStream) -> float:
-    """The usual time between two frames, in seconds."""
-    typical = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
-    return typical or float(packets.durations[-1]) * float(stream.time_base or 0) or 1 / _rate(stream)
 
 
 def _broken_ends(packets: Packets, findings: Findings) -> set[int]:
@@ -188,19 +228,6 @@ def _broken_ends(packets: Packets, findings: Findings) -> set[int]:
     if broken:
         findings.remark("its first or last packet is incomplete, and its frame left out")
     return broken
-
-
-def with_leading_times(packets: Packets) -> Packets:
-    """Add times to packets after the first keyframe that have none, as in a Matroska file that starts before 0."""
-    known = packets.presented != NO_TIME
-    untimed = np.flatnonzero(~known & packets.shown)
-    first = packets.first
-    if not len(untimed) or not known[first] or untimed[-1] - first > MOST_REORDERED or known.sum() < 2:
-        return packets
-    presented = packets.presented.copy()
-    usual = max(1, int(np.median(np.diff(np.sort(presented[known])))))
-    presented[untimed] = presented[first] - usual * np.arange(len(untimed), 0, -1)
-    return replace(packets, presented=presented)
 
 
 def _lost(path: str, packets: Packets) -> set[int]:
@@ -232,65 +259,6 @@ def _lost(path: str, packets: Packets) -> set[int]:
     return lost
 
 
-def _presentation_times(
-    record: Container, stream: VideoStream, packets: Packets, shown: np.ndarray
-) -> Int64Array | None:
-    """The frames' presentation times in order, or None if they do not distinguish the frames."""
-    times = packets.presented[shown]
-    if NO_TIME in times or record.shown == "made up":
-        return None
-    if record.shown == "in order" and stream.codec_context.has_b_frames:
-        return None
-    if packets.parts[-1] and (record.stores_dts or not packets.has_fields):
-        return None
-    times = np.sort(times)
-    return times if np.all(np.diff(times) > 0) else None
-
-
-def _numbers(packets: Packets, shown: np.ndarray) -> Int64Array:
-    """The number of each packet's frame in display order. A second field has the number of its first field."""
-    numbers = np.full(len(packets), -1, np.int64)
-    places = np.flatnonzero(shown)
-    numbers[places[np.argsort(packets.presented[places], kind="stable")]] = np.arange(len(places))
-    numbers[packets.second] = numbers[packets.second - 1]
-    return numbers
-
-
-def frame_times(packets: Packets, places: Int64Array, stream: VideoStream) -> SecondsArray:
-    """The display times of the frames of the packets ``places``, from the usable times of the packets.
-
-    These are the presentation times if they are stored, else the decoding times, in order, else the stream's frame
-    rate. A joined recording starts at the end of the one before it.
-    """
-    record, tick_seconds = container_of(stream.container.format.name), float(stream.time_base or 0)
-    kinds = [packets.presented] * (record.shown == "stored") + [packets.decoded] * record.stores_dts
-    parts = packets.parts[places] if record.stores_dts else np.zeros(len(places), np.int64)
-    for times in (kind[places] for kind in kinds):
-        rows = [_told_apart(np.sort(times[parts == part] * 2)) for part in np.unique(parts)]
-        if NO_TIME not in times and all(np.all(np.diff(row) > 0) for row in rows):
-            for before, row in pairwise(rows):
-                if row[0] <= before[-1]:
-                    row += before[-1] - row[0] + (before[-1] - before[0]) // max(1, len(before) - 1)
-            joined = np.concatenate(rows)
-            if np.all(np.diff(joined) > 0):
-                return np.asarray(joined * tick_seconds / 2, np.float64)
-    return np.arange(len(places)) / _rate(stream)
-
-
-def _told_apart(times: Int64Array) -> Int64Array:
-    """Sorted times in half ticks. If two are equal, the second moves half way to the next time."""
-    same = np.flatnonzero(np.diff(times[:-1]) == 0) + 1
-    times[same] = (times[same] + times[same + 1]) // 2
-    return times
-
-
-def _rate(stream: VideoStream) -> float:
-    """Frames per second, from the stream's header if the container has no times, or else FFmpeg's estimate."""
-    has_clock = container_of(stream.container.format.name).stores_dts
-    rates = (None if has_clock else stream.codec_context.framerate, stream.average_rate, stream.guessed_rate)
-    return float(next((rate for rate in rates if rate), 25))
-
-
 def _delivered(
     container: InputContainer, stream: VideoStream, packets: Packets, seconds: SecondsArray, end: float, usual: float
 ) -> Delivered:
@@ -309,6 +277,10 @@ def _delivered(
         index_entries=len(stream.index_entries),
         latest_end=with_arguments(_latest_end, container),
     )
+
+
+def _not_read() -> float:
+    raise VideoError("only reading all of it shows where it ends")
 
 
 def _latest_end(container: InputContainer) -> float:

@@ -1,6 +1,7 @@
 """The list of a video stream's packets. They are read once, and not decoded."""
 
 from array import array
+from itertools import islice
 
 import av
 import numpy as np
@@ -18,10 +19,14 @@ from p3dfeat.video.packets import NO_TIME, Packets
 from p3dfeat.video.reading.opening import demuxed, reason
 
 
-class _Listing:
-    """The packets read so far, with 44 bytes per packet."""
+class Listing:
+    """Lists the packets of a stream while they are read, with 44 bytes per packet."""
 
-    def __init__(self, stream: VideoStream):
+    def __init__(self, container: InputContainer, stream: VideoStream, findings: Findings, *, most_bytes: int):
+        """most_bytes: more bytes of packets than this are damage."""
+        self._container, self._findings, self._most_bytes = container, findings, most_bytes
+        self._unread = demuxed(container, stream)
+        self._read_bytes = 0
         self.presented, self.decoded, self.durations, self.positions = array("q"), array("q"), array("q"), array("q")
         self.sizes, self.keys, self.shown = array("q"), bytearray(), bytearray()
         self.broken, self.cut_away = bytearray(), bytearray()
@@ -32,10 +37,32 @@ class _Listing:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def add(self, packet: "Packet[VideoStream]") -> None:
+    def read(self, most: int | None = None) -> Packets:
+        """Read up to ``most`` further packets, or all. Returns all packets that were read so far. Raises VideoError."""
+        try:
+            for packet in islice(self._unread, most):
+                tick()
+                if packet.size == 0:  # the end, or a packet without any change
+                    self._hold(packet)
+                    continue
+                self._read_bytes += packet.size
+                if self._read_bytes > self._most_bytes:
+                    so_far = counted(len(self), "frame")
+                    raise VideoError(f"damaged: lists the same bytes over and over, as {so_far} so far")
+                self._add(packet)
+        except av.FFmpegError as error:
+            said = f"unreadable after {counted(len(self), 'frame')} ({reason(error)})"
+            size = self._container.size
+            behind = size - (self.positions[-1] + self.sizes[-1]) if len(self) else size
+            if not len(self) or behind > max(self.sizes):
+                self._findings.failed(VideoError(said))
+            self._findings.remark(said)  # the rest of the file is too small for another frame
+        return self._packets()
+
+    def _add(self, packet: "Packet[VideoStream]") -> None:
         hidden = self._hides is not None and self._hides(packet)
         if hidden:
-            self.hold(packet)
+            self._hold(packet)
         is_half = self._fields is not None and self._fields.is_second(packet)
         if is_half:
             self.second.append(len(self))
@@ -49,12 +76,12 @@ class _Listing:
         self.broken.append(packet.is_corrupt)
         self.cut_away.append(packet.is_discard)
 
-    def hold(self, packet: "Packet[VideoStream]") -> None:
+    def _hold(self, packet: "Packet[VideoStream]") -> None:
         """Note a packet during which the frame before it stays visible."""
         if packet.pts is not None and not packet.is_discard:
             self.held_until = max(self.held_until, packet.pts + (packet.duration or 0))
 
-    def packets(self) -> Packets:
+    def _packets(self) -> Packets:
         if self._fields is not None and self.second:
             # In a recording that was cut, the first and the last field may lack their pair. They are not shown.
             for place in {0, len(self) - 1}.intersection(self._fields.alone()):
@@ -77,27 +104,3 @@ class _Listing:
 def position(packet: "Packet[VideoStream]") -> int:
     """The position of a packet in the file, in bytes; -1 if FFmpeg does not know."""
     return -1 if packet.pos is None else packet.pos
-
-
-def list_packets(container: InputContainer, stream: VideoStream, findings: Findings, *, most_bytes: int) -> Packets:
-    """Read all packets of a stream. Raises VideoError if they hold more than ``most_bytes``."""
-    read_bytes = 0
-    listing = _Listing(stream)
-    try:
-        for packet in demuxed(container, stream):
-            tick()
-            if packet.size == 0:  # the end, or a packet without any change
-                listing.hold(packet)
-                continue
-            read_bytes += packet.size
-            if read_bytes > most_bytes:
-                so_far = counted(len(listing), "frame")
-                raise VideoError(f"damaged: lists the same bytes over and over, as {so_far} so far")
-            listing.add(packet)
-    except av.FFmpegError as error:
-        said = f"unreadable after {counted(len(listing), 'frame')} ({reason(error)})"
-        behind = container.size - (listing.positions[-1] + listing.sizes[-1]) if len(listing) else container.size
-        if not len(listing) or behind > max(listing.sizes):
-            findings.failed(VideoError(said))
-        findings.remark(said)  # the rest of the file is too small for another frame
-    return listing.packets()

@@ -20,8 +20,9 @@ from p3dfeat.video.bitstreams.hidden_frames import REFERRED_TO_HIDDEN
 from p3dfeat.video.findings import Findings
 from p3dfeat.video.heartbeat import tick
 from p3dfeat.video.reading.decode import INTRA, Reader
-from p3dfeat.video.reading.index import VideoIndex, frame_times, open_video, usual_duration
+from p3dfeat.video.reading.index import VideoIndex, open_video
 from p3dfeat.video.reading.opening import demuxed, pass_on
+from p3dfeat.video.reading.timing import frame_times, usual_duration
 
 
 def recounted(path: str, index: VideoIndex, findings: Findings) -> VideoIndex:

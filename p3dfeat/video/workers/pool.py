@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterable
 from multiprocessing import connection
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from p3dfeat.config import DECODER_MEMORY, InputSpec, Sampling
 from p3dfeat.errors import DecoderError, VideoError
@@ -35,6 +35,7 @@ class Decoders:
         memory: float = DECODER_MEMORY,
         partial: bool = False,
         strict: bool = False,
+        check: str = "read",
         distrust: bool = False,
     ):
         """workers: maximum number of processes; None: one per core, at most four.
@@ -42,12 +43,12 @@ class Decoders:
         decoder: "cpu", "cuda", or "auto": a CUDA GPU if a test on the first video gives the same pixels in less time.
         timeout: seconds of work per video; None: no limit while it makes progress.
         memory: GB that videos may use per process, on Linux.
-        partial, strict, distrust: as for ``read_clips``.
+        partial, strict, check, distrust: as for ``read_clips``.
         """
         check_decoding(workers, decoder, timeout, memory)
         self._decoder = "cpu" if decoder == "auto" and not gpu_present() else decoder
         self._timeout, self._memory = timeout, memory
-        self._ways = {"partial": partial, "strict": strict, "distrust": distrust}
+        self._ways: dict[str, Any] = {"partial": partial, "strict": strict, "check": check, "distrust": distrust}
         self._cores = usable_cores()
         self.workers = workers or min(MOST_WORKERS, self._cores)
         self._failed_starts, self._ever_started = 0, False

@@ -34,6 +34,7 @@ class Task:
     only_plan: bool = False  # no clips, only their number and the data of the video
     partial: bool = False  # use the undamaged part of damaged videos
     strict: bool = False  # an inconsistency counts as damage
+    check: str = "read"  # "full": all packets of a file are read; "read": the rest of a sparse plan's file is not
     distrust: bool = False  # frames are listed by decoding them, so that the output never restarts
 
     @property

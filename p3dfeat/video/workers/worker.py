@@ -94,7 +94,14 @@ class Worker:
 
     def _items(self, job: DecodeJob, task: Task) -> Iterator[VideoStart | Clip | VideoEnd]:
         if task.only_plan:
-            return read_plan(job.video, task.sampling, partial=task.partial, strict=task.strict, indexes=self._indexes)
+            return read_plan(
+                job.video,
+                task.sampling,
+                partial=task.partial,
+                strict=task.strict,
+                check=task.check,
+                indexes=self._indexes,
+            )
         decoder = task.decoder
         if decoder == "auto":
             kind = kind_of(job.video)
@@ -110,6 +117,7 @@ class Worker:
             room=self._free_slot,
             partial=task.partial,
             strict=task.strict,
+            check=task.check,
             distrust=task.distrust,
             indexes=self._indexes,
         )
