@@ -19,6 +19,17 @@ DEEPEST_ID: Final = 200  # names in an id: nested groups, which readers of HDF5 
 MOST_FPS: Final = 1000
 SEGMENT_ORIGINS: Final = ("first-frame", "clock")  # the first frame shown, or zero of the file's own clock
 WEB_SCHEMES: Final = ("http://", "https://")
+STORE_SCHEMES: Final = ("s3", "s3a", "gs", "gcs", "hf")  # of object stores, read through fsspec
+
+
+def is_in_store(text: str) -> bool:
+    """Whether ``text`` is an address in an object store, such as s3://bucket/path."""
+    return text.partition("://")[0].lower() in STORE_SCHEMES and "://" in text
+
+
+def is_remote(text: str) -> bool:
+    """Whether ``text`` is an address in the web or in an object store."""
+    return text.lower().startswith(WEB_SCHEMES) or is_in_store(text)
 
 
 def is_id(text: str) -> bool:
@@ -44,7 +55,7 @@ class Video:
     """An input video, or a segment of one."""
 
     id: str  # unique in a run; the group's name in the feature file
-    path: str  # a file, or a web address
+    path: str  # a file, or an address in the web or in an object store
     source: str  # the name given by the user
     start_seconds: float | None = None  # a segment: frames shown from here ...
     end_seconds: float | None = None  # ... and before this
@@ -69,8 +80,8 @@ class Video:
 
     @property
     def remote(self) -> bool:
-        """Whether it is at a web address."""
-        return self.path.lower().startswith(WEB_SCHEMES)
+        """Whether it is in the web or in an object store."""
+        return is_remote(self.path)
 
 
 @dataclass(frozen=True)

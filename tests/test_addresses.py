@@ -126,9 +126,14 @@ def test_an_address_that_is_taken_for_a_path_shows_no_password_either():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("ftp://example.org/a.mp4", "ftp addresses are not fetched, only http and https"),
+        ("ftp://example.org/a.mp4", "ftp addresses are not fetched, only http, https, s3, gs and hf"),
         ("file:///etc/passwd", "file addresses are not fetched"),
-        ("s3://bucket/a.mp4", "s3 addresses are not fetched"),
+        ("sftp://example.org/a.mp4", "sftp addresses are not fetched"),
+        ("s3://name:secret@bucket/a.mp4", "holds a password or a query"),
+        ("s3://bucket/a.mp4?X-Amz-Signature=secret", "holds a password or a query"),
+        ("s3://", "not an address of a store"),
+        ("s3://bucket/a\x1b[2J.mp4", "not an address of a store"),
+        ("hf://simplecache::s3://bucket/a.mp4", "not an address of a store"),
         ("rtsp://name:secret@example.org/a", "rtsp addresses are not fetched"),
         ("data:video/mp4;base64,AAAA", "data addresses are not fetched"),
         ("http://", "not an address"),

@@ -120,12 +120,16 @@ class _Handler(BaseHTTPRequestHandler):
         still_the_same = self.headers.get("If-Range", headers.get("ETag")) == headers.get("ETag")
         still_the_same = still_the_same or not self.server_web.heeds_if_range
         if wanted.startswith("bytes=") and status == 200 and answer.ranges and still_the_same:
-            start = int(wanted.removeprefix("bytes=").partition("-")[0])
+            first, _, last = wanted.removeprefix("bytes=").partition("-")
+            start, total = int(first), len(content)
+            end = min(int(last) + 1, total) if last else total
             if start >= len(content):
                 status, headers["Content-Range"], content = 416, f"bytes */{len(content)}", b""
             else:
-                headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-                status, content = 206, content[start:]
+                headers["Content-Range"] = f"bytes {start}-{end - 1}/{total}"
+                status, content = 206, content[start:end]
+        if answer.ranges:
+            headers.setdefault("Accept-Ranges", "bytes")
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)

@@ -20,6 +20,8 @@ ATTEMPTS: Final = 200  # for a connection that is interrupted repeatedly
 SPACE_LEFT_BYTES: Final = 256 << 20  # to keep free on a disk, because other programs may write to it
 SPACE_LOOKED_AT_BYTES: Final = 16 << 20  # received between two checks of the free space
 
+CHANGED: Final = "the file there changed while it was read"
+
 OnBytes = Callable[[int, int | None], None]  # bytes received; bytes in total, if known
 
 
@@ -75,10 +77,27 @@ class _NoConnectionError(_TryAgainError):
     """The server does not answer. If no byte ever came, a long wait is useless."""
 
 
-def fetch(url: str, target: Target, *, limits: Limits = LIMITS, on_bytes: OnBytes) -> float | None:
+class LargeFileError(Exception):
+    """A file is so large that its parts should be fetched instead. Nothing of it was kept."""
+
+    def __init__(self, size_bytes: int, version: str, changed: float | None):
+        super().__init__(size_bytes)
+        self.size_bytes, self.version, self.changed = size_bytes, version, changed
+
+
+def fetch(
+    url: str,
+    target: Target,
+    *,
+    limits: Limits = LIMITS,
+    on_bytes: OnBytes,
+    large_bytes: int | None = None,
+) -> float | None:
     """Download ``url`` into ``target``; resumes an interrupted earlier attempt, of any process.
 
     The file is complete when this returns. Only its length has been checked.
+    large_bytes: raise LargeFileError for a file of this
+    size if the server gives parts of it, and says which version it is.
     on_bytes: called with each received block, and before each new attempt; if it raises, the download ends.
     Returns the time of the file's last change in seconds since 1970, None if the server does not give it.
     Raises RefusedError, whose text says why and contains no secrets, or errors of ``target``. Received bytes stay for
@@ -88,17 +107,39 @@ def fetch(url: str, target: Target, *, limits: Limits = LIMITS, on_bytes: OnByte
 
     try:
         with web_client(limits.silent_seconds, limits.connect_seconds) as client:
-            return _attempts(client, url, target, limits, on_bytes)
+            return attempts(Asked(client, url, large_bytes=large_bytes), target, limits, on_bytes)
     except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, ValueError):  # their texts may contain a part of a password
         raise RefusedError("not an address") from None
 
 
-def _attempts(client: "httpx2.Client", url: str, target: Target, limits: Limits, on_bytes: OnBytes) -> float | None:
+@dataclass(frozen=True)
+class Asked:
+    """What is asked for. part: only these bytes, of the version that the target gives. large_bytes: see ``fetch``."""
+
+    client: "httpx2.Client"
+    url: str
+    part: range | None = None
+    large_bytes: int | None = None
+
+    def headers(self, have: int, version: str) -> dict[str, str]:
+        if self.part is None:
+            return {"Range": f"bytes={have}-", "If-Range": version} if version else {}
+        return {"Range": f"bytes={self.part.start + have}-{self.part.stop - 1}", "If-Range": version}
+
+    def check_size(self, answer: "httpx2.Response", have: int, total: int | None) -> None:
+        """Raise LargeFileError for a whole file that should be fetched in parts."""
+        version = _version(answer)
+        gives_parts = answer.headers.get("Accept-Ranges", "").lower() == "bytes" and version != ""
+        if self.large_bytes is not None and gives_parts and not have and (total or 0) >= self.large_bytes:
+            raise LargeFileError(total or 0, version, _changed(answer))
+
+
+def attempts(asked: Asked, target: Target, limits: Limits, on_bytes: OnBytes) -> float | None:
     barren, came = 0, False
     for _ in range(ATTEMPTS):
         before = target.size()
         try:
-            return _attempt(client, url, target, limits, on_bytes)
+            return _attempt(asked, target, limits, on_bytes)
         except _TryAgainError as error:
             barren = 0 if target.size() > before else barren + 1
             came = came or barren == 0
@@ -113,20 +154,26 @@ def _attempts(client: "httpx2.Client", url: str, target: Target, limits: Limits,
     raise RefusedError(f"the connection was cut {ATTEMPTS} times; run again to go on from there")
 
 
-def _attempt(client: "httpx2.Client", url: str, target: Target, limits: Limits, on_bytes: OnBytes) -> float | None:
+def _attempt(asked: Asked, target: Target, limits: Limits, on_bytes: OnBytes) -> float | None:
     import httpx2
 
     have = target.size()
-    version = target.version() if have else ""
-    headers = {"Range": f"bytes={have}-", "If-Range": version} if version else {}
+    version = target.version() if have or asked.part is not None else ""
+    headers = asked.headers(have, version)
     try:
-        with answered(client, url, headers=headers, redirects=limits.redirects) as answer:
-            if answer.status_code == 416:
+        with answered(asked.client, asked.url, headers=headers, redirects=limits.redirects) as answer:
+            if asked.part is None and answer.status_code == 416:
                 if answer.headers.get("Content-Range") == f"bytes */{have}":
                     return _changed(answer)  # an earlier attempt received all of it
                 target.drop()
                 raise _TryAgainError("HTTP 416 (range not satisfiable)")
-            have, total = _range(answer, have)
+            if asked.part is None:
+                have, total = _range(answer, have)
+                asked.check_size(answer, have, total)
+            else:
+                total = _part(answer, asked.part, have)
+                if _version(answer) not in ("", version):
+                    raise RefusedError(CHANGED)
             if have and _version(answer) not in ("", version):
                 target.drop()
                 raise _TryAgainError("the file there changed while it was fetched")
@@ -193,6 +240,20 @@ def _range(answer: "httpx2.Response", have: int) -> tuple[int, int | None]:
     if span and int(span[1]) == have:
         return have, int(span[2])
     raise RefusedError("answers with another range than was asked for")
+
+
+def _part(answer: "httpx2.Response", part: range, have: int) -> int:
+    """The number of bytes in ``part``, if the server gives what lacks of it. Raises if it does not."""
+    status = answer.status_code
+    reason = f"HTTP {status} ({answer.reason_phrase.lower() or 'no reason given'})"
+    if status in BUSY:
+        raise _TryAgainError(reason, _asked_wait(answer))
+    if status == 200 or status == 416:  # RFC 9110, 13.1.5: a condition on the version was not met
+        raise RefusedError(CHANGED)
+    span = re.fullmatch(r"bytes (\d{1,15})-(\d{1,15})/\d{1,15}", answer.headers.get("Content-Range", ""))
+    if status != 206 or span is None or (int(span[1]), int(span[2])) != (part.start + have, part.stop - 1):
+        raise RefusedError(reason if status != 206 else "answers with another range than was asked for")
+    return len(part)
 
 
 def _asked_wait(answer: "httpx2.Response") -> float | None:

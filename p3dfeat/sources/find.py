@@ -18,7 +18,7 @@ from p3dfeat.sources.addresses import found_at, is_address, shown
 from p3dfeat.sources.folders import Folder, failure, folders, is_folder, matches
 from p3dfeat.sources.ids import Found, Known, name_videos, printable
 from p3dfeat.sources.lists import all_of, content_of, listed, paths_of, segments_of
-from p3dfeat.types import SEGMENT_ORIGINS, Failure, LeftOut, Video, check_frames_fps, check_segment_origin
+from p3dfeat.types import SEGMENT_ORIGINS, Failure, LeftOut, Video, check_frames_fps, check_segment_origin, is_in_store
 
 EXTENSIONS: Final = frozenset(
     {
@@ -130,7 +130,7 @@ class _Search:
             yield from _read(text, self._read_stdin, lambda content: self._listed(content, Path()))
         elif is_address(text):
             try:
-                yield found_at(text)
+                yield from self._at(text)
             except VideoError as error:
                 raise UsageError(f"{shown(text)}: {error}") from None
         elif os.path.isdir(text):
@@ -149,6 +149,23 @@ class _Search:
             yield from self._matching(text)
         else:
             yield failure(text, "no such file or folder")
+
+    def _at(self, address: str) -> Iterator[Found | Failure]:
+        """The video at an address, or the videos of a folder or a pattern in a store. Raises VideoError."""
+        if not is_in_store(address):
+            yield found_at(address)
+            return
+        from p3dfeat.sources.stores import in_store
+
+        stored = in_store(address, is_named_video, any_extension=self._any_extension)
+        self._extensions += stored.extensions
+        self._hidden += stored.hidden
+        if stored.extensions or stored.hidden or any(item.by_content for item in stored.found):
+            self._folders.append(address)
+        yield from stored.found
+        if not stored.found:
+            magic = glob.has_magic(address)
+            yield failure(address, "no file matches this pattern" if magic else self._why_empty(stored.extensions))
 
     def _read_stdin(self) -> bytes:
         stdin = self._stdin or sys.stdin

@@ -2,10 +2,10 @@
 
 An id is a path without its extension. The path is relative to the input folder or to the fixed part of the glob. For
 an entry of a list, it is the path as written, without ".." and the root. For a single file it is the file name, and
-for a web address host and path. Folders of pictures, and files used regardless of their extension, keep their whole
-names. If two videos share an id, both keep their extension. If that is not enough, both get as many parent folders as
-are necessary. If they are still equal, both get a hash of their paths. A stored video keeps its id, and the others
-get longer ones.
+for an address host and path, or bucket and path. Folders of pictures, and files used regardless of their extension,
+keep their whole names. If two videos share an id, both keep their extension. If that is not enough, both get as many
+parent folders as are necessary. If they are still equal, both get a hash of their paths. A stored video keeps its id,
+and the others get longer ones.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from pathlib import Path, PurePath
 from typing import Final
 
 from p3dfeat.errors import VideoError
-from p3dfeat.types import DEEPEST_ID, SEGMENT_ORIGINS, WEB_SCHEMES, Failure, Video, is_id
+from p3dfeat.types import DEEPEST_ID, SEGMENT_ORIGINS, Failure, Video, is_id, is_in_store, is_remote
 
 DEEPEST: Final = 64  # maximum number of parent folders in an id
 LOOKED_UP: Final = 3  # maximum number of parent folders when looking for the id of a stored video
@@ -50,7 +50,7 @@ class Found:
 
     @property
     def remote(self) -> bool:
-        return self.path.lower().startswith(WEB_SCHEMES)
+        return is_remote(self.path)
 
     @property
     def place(self) -> str:
@@ -172,9 +172,12 @@ def _with_extension(item: Found) -> str:
 
 def _with_parents(count: int) -> Callable[[Found], str]:
     def lengthened(item: Found) -> str:
-        if item.remote:  # the id already contains all parents
+        if item.remote and not is_in_store(item.path):  # the id already contains all parents
             return _id(item, item.name)
-        parts = Path(os.path.abspath(item.path)).parts[1:]
+        if item.remote:
+            parts = tuple(part for part in item.path.split("/")[2:] if part)
+        else:
+            parts = Path(os.path.abspath(item.path)).parts[1:]
         kept = len(PurePath(item.name).parts) + count
         return _id(item, "/".join(parts[-kept:]))
 

@@ -66,21 +66,21 @@ def test_auto_takes_the_gpu_only_for_the_same_pixels_sooner(
 ):
     now = 0.0
 
-    def pretended(video, spec, sampling, *, threads, decoder):
+    def pretended(video, spec, sampling, *, where, threads, decoder):
         nonlocal now
         now += gpu_seconds if decoder == "cuda" else cpu_seconds
         if gpu_fails and decoder == "cuda":
             raise VideoError("damaged: out of memory")
-        for item in read_clips(video, spec, sampling, threads=threads):
+        for item in read_clips(video, spec, sampling, where=where, threads=threads):
             if isinstance(item, Clip) and decoder == "cuda":
                 item.frames[...] += np.uint8(gpu_offset)
             yield item
 
     monkeypatch.setattr(hardware, "read_clips", pretended)
     monkeypatch.setattr(hardware.time, "perf_counter", lambda: now)
-    kind = hardware.kind_of(video)
+    kind = hardware.kind_of(video.path)
     assert kind == ("h264", "yuv420p")
-    assert hardware.better_decoder(video, kind, SPEC, SAMPLING, threads=1) == expected
+    assert hardware.better_decoder(video, video.path, kind, SPEC, SAMPLING, threads=1) == expected
 
 
 @pytest.mark.parametrize("name", ["mpeg4 with B-frames", "hevc, 10 bits"])
@@ -88,7 +88,7 @@ def test_codings_that_one_video_says_nothing_of_stay_on_the_cpu(tmp_path, monkey
     coding = CODINGS[name]
     video = Video("v", str(numbered_video(tmp_path / f"v{coding.suffix}", 20, coding=coding)), "v")
     monkeypatch.setattr(hardware, "read_clips", None)
-    assert hardware.better_decoder(video, hardware.kind_of(video), SPEC, SAMPLING, threads=1) == "cpu"
+    assert hardware.better_decoder(video, video.path, hardware.kind_of(video.path), SPEC, SAMPLING, threads=1) == "cpu"
 
 
 def test_what_a_gpu_fails_at_is_read_on_by_the_cpu(video, monkeypatch):

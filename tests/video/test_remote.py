@@ -19,7 +19,7 @@ from p3dfeat.http.fetch import Limits
 from p3dfeat.types import Clip, Video, VideoEnd
 from p3dfeat.video import Decoders
 from p3dfeat.video.workers import download as workers_download
-from p3dfeat.video.workers.download import download, local_copy
+from p3dfeat.video.workers.download import RemoteFiles, download
 from tests.videos import numbered_video
 from tests.web import Answer, Fault, Request, Web, serving, unused_address
 
@@ -331,19 +331,19 @@ def test_no_room_is_one_line(web, monkeypatch):
 
 def test_nothing_is_left_in_the_folder_of_temporary_files_even_while_it_is_read(web, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with local_copy(Video("v", web.url, "v"), tick=lambda: None) as video:
-        with open(video.path, "rb") as file:
+    with RemoteFiles().readable(Video("v", web.url, "v"), tick=lambda: None) as path:
+        with open(path, "rb") as file:
             assert file.read() == web.files["/v.mp4"]
         if os.path.isdir(workers_download.OPEN_FILES):
             assert list(tmp_path.iterdir()) == []
-    assert not os.path.exists(video.path)
+    assert not os.path.exists(path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_where_files_must_have_names_they_go_as_well(web, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(workers_download, "OPEN_FILES", str(tmp_path / "gone"))
-    with local_copy(Video("v", web.url, "v"), tick=lambda: None) as video, open(video.path, "rb") as file:
+    with RemoteFiles().readable(Video("v", web.url, "v"), tick=lambda: None) as path, open(path, "rb") as file:
         assert file.read() == web.files["/v.mp4"]
     assert list(tmp_path.iterdir()) == []
 

@@ -1,6 +1,5 @@
 """MP4, MOV and 3GP: boxes in boxes (ISO/IEC 14496-12)."""
 
-import os
 from typing import BinaryIO, Final
 
 import numpy as np
@@ -93,14 +92,12 @@ def _spread(table: bytes) -> Int64Array:
     return np.repeat(values, numbers)
 
 
-def coding_of(path: str, track: int) -> str:
+def coding_of(file: BinaryIO, size_bytes: int, track: int) -> str:
     """The four-letter codec name of a track (8.5.2) in brackets, after a space; "" if there is none."""
-    size = os.path.getsize(path)
-    with open(path, "rb") as file:
-        for movie in (box for box in top_boxes(file, size) if box.kind == b"moov"):
-            for described in _of_track(file, movie, track, (*WAY_TO_TABLES, b"stsd")):
-                name = read_at(file, described.start, 16)[12:].decode("latin-1")
-                return f" ({ENCRYPTED if name == 'encv' else name})" if name.isprintable() else ""
+    for movie in (box for box in top_boxes(file, size_bytes) if box.kind == b"moov"):
+        for described in _of_track(file, movie, track, (*WAY_TO_TABLES, b"stsd")):
+            name = read_at(file, described.start, 16)[12:].decode("latin-1")
+            return f" ({ENCRYPTED if name == 'encv' else name})" if name.isprintable() else ""
     return ""
 
 

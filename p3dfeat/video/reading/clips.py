@@ -16,6 +16,7 @@ from p3dfeat.types import Clip, Int64Array, UInt8Array, Video, VideoEnd, VideoSt
 from p3dfeat.video.findings import Findings
 from p3dfeat.video.pictures.flow import FLOW, FlowMaker, frames_for_flow
 from p3dfeat.video.pictures.transform import PictureMaker
+from p3dfeat.video.ranged import RangedFile
 from p3dfeat.video.reading.decode import DoubtError, FrameReader
 from p3dfeat.video.reading.index import VideoIndex, index_video, open_video
 from p3dfeat.video.reading.recount import CountedReader, recounted
@@ -33,34 +34,37 @@ class LastIndex:
         self._kept: tuple[VideoIndex, Findings] | None = None
 
     def of(
-        self, video: Video, findings: Findings, suffices: Callable[[VideoIndex], bool] | None = None
+        self,
+        video: Video,
+        where: str | RangedFile,
+        findings: Findings,
+        suffices: Callable[[VideoIndex], bool] | None = None,
     ) -> tuple[VideoIndex, Findings]:
         """The index of a file, and the findings about it. Raises VideoError. suffices: as for ``index_video``."""
-        key = self._key_of(video, findings)
+        key = self._key_of(video, where, findings)
         kept = None if self._kept is None or key is None or key != self._key else self._kept[0]
         if kept is None or (kept.from_header and (suffices is None or not suffices(kept))):
             rate = video.frames_fps
-            if rate is None:
-                index = index_video(video.path, findings, suffices=suffices)
-            else:
-                index = index_stills(video.path, rate)
-            self.keep(video, index, findings)
+            index = index_video(where, findings, suffices=suffices) if rate is None else index_stills(video.path, rate)
+            self.keep(video, where, index, findings)
         assert self._kept is not None
         index, found = self._kept
         return index, found.copy()
 
-    def keep(self, video: Video, index: VideoIndex, findings: Findings) -> None:
+    def keep(self, video: Video, where: str | RangedFile, index: VideoIndex, findings: Findings) -> None:
         """Use ``index`` for the video from now on."""
-        self._key, self._kept = self._key_of(video, findings), (index, findings.copy())
+        self._key, self._kept = self._key_of(video, where, findings), (index, findings.copy())
 
     @staticmethod
-    def _key_of(video: Video, findings: Findings) -> object:
+    def _key_of(video: Video, where: str | RangedFile, findings: Findings) -> object:
+        if isinstance(where, RangedFile):
+            return where, findings.strict, findings.partial
         try:
-            status = os.stat(video.path)
+            status = os.stat(where)
         except (OSError, ValueError):
             return None
         return (
-            video.path,
+            where,
             video.frames_fps,
             status.st_ino,
             status.st_size,
@@ -75,6 +79,7 @@ def read_clips(
     spec: InputSpec,
     sampling: Sampling,
     *,
+    where: str | RangedFile | None = None,
     threads: int | None = None,
     decoder: str = "cpu",
     room: Callable[[], UInt8Array] | None = None,
@@ -91,6 +96,7 @@ def read_clips(
     If decoding shows that the frames differ from the file's index, the output restarts with another VideoStart. The
     caller must then discard all earlier items.
 
+    where: the file, if it is not at the video's path.
     threads: number of decoder threads; None: one per core. decoder: "cpu" or "cuda", as for ``open_video``.
     room: called once per Clip; returns the (T, C, H, W) uint8 array for its pixels. None: a new array per Clip.
     partial: use the undamaged part of a damaged video; its VideoEnd reports the damage. Clips are left out if they
@@ -102,17 +108,17 @@ def read_clips(
     indexes: keeps the file's index for its next segment.
     Memory holds only the frames of one clip and of the clips that overlap it.
     """
-    indexes = indexes or LastIndex()
+    indexes, where = indexes or LastIndex(), video.path if where is None else where
     may_skip = check == "read" and not (strict or distrust)
     suffices = with_arguments(is_sparse, video=video, sampling=sampling) if may_skip else None
-    index, findings = indexes.of(video, Findings(partial=partial, strict=strict), suffices)
+    index, findings = indexes.of(video, where, Findings(partial=partial, strict=strict), suffices)
     again = False
     if (distrust or (partial and strict and index.packets.broken.any())) and not index.recounted:
-        index = recounted(video.path, index, findings)
+        index = recounted(where, index, findings)
     while True:
         plans = plan(index, video, sampling)
         yield VideoStart(len(plans), again)
-        reading = _Reading(video, index, plans, findings.copy(), spec, threads or 0, decoder)
+        reading = _Reading(video, where, index, plans, findings.copy(), spec, threads or 0, decoder)
         try:
             yield from reading.items(room or (lambda: _new_clip(spec, sampling)))
             return
@@ -121,10 +127,10 @@ def read_clips(
         if decoder == "cpu":  # only the CPU's result is final: a GPU may lack memory or not support the codec
             if index.from_header:
                 findings = Findings(partial=partial, strict=strict)
-                index = index_video(video.path, findings)
+                index = index_video(where, findings)
             else:
-                index = recounted(video.path, index, findings)
-            indexes.keep(video, index, findings)
+                index = recounted(where, index, findings)
+            indexes.keep(video, where, index, findings)
         decoder = "cpu"
 
 
@@ -132,6 +138,7 @@ def read_plan(
     video: Video,
     sampling: Sampling,
     *,
+    where: str | RangedFile | None = None,
     partial: bool = False,
     strict: bool = False,
     check: str = "read",
@@ -139,7 +146,8 @@ def read_plan(
 ) -> Iterator[VideoStart | VideoEnd]:
     """The items of ``read_clips`` without the clips, from the packets alone. Raises VideoError."""
     suffices = with_arguments(is_sparse, video=video, sampling=sampling) if check == "read" and not strict else None
-    index, findings = (indexes or LastIndex()).of(video, Findings(partial=partial, strict=strict), suffices)
+    where = video.path if where is None else where
+    index, findings = (indexes or LastIndex()).of(video, where, Findings(partial=partial, strict=strict), suffices)
     yield VideoStart(len(plan(index, video, sampling)))
     yield VideoEnd(replace(index.info, remarks=findings.remarks, damage=findings.damage), 0)
 
@@ -186,6 +194,7 @@ class _Reading:
     """One pass through a video."""
 
     video: Video
+    where: str | RangedFile
     index: VideoIndex
     plans: ClipPlans
     findings: Findings
@@ -236,7 +245,7 @@ class _Reading:
         if self.video.frames_fps is not None:
             yield StillsReader(self.video.path, wanted, findings)
             return
-        with open_video(self.video.path, decoder=self.decoder) as (container, stream):
+        with open_video(self.where, decoder=self.decoder) as (container, stream):
             reader: FrameReader | CountedReader
             if index.recounted:
                 reader = CountedReader(container, stream, index, findings, wanted, threads=self.threads)

@@ -13,6 +13,7 @@ from p3dfeat.types import Int64Array
 from p3dfeat.video.bitstreams.h264_fields import fields_of
 from p3dfeat.video.bitstreams.hidden_frames import LONGEST_EMPTY, NO_SLICES, begins_with_slice, hidden_packets
 from p3dfeat.video.containers import Container
+from p3dfeat.video.containers.record import read_at
 from p3dfeat.video.heartbeat import tick
 from p3dfeat.video.packets import NO_TIME, Packets
 
@@ -43,7 +44,7 @@ def packets_in_header(record: Container, stream: VideoStream, file: BinaryIO, be
     tick()
     if sizes.min() <= 0 or positions.min() < 0 or (positions + sizes).max() > size_bytes:
         return None
-    if abs(decoded).max() > MOST_TICKS or _may_hide(file.fileno(), stream, positions, sizes):
+    if abs(decoded).max() > MOST_TICKS or _may_hide(file, stream, positions, sizes):
         return None
     durations, offsets = times
     packets = Packets(
@@ -64,7 +65,7 @@ def packets_in_header(record: Container, stream: VideoStream, file: BinaryIO, be
     return packets if same else None
 
 
-def _may_hide(file: int, stream: VideoStream, positions: Int64Array, sizes: Int64Array) -> bool:
+def _may_hide(file: BinaryIO, stream: VideoStream, positions: Int64Array, sizes: Int64Array) -> bool:
     """Whether a packet may show nothing: of H.264 and HEVC, the beginnings of the MOST_HEADS shortest packets are read.
 
     A sample of a valid file holds a picture (ISO/IEC 14496-15). Of packets that clips need, the decoder shows the rest.
@@ -79,9 +80,9 @@ def _may_hide(file: int, stream: VideoStream, positions: Int64Array, sizes: Int6
     short = np.argsort(sizes, kind="stable")[:MOST_HEADS]
     for place in np.sort(short[sizes[short] <= LONGEST_EMPTY]).tolist():
         tick()
-        if begins_with_slice(coding, header, os.pread(file, HEAD_BYTES, positions[place])):
+        if begins_with_slice(coding, header, read_at(file, positions[place], HEAD_BYTES)):
             continue
-        packet = cast("Packet[VideoStream]", Packet(os.pread(file, sizes[place], positions[place])))
+        packet = cast("Packet[VideoStream]", Packet(read_at(file, positions[place], sizes[place])))
         if hides(packet):
             return True
     return False

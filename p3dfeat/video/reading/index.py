@@ -24,10 +24,11 @@ from p3dfeat.video.containers.mp4 import MP4, coding_of
 from p3dfeat.video.findings import Findings
 from p3dfeat.video.heartbeat import tick
 from p3dfeat.video.packets import Packets
+from p3dfeat.video.ranged import RangedFile
 from p3dfeat.video.reading.ffmpeg_log import Complaints
 from p3dfeat.video.reading.header import packets_in_header
 from p3dfeat.video.reading.listing import Listing
-from p3dfeat.video.reading.opening import MAX_PIXELS, demuxed, open_container, pass_on, reason
+from p3dfeat.video.reading.opening import MAX_PIXELS, demuxed, open_container, opened, pass_on, reason
 from p3dfeat.video.reading.timing import (
     MOST_REORDERED,
     frame_numbers,
@@ -84,20 +85,25 @@ class VideoIndex:
 
 
 @contextmanager
-def open_video(path: str, *, decoder: str = "cpu") -> Iterator[tuple[InputContainer, VideoStream]]:
+def open_video(where: str | RangedFile, *, decoder: str = "cpu") -> Iterator[tuple[InputContainer, VideoStream]]:
     """The container and its first real video stream. Raises VideoError with one line that does not name the path.
 
     decoder: "cpu", or "cuda": on a GPU if there is one that supports the codec, or else on the CPU.
     """
-    with open_container(path, decoder=decoder) as container:
+    with open_container(where, decoder=decoder) as container:
         stream = _first_real(container)
         if stream.codec_context is None:
-            coding = coding_of(path, stream.id) if container.format.name == MP4.name else ""
+            coding = _coding(where, stream.id) if container.format.name == MP4.name else ""
             raise VideoError(f"no decoder for its video stream{coding}; p3dfeat doctor lists the available codecs")
         if stream.width * stream.height > MAX_PIXELS:
             size, most = f"{stream.width} x {stream.height}", f"{MAX_PIXELS / 1e6:.0f} million pixels"
             raise VideoError(f"frames of {size} by its header; more than {most} are not read")
         yield container, stream
+
+
+def _coding(where: str | RangedFile, track: int) -> str:
+    with opened(where) as file:
+        return coding_of(file, os.fstat(file.fileno()).st_size, track)
 
 
 def _first_real(container: InputContainer) -> VideoStream:
@@ -117,7 +123,7 @@ def _may_be_a_picture(stream: VideoStream, longest: int) -> bool:
 
 
 def index_video(
-    path: str, findings: Findings | None = None, *, suffices: Callable[[VideoIndex], bool] | None = None
+    where: str | RangedFile, findings: Findings | None = None, *, suffices: Callable[[VideoIndex], bool] | None = None
 ) -> VideoIndex:
     """List the frames of a video, by reading its packets once or from its header. Raises VideoError.
 
@@ -127,14 +133,14 @@ def index_video(
     """
     findings = findings or Findings()
     complaints = Complaints()
-    with closing(complaints), complaints.listening(), open_video(path) as (container, stream):
+    with closing(complaints), complaints.listening(), open_video(where) as (container, stream):
         try:
-            with open(path, "rb") as file:
+            with opened(where) as file:
                 most_bytes = MOST_READ * os.fstat(file.fileno()).st_size
                 listing = Listing(container, stream, findings, most_bytes=most_bytes)
-                index = None if suffices is None else _index_from_header(container, stream, path, file, listing)
+                index = None if suffices is None else _index_from_header(container, stream, where, file, listing)
                 if index is None or suffices is None or not suffices(index):
-                    index = _index(container, stream, path, file, listing.read(), findings)
+                    index = _index(container, stream, where, file, listing.read(), findings)
         except (av.FFmpegError, OSError) as error:
             raise VideoError(f"unreadable ({reason(error)})") from None
         # Decoders complain about packets before the first keyframe. Their messages count only when frames are read.
@@ -144,7 +150,7 @@ def index_video(
 
 
 def _index_from_header(
-    container: InputContainer, stream: VideoStream, path: str, file: BinaryIO, listing: Listing
+    container: InputContainer, stream: VideoStream, where: str | RangedFile, file: BinaryIO, listing: Listing
 ) -> VideoIndex | None:
     """The index of a video whose header lists its frames; None if that leaves a doubt."""
     record = container_of(container.format.name)
@@ -154,7 +160,7 @@ def _index_from_header(
     if packets is None:
         return None
     try:
-        index = _index(container, stream, path, file, packets, Findings(strict=True), from_header=True)
+        index = _index(container, stream, where, file, packets, Findings(strict=True), from_header=True)
     except VideoError:
         return None
     return replace(index, from_header=True, info=replace(index.info, indexed=FROM_HEADER))
@@ -163,7 +169,7 @@ def _index_from_header(
 def _index(
     container: InputContainer,
     stream: VideoStream,
-    path: str,
+    where: str | RangedFile,
     file: BinaryIO,
     packets: Packets,
     findings: Findings,
@@ -178,7 +184,7 @@ def _index(
     if record.stores_dts and packets.parts[-1]:
         findings.remark("its clock goes back, as where recordings were joined: its frames are counted")
     packets = with_leading_times(packets)
-    left_out = _lost(path, packets)
+    left_out = _lost(where, packets)
     if record.is_recording:
         left_out |= _broken_ends(packets, findings)
     if lost := int(packets.broken.sum()) - len(left_out & set(np.flatnonzero(packets.broken).tolist())):
@@ -230,7 +236,7 @@ def _broken_ends(packets: Packets, findings: Findings) -> set[int]:
     return broken
 
 
-def _lost(path: str, packets: Packets) -> set[int]:
+def _lost(where: str | RangedFile, packets: Packets) -> set[int]:
     """Packets of frames that are shown before the first keyframe and do not decode, found by decoding the beginning.
 
     Such frames decode if the group of pictures is closed, or if they are RADL pictures.
@@ -239,7 +245,7 @@ def _lost(path: str, packets: Packets) -> set[int]:
     if not len(leading):
         return set()
     lost = set(leading.tolist())
-    with open_video(path) as (container, stream):
+    with open_video(where) as (container, stream):
         stream.thread_type = "SLICE"
         last = int(leading[-1])
         ahead = MOST_REORDERED

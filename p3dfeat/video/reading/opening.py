@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from typing import Final
+from typing import Any, BinaryIO, Final, cast
 
 import av
 import av.logging
@@ -21,7 +21,8 @@ from av.video.stream import VideoStream
 from p3dfeat.errors import NotAVideoError, VideoError
 from p3dfeat.video.containers import FORMATS
 from p3dfeat.video.containers.mp4_boxes import top_boxes
-from p3dfeat.video.containers.record import cut_off
+from p3dfeat.video.containers.record import cut_off, read_at
+from p3dfeat.video.ranged import RangedFile, RangedReader
 from p3dfeat.video.reading.ffmpeg_log import Complaints
 
 # Per frame: 16384 x 8192, more than any camera records. A header may say 65535 x 65535, which is 17 GB in colour.
@@ -73,12 +74,22 @@ def regular_file(path: str) -> Iterator[int]:
         os.close(file)
 
 
-def open_container(path: str, *, decoder: str = "cpu") -> InputContainer:
+@contextmanager
+def opened(where: str | RangedFile) -> Iterator[BinaryIO]:
+    """A file for reading from any place. Raises VideoError."""
+    if isinstance(where, RangedFile):
+        yield cast(BinaryIO, where.opened())
+        return
+    with regular_file(where) as descriptor, open(descriptor, "rb", buffering=0, closefd=False) as file:
+        yield cast(BinaryIO, file)
+
+
+def open_container(where: str | RangedFile, *, decoder: str = "cpu") -> InputContainer:
     """FFmpeg's reader of a file. Raises VideoError with one line that does not name the path.
 
     decoder: "cpu", or "cuda": on a GPU if there is one that supports the codec, or else on the CPU.
     """
-    with regular_file(path) as file:
+    with opened(where) as file:
         if (still := _still(file)) is not None:
             raise NotAVideoError(_no_video(f"a picture ({still})"))
         complaints = Complaints()
@@ -91,22 +102,37 @@ def open_container(path: str, *, decoder: str = "cpu") -> InputContainer:
             container.close()
             raise VideoError(cut)
         except (av.FFmpegError, OSError, ValueError) as error:
-            if os.fstat(file).st_size == 0:
+            if os.fstat(file.fileno()).st_size == 0:
                 raise NotAVideoError("empty file, 0 bytes") from None
             if (cut := _cut_index(file)) is not None:
                 raise VideoError(cut) from None
-            head = os.pread(file, LONGEST_PICTURE, 0)
-            if head[:2] == JPEG_BEGINS and JPEG_FOLLOWS in head:  # FFmpeg mistakes some bare Motion JPEG for a picture
-                os.lseek(file, 0, os.SEEK_SET)
+            if _begins_with_pictures(file):
                 return _opened(file, decoder, format="mjpeg")
             why = complaints.worst() or reason(error)
             raise NotAVideoError(what_else(file) or f"not a video, or too damaged to open ({why})") from None
 
 
-def _opened(file: int, decoder: str, format: str | None = None) -> InputContainer:
-    options = {
-        "fd": str(file),
-        "protocol_whitelist": "fd",
+def _begins_with_pictures(file: BinaryIO) -> bool:
+    """Whether it is bare Motion JPEG, some of which FFmpeg mistakes for a picture."""
+    if read_at(file, 0, 2) != JPEG_BEGINS:
+        return False
+    return JPEG_FOLLOWS in read_at(file, 0, LONGEST_PICTURE)
+
+
+def _source(file: BinaryIO) -> tuple[Any, dict[str, str]]:
+    """What FFmpeg is told to open, and the options for it: an open file, or Python's reader, at its beginning.
+
+    FFmpeg's copy of an open file shares its position.
+    """
+    file.seek(0)
+    if isinstance(file, RangedReader):
+        return file.another(), {"protocol_whitelist": "none"}
+    return "fd:", {"fd": str(file.fileno()), "protocol_whitelist": "fd"}
+
+
+def _opened(file: BinaryIO, decoder: str, format: str | None = None) -> InputContainer:
+    source, options = _source(file)
+    options |= {
         "format_whitelist": ",".join(FORMATS),
         "enable_drefs": "0",  # MOV tracks in other files
         "use_absolute_path": "0",
@@ -116,9 +142,9 @@ def _opened(file: int, decoder: str, format: str | None = None) -> InputContaine
         # The shared context of the process: creating one per video would take longer than decoding the video.
         gpu = HWAccel("cuda", options={"primary_ctx": "1"})
         with suppress(av.FFmpegError, OSError, RuntimeError, ValueError):  # no suitable GPU, or a damaged file
-            return _limited(av.open("fd:", options=options, metadata_errors="replace", hwaccel=gpu))
-        os.lseek(file, 0, os.SEEK_SET)  # FFmpeg's copy of the open file shares its position
-    return _limited(av.open("fd:", format=format, options=options, metadata_errors="replace"))
+            return _limited(av.open(source, options=options, metadata_errors="replace", hwaccel=gpu))
+        source, _ = _source(file)
+    return _limited(av.open(source, format=format, options=options, metadata_errors="replace"))
 
 
 def _limited(container: InputContainer) -> InputContainer:
@@ -129,9 +155,9 @@ def _limited(container: InputContainer) -> InputContainer:
     return container
 
 
-def what_else(file: int) -> str | None:
+def what_else(file: BinaryIO) -> str | None:
     """A one-line description of a file in an unsupported format; None if the format may be supported."""
-    head = os.pread(file, HEAD_BYTES, 0)
+    head = read_at(file, 0, HEAD_BYTES)
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     named = next((name for beginning, name in BEGINNINGS if text.startswith(beginning)), None)
     if named is None and text.startswith((b"<?xml", b"<mpd")):
@@ -144,12 +170,10 @@ def what_else(file: int) -> str | None:
     return None if named is None else _no_video(named)
 
 
-def _cut_index(file: int) -> str | None:
+def _cut_index(file: BinaryIO) -> str | None:
     """The error for an MP4 with an incomplete or missing index, which a recorder writes last; else None."""
-    size = os.fstat(file).st_size
-    with open(file, "rb", closefd=False) as boxes:
-        found = {box.kind: box for box in top_boxes(boxes, size)}
-    os.lseek(file, 0, os.SEEK_SET)  # FFmpeg's copy of the open file shares its position
+    size = os.fstat(file.fileno()).st_size
+    found = {box.kind: box for box in top_boxes(file, size)}
     if b"moov" in found:
         end = found[b"moov"].end
         return str(cut_off(size, end)) if end > size else None
@@ -164,30 +188,28 @@ def _no_video(named: str) -> str:
     return f"not a video but {named}"
 
 
-def _still(file: int) -> str | None:
+def _still(file: BinaryIO) -> str | None:
     """The format of a picture that uses MP4's boxes; else None. FFmpeg would open it as a video of one frame."""
-    head = os.pread(file, HEAD_BYTES, 0)
+    head = read_at(file, 0, HEAD_BYTES)
     if head[4:8] != b"ftyp":
         return None
     brands = [head[place : place + 4] for place in range(8, min(len(head), int.from_bytes(head[:4], "big")), 4)]
     named = next((STILLS[brand] for brand in brands if brand in STILLS), None)
     if named is None:
         return None
-    with open(file, "rb", closefd=False) as boxes:
-        moves = any(box.kind == b"moov" for box in top_boxes(boxes, os.fstat(file).st_size))
-    os.lseek(file, 0, os.SEEK_SET)  # FFmpeg's copy of the open file shares its position
+    moves = any(box.kind == b"moov" for box in top_boxes(file, os.fstat(file.fileno()).st_size))
     return None if moves else named
 
 
-def _refused_format(file: int) -> str | None:
+def _refused_format(file: BinaryIO) -> str | None:
     """FFmpeg's name for the format of a file, if it is not one of FORMATS. Only the beginning of the file is read."""
     before = av.logging.get_level()
     av.logging.set_level(av.logging.ERROR)
-    os.lseek(file, 0, os.SEEK_SET)
+    source, options = _source(file)
     try:
         with av.logging.Capture() as said, suppress(av.FFmpegError, OSError, ValueError):
             # With no format allowed, FFmpeg only reports which one it is.
-            av.open("fd:", options={"fd": str(file), "protocol_whitelist": "fd", "format_whitelist": "none"}).close()
+            av.open(source, options=options | {"format_whitelist": "none"}).close()
     finally:
         av.logging.set_level(before)
     name = next((name for _, name, text in said if text.startswith("Format not on whitelist")), None)

@@ -19,18 +19,19 @@ from p3dfeat.types import Int64Array
 from p3dfeat.video.bitstreams.hidden_frames import REFERRED_TO_HIDDEN
 from p3dfeat.video.findings import Findings
 from p3dfeat.video.heartbeat import tick
+from p3dfeat.video.ranged import RangedFile
 from p3dfeat.video.reading.decode import INTRA, Reader
 from p3dfeat.video.reading.index import VideoIndex, open_video
 from p3dfeat.video.reading.opening import demuxed, pass_on
 from p3dfeat.video.reading.timing import frame_times, usual_duration
 
 
-def recounted(path: str, index: VideoIndex, findings: Findings) -> VideoIndex:
+def recounted(where: str | RangedFile, index: VideoIndex, findings: Findings) -> VideoIndex:
     """The index of a video whose packets do not match its frames, from decoding all frames. Raises VideoError."""
     places: list[int] = []
     unusable: set[int] = set()
     waits = False  # for a keyframe, after a frame that does not decode
-    with open_video(path) as (container, stream), closing(CountedReader(container, stream, index, findings)) as reader:
+    with open_video(where) as (container, stream), closing(CountedReader(container, stream, index, findings)) as reader:
         for place, frame in reader.every_frame():
             if frame is None or (findings.strict and (reader.complains or index.packets.broken[place])):
                 waits = True

@@ -22,7 +22,8 @@ import numpy as np
 from p3dfeat.errors import DecoderError, OutOfTimeError, VideoError
 from p3dfeat.system.confinement import environment
 from p3dfeat.system.processes import interrupts_held, python_command
-from p3dfeat.types import Clip, VideoEnd, VideoStart
+from p3dfeat.types import Clip, VideoEnd, VideoStart, is_in_store
+from p3dfeat.video.workers.asking import Answering
 from p3dfeat.video.workers.decode_progress import DecodeProgress
 from p3dfeat.video.workers.limits import CLOCK_BYTES, Clock, out_of_time
 from p3dfeat.video.workers.messages import MESSAGE_BYTES, ClipAt, Ended, Message, NonsenseError, Ready, decoded
@@ -53,10 +54,13 @@ class DecoderProcess:
                 self._memory_file = _shared_file()
             except OSError as error:
                 raise _no_process(error) from None
+            self._answering = Answering()
             try:
-                self._process = _launched(theirs.fileno(), self._memory_file, gpu=gpu)
+                with self._answering.theirs as asking:
+                    self._process = _launched(theirs.fileno(), self._memory_file, asking.fileno(), gpu=gpu)
             except OSError as error:
                 os.close(self._memory_file)
+                self._answering.close()
                 raise _no_process(error) from None
             self._wire = ours.dup()
         self.readings: deque[DecodeProgress] = deque()  # the process reads the first one
@@ -105,6 +109,8 @@ class DecoderProcess:
         """Read a video from its beginning. Items that another process has already delivered are not repeated."""
         reading.clips_left = None
         self.readings.append(reading)
+        if is_in_store(reading.job.video.path):
+            self._answering.allow(reading.job.video.path)
         self._tell(reading.job)
 
     def attend(self, seconds: float) -> bool:
@@ -278,6 +284,7 @@ class DecoderProcess:
 
     def _close(self) -> None:
         self._wire.close()
+        self._answering.close()
         self._process.kill()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(KILL_SECONDS)
@@ -298,13 +305,13 @@ def _no_process(error: OSError) -> DecoderError:
     return DecoderError(f"decoder process: cannot be started ({error.strerror})")
 
 
-def _launched(connection_file: int, memory_file: int, *, gpu: bool) -> subprocess.Popen[bytes]:
+def _launched(connection_file: int, memory_file: int, asking_file: int, *, gpu: bool) -> subprocess.Popen[bytes]:
     by_signal = threading.current_thread() is threading.main_thread()
-    command = python_command(WORKER, connection_file, memory_file, os.getpid(), by_signal, gpu)
+    command = python_command(WORKER, connection_file, memory_file, asking_file, os.getpid(), by_signal, gpu)
     with interrupts_held():
         return subprocess.Popen(
             command,
-            pass_fds=(connection_file, memory_file),
+            pass_fds=(connection_file, memory_file, asking_file),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             env=environment(network=True),

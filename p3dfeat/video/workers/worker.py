@@ -8,7 +8,6 @@ import traceback
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
@@ -17,9 +16,11 @@ from p3dfeat.errors import OutOfMemoryError, OutOfTimeError, VideoError
 from p3dfeat.system.confinement import confine, gain_no_rights
 from p3dfeat.types import Clip, UInt8Array, VideoEnd, VideoStart
 from p3dfeat.video.heartbeat import tick
+from p3dfeat.video.ranged import RangedFile
 from p3dfeat.video.reading.clips import LastIndex, read_clips, read_plan
 from p3dfeat.video.reading.gpu_decoding import better_decoder, kind_of
-from p3dfeat.video.workers.download import local_copy
+from p3dfeat.video.workers.asking import Asking
+from p3dfeat.video.workers.download import RemoteFiles
 from p3dfeat.video.workers.limits import CLOCK_BYTES, LIMITED, Clock, Memory, be_expendable, end_with
 from p3dfeat.video.workers.messages import ClipAt, Ended, Message, Ready, encoded
 from p3dfeat.video.workers.task import DecodeJob, Task
@@ -27,26 +28,27 @@ from p3dfeat.video.workers.task import DecodeJob, Task
 GB: Final = 10**9
 
 
-def main(connection_file: int, memory_file: int, parent: int, by_signal: bool, gpu: bool) -> None:
+def main(connection_file: int, memory_file: int, asking_file: int, parent: int, by_signal: bool, gpu: bool) -> None:
     """Serve the process ``parent`` at the other end of the connection, until it closes its end."""
     be_expendable()
     gain_no_rights()
     if not gpu:
         confine(writable=(tempfile.gettempdir(), "/dev"))  # before threads start
     end_with(parent, by_signal=by_signal)
-    Worker(Connection(connection_file), memory_file).serve()
+    Worker(Connection(connection_file), memory_file, Asking(asking_file)).serve()
 
 
 class Worker:
     """Reads one video after the other. Each clip goes into a free slot of the shared memory."""
 
-    def __init__(self, connection: Connection, memory_file: int):
+    def __init__(self, connection: Connection, memory_file: int, asking: Asking):
         self._connection, self._memory_file = connection, memory_file
         self._clock = Clock(mmap.mmap(memory_file, CLOCK_BYTES))
         self._jobs: deque[DecodeJob] = deque()
         self._task: Task | None = None
         self._better: dict[object, str] = {}  # {kind of video: decoder}, from a test on the first video of the kind
         self._indexes = LastIndex()
+        self._remote = RemoteFiles(asking)
         self._memory: mmap.mmap | None = None
         self._slots: list[UInt8Array] = []
         self._free: list[int] = []
@@ -67,8 +69,8 @@ class Worker:
         assert self._task is not None
         outcome: VideoEnd | VideoError
         try:
-            with self._clock.running(self._task.timeout), local_copy(job.video, tick=tick) as video:
-                outcome = self._told(replace(job, video=video), self._task)
+            with self._clock.running(self._task.timeout), self._remote.readable(job.video, tick=tick) as where:
+                outcome = self._told(job, where, self._task)
         except Exception as error:
             outcome = self._failure(error, self._task)
         # A frame and its side data, once read, refer to each other. They hold memory that Python does not count.
@@ -77,9 +79,9 @@ class Worker:
         worn = isinstance(outcome, OutOfMemoryError) or self._held.was_scarce(self._task.size)
         return Ended(outcome, self._held.give_back() or worn)
 
-    def _told(self, job: DecodeJob, task: Task) -> VideoEnd:
+    def _told(self, job: DecodeJob, where: str | RangedFile, task: Task) -> VideoEnd:
         """Send all items of a video except its VideoEnd, which is returned. Raises all errors of reading."""
-        for item in self._items(job, task):
+        for item in self._items(job, where, task):
             self._clock.tick()
             if isinstance(item, VideoEnd):
                 if item.info.damage is not None and self._held.was_scarce(task.size):
@@ -92,11 +94,12 @@ class Worker:
                 self._say(item)
         raise VideoError("its reading ended too soon")
 
-    def _items(self, job: DecodeJob, task: Task) -> Iterator[VideoStart | Clip | VideoEnd]:
+    def _items(self, job: DecodeJob, where: str | RangedFile, task: Task) -> Iterator[VideoStart | Clip | VideoEnd]:
         if task.only_plan:
             return read_plan(
                 job.video,
                 task.sampling,
+                where=where,
                 partial=task.partial,
                 strict=task.strict,
                 check=task.check,
@@ -104,14 +107,17 @@ class Worker:
             )
         decoder = task.decoder
         if decoder == "auto":
-            kind = kind_of(job.video)
+            kind = kind_of(where)
             if kind not in self._better:
-                self._better[kind] = better_decoder(job.video, kind, task.spec, task.sampling, threads=job.threads)
+                self._better[kind] = better_decoder(
+                    job.video, where, kind, task.spec, task.sampling, threads=job.threads
+                )
             decoder = self._better[kind]
         return read_clips(
             job.video,
             task.spec,
             task.sampling,
+            where=where,
             threads=job.threads,
             decoder=decoder,
             room=self._free_slot,

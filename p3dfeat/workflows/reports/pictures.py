@@ -8,7 +8,7 @@ from typing import Any, Final
 from p3dfeat.pages.strip import Strip
 from p3dfeat.store import is_unchanged
 from p3dfeat.text.counts import counted
-from p3dfeat.types import PART, SEGMENT_ORIGINS, WEB_SCHEMES, Video
+from p3dfeat.types import PART, SEGMENT_ORIGINS, Video, is_remote
 from p3dfeat.video.thumbnails import StripPlan, take_strips
 
 # Attributes that tell whether a source is still the stored file, and what a picture of it needs.
@@ -63,7 +63,7 @@ def pictures_of(
     for id, about in attributes.items():
         source = str(about.get("source", ""))
         is_there = os.path.isfile if about.get("frames_fps") is None else os.path.isdir  # no pipe, and no device
-        if not source or source.lower().startswith(WEB_SCHEMES) or not is_there(source):
+        if not source or is_remote(source) or not is_there(source):
             found.gone.append(id)
         elif not is_unchanged(source, about):
             found.changed.append(id)
