@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test fuzz wild soak memory lint format types imports ci reference bench screenshot docs architecture camera-model camera-accuracy bench-gpu clean
+.PHONY: help setup demo test fuzz wild soak cluster-drill memory lint format types imports ci reference bench screenshot docs architecture camera-model camera-accuracy bench-gpu clean
 
 help:  ## show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -57,6 +57,9 @@ wild: setup  ## every file of CLIPS=folder through every way of reading, beside 
 
 soak: setup  ## VIDEOS=20000 while runs are killed 50 times, a quarter of an hour; KILLS=, SEED=; WRITE=1 as for fuzz
 	@$(BIN)/python -m stress.soak --videos $(or $(VIDEOS),20000) --kills $(or $(KILLS),50) --seed $(or $(SEED),1) $(if $(WRITE),--write)
+
+cluster-drill: setup  ## three Ray nodes, of which workers, a node and the command are lost; VIDEOS=400; WRITE=1 as for fuzz
+	@$(BIN)/python -m stress.cluster --videos $(or $(VIDEOS),400) $(if $(WRITE),--write)
 
 memory: setup  ## peak memory of 10 hours, 4K and COUNT=100000 videos, each beside little; WRITE=1 as for fuzz
 	@$(BIN)/python -m stress.memory --count $(or $(COUNT),100000) $(if $(WRITE),--write)

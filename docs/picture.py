@@ -17,6 +17,7 @@ GROUND: Final = "the ground"
 # From top to bottom, as the contract in pyproject.toml has it.
 ROWS: Final = (
     ("cli",),
+    ("cluster",),
     ("workflows",),
     ("exports", "explore", "datasets"),
     ("sources", "video", "engines", "zoo", "store"),

@@ -1,11 +1,13 @@
 """Names of the package and their modules; see p3dfeat/_lazy.py."""
 
 from p3dfeat._version import __version__ as __version__
+from p3dfeat.cluster.extract import extract as extract
 from p3dfeat.config import InputSpec as InputSpec
 from p3dfeat.config import Sampling as Sampling
 from p3dfeat.datasets import FeatureDataset as FeatureDataset
 from p3dfeat.datasets import Sample as Sample
 from p3dfeat.datasets import SampleBatch as SampleBatch
+from p3dfeat.errors import ClusterError as ClusterError
 from p3dfeat.errors import DecoderError as DecoderError
 from p3dfeat.errors import FeatureFileError as FeatureFileError
 from p3dfeat.errors import NotAVideoError as NotAVideoError
@@ -66,7 +68,6 @@ from p3dfeat.workflows.compare import compare as compare
 from p3dfeat.workflows.doctor import Diagnosis as Diagnosis
 from p3dfeat.workflows.doctor import doctor as doctor
 from p3dfeat.workflows.extract import ExtractSummary as ExtractSummary
-from p3dfeat.workflows.extract import extract as extract
 from p3dfeat.workflows.files.merge import MergeSummary as MergeSummary
 from p3dfeat.workflows.files.merge import merge as merge
 from p3dfeat.workflows.files.remove import Removed as Removed

@@ -9,6 +9,7 @@ P3DFeatError                 1  (never raised itself)
 │   └── OutOfMemoryError     3  it exceeded the memory limit of its decoder
 ├── NothingReadError         4  no input could be read at all
 ├── DecoderError             2  decoder processes cannot be started
+├── ClusterError             2  a cluster cannot compute: no nodes, or nodes that differ
 ├── WeightsError             5  weights missing, unreachable or wrong
 ├── FeatureFileError         2  not a p3dfeat file, damaged, or created with other settings
 └── OutputError              2  the result cannot be written: permissions, a full disk
@@ -64,6 +65,12 @@ class NothingReadError(P3DFeatError):
 
 class DecoderError(P3DFeatError):
     """Decoder processes cannot be started."""
+
+    exit_code = 2
+
+
+class ClusterError(P3DFeatError):
+    """A cluster cannot compute: no nodes, or nodes that differ."""
 
     exit_code = 2
 

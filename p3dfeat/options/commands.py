@@ -67,6 +67,13 @@ class ExtractSettings(DecodingOptions, EngineOptions, ModelOptions, CropOptions,
         group="Input",
         help="Part K of N of the videos, for N machines with the same inputs. p3dfeat merge joins the files.",
     )
+    cluster: str | None = option(
+        None,
+        metavar="auto|ADDRESS",
+        parse=lambda text: text or None,
+        group="Speed",
+        help="Compute on a Ray cluster: auto, the one that this machine belongs to; or the address of its head.",
+    )
     max_videos: int | None = option(
         None, former="limit", minimum=1, metavar="N", group="Input", help="Maximum number of videos stored in this run."
     )

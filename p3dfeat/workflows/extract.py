@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from p3dfeat.errors import VideoError
 from p3dfeat.events import Touched, Warned
-from p3dfeat.options import ExtractSettings, with_options
+from p3dfeat.options import ExtractSettings
 from p3dfeat.options import Inputs as InputNames
 from p3dfeat.sources import Inputs, Known, Shard, as_texts
 from p3dfeat.store import FeatureWriter, Ledger, Lock
@@ -18,8 +18,9 @@ from p3dfeat.text.counts import counted
 from p3dfeat.types import Failure, LeftOut, Video
 from p3dfeat.video import check_decoding
 from p3dfeat.workflows import pipeline
-from p3dfeat.workflows.job import MakingReady, RunJob, check_output, decoders_for, found_by, of_shard
-from p3dfeat.workflows.plan import forecast, sizes_of
+from p3dfeat.workflows.job import MakingReady, check_output, found_by, of_shard
+from p3dfeat.workflows.machinery import Machinery, ThisMachine
+from p3dfeat.workflows.plan import sizes_of
 
 
 @dataclass(frozen=True)
@@ -99,14 +100,16 @@ COUNTS: Final = ("stored", "partial", "with_remarks", "skipped", "accepted", "fa
 ExtractEvent = MakingReady | ToDo | Touched | Warned | VideoDone | pipeline.Started | pipeline.Described
 
 
-def run_extract(inputs: InputNames, output: str | Path, settings: ExtractSettings) -> ExtractSummary:
+def run_extract(
+    inputs: InputNames, output: str | Path, settings: ExtractSettings, machinery: Machinery | None = None
+) -> ExtractSummary:
     """Extract features from videos into an HDF5 file. Videos that are already stored are skipped.
 
     A video that cannot be read is listed in the summary and in ``<output>.failed.jsonl``; the others are stored.
 
     Args:
         inputs (str | Path | Sequence): Files, folders, globs, "@list.txt", "-" for paths on stdin, a CSV of segments,
-            or http(s) addresses.
+            or addresses such as "https://..." and "s3://...".
         output (str | Path): Feature file to create or to add to.
         model (str | Path | Model | None): Name, path or repository, as for ``load_model``, or a Model. None: the
             default model.
@@ -153,6 +156,7 @@ def run_extract(inputs: InputNames, output: str | Path, settings: ExtractSetting
         frames (float | None): Read folders of numbered pictures as videos with this number of frames per second.
         segment_origin (str): Zero of the times in a CSV of segments: "first-frame", or the file's own "clock".
         stdin (TextIO | None): Stream that "-" is read from.
+        cluster (str | None): Compute on a Ray cluster: "auto", or the address of its head, such as "10.0.0.1:6379".
         on_event (Callable): Called with each ExtractEvent.
 
     Returns:
@@ -176,27 +180,18 @@ def run_extract(inputs: InputNames, output: str | Path, settings: ExtractSetting
         if lock.warning is not None:
             settings.on_event(Warned(lock.warning))
         found = found_by(settings, as_texts(inputs), output=output, stdin=settings.stdin)
-        return _extract(found, lock, settings, settings.on_event)
+        with machinery or ThisMachine(settings) as machines:
+            return _extract(found, lock, settings, machines)
 
 
-extract = with_options(ExtractSettings)(run_extract)
-
-
-def _extract(
-    inputs: Inputs,
-    lock: Lock,
-    settings: ExtractSettings,
-    on_event: Callable[[ExtractEvent], None],
-) -> ExtractSummary:
-    job = RunJob.of(settings, inputs.named()[0], on_event)
+def _extract(inputs: Inputs, lock: Lock, settings: ExtractSettings, machines: Machinery) -> ExtractSummary:
+    on_event = settings.on_event
+    job = machines.job(inputs.named()[0], on_event)
     run = _Run(lock.output, settings, inputs.left_out)
     writer = FeatureWriter(
         lock.output, job.recorded(), overwrite=settings.overwrite, compress=settings.compress, lock=lock
     )
-    with (
-        decoders_for(settings, partial=settings.on_error == "partial", strict=settings.strict) as decoders,
-        _stored(writer, run.ledger, overwrite=settings.overwrite),
-    ):
+    with _stored(writer, run.ledger, overwrite=settings.overwrite):
         videos, failures = of_shard(settings.shard, *inputs.named(Known(writer.stored, writer.source_of)))
         for failure in failures:
             if not run.accepts(failure.id, failure.source, failure.path):
@@ -206,12 +201,8 @@ def _extract(
             missing.clear()
         wanted = missing[: job.limit]
         sizes = sizes_of(wanted)
-        expected = {} if job.sampling.clips else forecast(wanted, sizes, job, decoders)
-        on_event(ToDo(len(wanted), sizes, job.sampling.clips, expected))
-        events = pipeline.describe(
-            missing, engine=job.engine, spec=job.spec, sampling=job.sampling, decoders=decoders, pool=job.pool
-        )
-        with closing(events):  # ends the decoders in every case
+        on_event(ToDo(len(wanted), sizes, job.sampling.clips, machines.forecast(wanted, sizes, job)))
+        with closing(machines.describe(missing, job)) as events:  # ends the decoders in every case
             for event in events:
                 run.handle(event, writer)
                 if run.num_stored == job.limit or run.stopped:

@@ -48,6 +48,7 @@ OTHER_FORMATS: Final = {
     ".arrow": "Arrow",
 }
 MakingReady = Fetching | Calibrating | Calibrated
+OnEvent = Callable[[MakingReady], None]
 
 
 def check_output(output: str | Path) -> None:
@@ -240,8 +241,12 @@ class RunJob:
         on_event: Callable[[MakingReady], None] = lambda event: None,
         *,
         only_plan: bool = False,
+        engine_of: "Callable[[Model, InputSpec, Sampling], Engine] | None" = None,
     ) -> "RunJob":
-        """only_plan: calibrate nothing. If int8 is not calibrated yet, plan with an fp32 engine."""
+        """engine_of: makes another engine than that of this machine.
+
+        only_plan: calibrate nothing. If int8 is not calibrated yet, plan with an fp32 engine.
+        """
         loaded = model_for(settings, on_event)
         sampling, spec = sampling_for(settings, loaded, tail=settings.tail), spec_for(settings, loaded)
         layers = settings.layer_names
@@ -254,7 +259,10 @@ class RunJob:
                     in_fp32 = EngineOptions(engine="openvino", device="cpu")
                     stand_in = engine_for(in_fp32, loaded, videos, layers=layers)
                     return cls(loaded, spec, sampling, stand_in, settings.precision, limit, settings.pool)
-        engine = engine_for(settings, loaded, videos, layers=layers, on_calibration=on_event)
+        if engine_of is not None:
+            engine = engine_of(loaded, spec, sampling)
+        else:
+            engine = engine_for(settings, loaded, videos, layers=layers, on_calibration=on_event)
         return cls(loaded, spec, sampling, engine, engine.precision, limit, settings.pool, settings.shard)
 
     def recorded(self) -> Settings:

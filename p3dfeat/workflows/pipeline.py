@@ -103,8 +103,8 @@ def describe(
     A video that cannot be read does not affect the others. Memory depends on the settings, not on the videos.
     """
     room: UInt8Array | None = None  # for the clips of a batch; an engine has read them when ``start`` returns
-    group, started = _Group(pool), deque[_Group]()
-    crops = _Crops(len(spec.crops))
+    group, started = Group(pool), deque[Group]()
+    crops = Crops(len(spec.crops))
     size = engine.batch_size
     with closing(decoded_ahead(videos, spec, sampling, decoders)) as decoded:
         for video, item in decoded:
@@ -115,13 +115,13 @@ def describe(
             group.add(video, item)
             if room is not None and group.num_clips == size:
                 started.append(group.start(engine, room))
-                group = _Group(pool)
+                group = Group(pool)
                 size = min(engine.batch_size, size)  # smaller after memory has run out
             while len(started) >= engine.in_flight:
                 yield from started.popleft().events(crops)
             if not started and not group.num_clips:
                 yield from group.events(crops)
-                group = _Group(pool)
+                group = Group(pool)
     if room is not None and group.num_clips:
         group.start(engine, room)
     for last in (*started, group):
@@ -146,7 +146,7 @@ def averaged(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 @dataclass(frozen=True)
-class _Row:
+class Row:
     """A crop of a clip; its frames are in its group's batch."""
 
     seconds: tuple[float, float]
@@ -154,46 +154,56 @@ class _Row:
     padded_frames: int
 
 
-_Happening = VideoStart | _Row | VideoEnd | VideoError
+Happening = VideoStart | Row | VideoEnd | VideoError
 
 
-class _Group:
+class Group:
     """The clips of one batch, each crop counted as one, and the events around them, in order."""
 
     def __init__(self, pool: str) -> None:
         self.num_clips, self._pool = 0, pool
-        self._happened: list[tuple[Video, _Happening]] = []
+        self._happened: list[tuple[Video, Happening]] = []
         self._pending: Pending | None = None
 
-    def add(self, video: Video, item: Read) -> None:
+    @property
+    def happened(self) -> Sequence[tuple[Video, Happening]]:
+        """The rows of the batch and what comes between them, in order."""
+        return self._happened
+
+    def add(self, video: Video, item: Read | Row) -> None:
         if isinstance(item, Clip):
-            seconds = item.start_seconds, item.end_seconds
-            self._happened.append((video, _Row(seconds, item.first_frame, item.padded_frames)))
+            item = Row((item.start_seconds, item.end_seconds), item.first_frame, item.padded_frames)
+        if isinstance(item, Row):
+            self._happened.append((video, item))
             self.num_clips += 1
             return
         if isinstance(item, VideoError) or (isinstance(item, VideoStart) and item.again):
             # Its clips in this group, which are the last ones, are no longer needed.
-            while self._happened and self._happened[-1][0] == video and isinstance(self._happened[-1][1], _Row):
+            while self._happened and self._happened[-1][0] == video and isinstance(self._happened[-1][1], Row):
                 self._happened.pop()
                 self.num_clips -= 1
         self._happened.append((video, item))
 
-    def start(self, engine: Engine, room: UInt8Array) -> "_Group":
+    def wait_for(self, pending: Pending) -> None:
+        """Take the rows of features from a batch that was started elsewhere."""
+        self._pending = pending
+
+    def start(self, engine: Engine, room: UInt8Array) -> "Group":
         """Start ``engine`` on the first rows of ``room``, which belong to this group."""
         self._pending = engine.start(Batch(room[: self.num_clips]))
         return self
 
-    def events(self, crops: "_Crops") -> Iterator[Event]:
+    def events(self, crops: "Crops") -> Iterator[Event]:
         """The events in order; features of consecutive clips of a video come together."""
         rows = {} if self._pending is None else self._pending.result()
         if self._pool == "mean":
             rows = {name: averaged(values) for name, values in rows.items()}
         first = 0
-        for (video, is_row), entries in groupby(self._happened, key=lambda e: (e[0], isinstance(e[1], _Row))):
+        for (video, is_row), entries in groupby(self._happened, key=lambda e: (e[0], isinstance(e[1], Row))):
             items = [item for _, item in entries]
             if is_row:
                 part = {name: values[first : first + len(items)] for name, values in rows.items()}
-                features = crops.joined([item for item in items if isinstance(item, _Row)], part)
+                features = crops.joined([item for item in items if isinstance(item, Row)], part)
                 if len(features):
                     yield Described(video, features)
                 first += len(items)
@@ -202,7 +212,7 @@ class _Group:
                 yield from (_event(video, item) for item in items)
 
 
-class _Crops:
+class Crops:
     """Joins the crops of each clip, which may be in several batches."""
 
     def __init__(self, count: int) -> None:
@@ -211,10 +221,10 @@ class _Crops:
 
     def drop(self) -> None:
         """Forget the crops of an incomplete clip: its video failed, or begins again."""
-        self._rows: list[_Row] = []
+        self._rows: list[Row] = []
         self._layers: dict[str, FloatArray] = {}
 
-    def joined(self, rows: Sequence[_Row], layers: Mapping[str, FloatArray]) -> Features:
+    def joined(self, rows: Sequence[Row], layers: Mapping[str, FloatArray]) -> Features:
         """Features of all clips that are complete with these rows; there may be none."""
         if self._rows:
             layers = {name: np.concatenate([self._layers[name], values]) for name, values in layers.items()}
@@ -235,7 +245,7 @@ class _Crops:
         return values if self._count == 1 else values.reshape(clips, self._count, *values.shape[1:])
 
 
-def _event(video: Video, item: _Happening) -> Event:
+def _event(video: Video, item: Happening) -> Event:
     if isinstance(item, VideoStart):
         return Started(video, item.num_clips, item.again)
     if isinstance(item, VideoEnd):

@@ -45,7 +45,7 @@ def extract(inputs: Inputs, settings: ExtractSettings, output: OutputFile = "", 
         raise UsageError("output: none given; name the feature file with -o feats.h5")
     out.status(f"loading model {settings.model} ...")
     from p3dfeat.cli.progress import loaded_model, progress_bar
-    from p3dfeat.workflows.extract import run_extract
+    from p3dfeat.cluster.extract import run_extract
     from p3dfeat.workflows.job import check_output
     from p3dfeat.workflows.plan import run_plan
 

@@ -120,7 +120,7 @@ def _begins_with_pictures(file: BinaryIO) -> bool:
 
 
 def _source(file: BinaryIO) -> tuple[Any, dict[str, str]]:
-    """What FFmpeg is told to open, and the options for it: an open file, or Python's reader, at its beginning.
+    """The source for FFmpeg, and the options for it: an open file, or Python's reader, at its beginning.
 
     FFmpeg's copy of an open file shares its position.
     """

@@ -1,0 +1,1 @@
+"""Runs on several machines through Ray. Only this room imports ray."""
