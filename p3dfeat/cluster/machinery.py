@@ -7,10 +7,12 @@ come to the driver, which writes them: its feature file is the ledger, and a run
 
 import logging
 import os
+import signal
 import socket
+import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -27,6 +29,7 @@ from p3dfeat.workflows.pipeline import Event
 from p3dfeat.zoo import Model
 
 STALL_SECONDS: Final = 30.0  # without progress, until that is said
+SAME: Final = ("p3dfeat", "ffmpeg", "engine", "precision", "device", "layers")  # on nodes that join later
 CONNECT_SECONDS: Final = 10.0
 START_SECONDS: Final = 300.0  # for an actor to load torch and the model
 
@@ -52,10 +55,12 @@ class RayMachinery:
 
     def __init__(self, settings: ExtractSettings):
         self._settings = settings
-        self._ray, self._joined = _connected(str(settings.cluster))
+        self._ray: Any = None
+        self._joined = False
         self._actors: Actors | None = None
 
     def __enter__(self) -> Self:
+        self._ray, self._joined = _connected(str(self._settings.cluster))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -91,6 +96,7 @@ class RayMachinery:
                         f"{actor.node}: computes with {name} {about[name]}, {own[0][0].node} with {first[name]}; "
                         f"give --{name.replace('_', '-')}, or install the same there"
                     )
+        actors.admit_only({name: value for _, about in abouts for name, value in about.items() if name in SAME})
         versions = {about["ffmpeg"] for actor, about in abouts if "ffmpeg" in about}
         if len(versions) > 1:
             self._settings.on_event(Warned(f"nodes have different versions of FFmpeg: {', '.join(sorted(versions))}"))
@@ -136,6 +142,17 @@ class RayMachinery:
                 self._settings.on_event(Warned(f"no progress for {STALL_SECONDS:g} s; {actors.free()}; {run}"))
 
 
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep the handlers of signals: Ray would end the process at SIGTERM, with the trace of a crash."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in before.items():
+            if handler is not None:  # else it was set by another language
+                signal.signal(number, handler)
+
+
 def _say_nothing(*_: Any, **__: Any) -> None:
     """In place of Ray's own printing."""
 
@@ -163,7 +180,8 @@ def _connected(address: str) -> tuple[Any, bool]:
         if address != "auto":  # Ray itself would try for many minutes
             host, _, port = address.rpartition(":")
             socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, namespace="p3dfeat")
+        with _own_signals():
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, namespace="p3dfeat")
     except (ConnectionError, RuntimeError, ValueError, OSError):
         remedy = "start one with ray start --head, or name its head, such as 10.0.0.1:6379"
         raise UsageError(f"cluster {address}: no Ray cluster can be reached; {remedy}") from None

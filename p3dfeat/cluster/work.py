@@ -1,9 +1,10 @@
 """The unfinished work of a run on Ray: videos are handed out, clips go to networks, features are collected."""
 
+import os
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -21,7 +22,7 @@ CHUNK: Final = 16  # videos that are handed to a node at once: less is lost with
 STREAMS: Final = 2  # chunks of a node: one is decoded, the next one waits
 OBJECTS_AHEAD: Final = 8  # of a chunk: clips that are decoded and not taken yet, and what is said of them
 BATCHES_AHEAD: Final = 2  # per network, beside those that its engine has in flight
-MOST_DEATHS: Final = 3  # of actors in which a video was the first one unfinished
+MOST_DEATHS: Final = 3  # of actors that had a video in hand, at last alone
 POLL_SECONDS: Final = 1.0
 
 
@@ -91,6 +92,8 @@ class Work:
     def step(self) -> list[Event]:
         """Hand out work, wait a moment for objects, and handle one of them."""
         self._hand_out()
+        for stream in self._streams:
+            self._compute(stream)
         wanted: dict[Any, _Stream] = {}
         for stream in self._streams:
             for batch in stream.batches:
@@ -115,7 +118,7 @@ class Work:
                     self._take_rows(stream, reference)
                 self._compute(stream)
                 events += self._told(stream)
-            except died(self._ray) as error:
+            except self._ray.exceptions.RayError as error:
                 events += self._stream_lost(stream, error)
             except NonsenseError as error:
                 raise ClusterError(f"{stream.decoder.node}: its decoder sent an invalid message: {error}") from None
@@ -127,15 +130,25 @@ class Work:
         return all(network.busy >= self._ahead for network in networks)
 
     def _hand_out(self) -> None:
+        job = self._job
         for decoder in self._actors.decoders:
             while self._waiting and decoder.busy < STREAMS:
-                share = -(-len(self._waiting) // (STREAMS * len(self._actors.decoders)))
-                videos = [self._waiting.popleft() for _ in range(min(CHUNK, share))]
+                videos = self._chunk()
                 objects = decoder.handle.read.options(
                     num_returns="streaming", _generator_backpressure_num_objects=OBJECTS_AHEAD
-                ).remote(videos, self._job.spec, self._job.sampling, self._job.engine.batch_size)
+                ).remote(list(map(_absolute, videos)), job.spec, job.sampling, job.engine.batch_size)
                 decoder.busy += 1
                 self._streams.append(_Stream(decoder, videos, objects, Crops(len(self._job.spec.crops))))
+
+    def _chunk(self) -> list[Video]:
+        """The next videos for a decoder. One with which an actor died goes alone, so that it cannot harm others."""
+        share = -(-len(self._waiting) // (STREAMS * len(self._actors.decoders)))
+        videos: list[Video] = []
+        while self._waiting and len(videos) < min(CHUNK, share):
+            if self._deaths[self._waiting[0].id]:
+                return videos or [self._waiting.popleft()]
+            videos.append(self._waiting.popleft())
+        return videos
 
     def _take_object(self, stream: _Stream) -> None:
         """The next object of a stream: what is said of a block, or its clips."""
@@ -170,6 +183,7 @@ class Work:
         network = batch.network
         assert network is not None
         network.busy -= 1
+        batch.network = batch.rows = None  # so that it is computed again, unless its features have come
         try:
             rows = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
@@ -180,7 +194,8 @@ class Work:
             raise ClusterError(f"{network.node}: {reason_of(error)}") from None
         except actor_died(self._ray):  # the clips are still in the store
             self._actors.lost(network)
-            batch.network = batch.rows = None
+            return
+        except self._ray.exceptions.ObjectLostError:  # the features were, with their node
             return
         count, layers = batch.group.num_clips, self._job.engine.layers
         if set(rows) != set(layers) or any(
@@ -188,7 +203,7 @@ class Work:
             for values in rows.values()
         ):
             raise ClusterError(f"{network.node}: its network sent invalid features")
-        batch.result = rows
+        batch.result = {name: np.array(values) for name, values in rows.items()}  # not Ray's memory
         batch.clips = None
 
     def _told(self, stream: _Stream) -> list[Event]:
@@ -227,29 +242,28 @@ class Work:
         if not isinstance(error, self._ray.exceptions.ObjectLostError) or not stream.ended:
             self._actors.lost(stream.decoder)
         left = stream.unfinished
-        if left:
-            self._deaths[left[0].id] += 1
-            if self._deaths[left[0].id] >= MOST_DEATHS:
-                video = left.pop(0)
-                reason = VideoError(f"its decoder's actor died {MOST_DEATHS} times ({reason_of(error)})")
-                self._waiting.extendleft(reversed(left))
-                return [Failed(video, Failure(video.id, video.source, reason, video.path))]
+        node_died = "node has died" in str(error) or not self._actors.is_alive(stream.decoder.node)
+        if not node_died:  # that would be the fault of no video
+            for video in left:
+                self._deaths[video.id] += 1
+        if len(left) == 1 and self._deaths[left[0].id] >= MOST_DEATHS:
+            reason = VideoError(f"its decoder's actor died {MOST_DEATHS} times ({reason_of(error)})")
+            return [Failed(left[0], Failure(left[0].id, left[0].source, reason, left[0].path))]
         self._waiting.extendleft(reversed(left))
         return []
 
 
+def _absolute(video: Video) -> Video:
+    """A video as another process finds it, which may work in another folder."""
+    return video if video.remote else replace(video, path=os.path.abspath(video.path))
+
+
 def actor_died(ray: Any) -> tuple[type[Exception], ...]:
     """The errors of a call whose actor has died, or cannot be started any more."""
-    return ray.exceptions.RayActorError, ray.exceptions.ActorUnschedulableError
-
-
-def died(ray: Any) -> tuple[type[Exception], ...]:
-    """The errors of a call, or of an object that it gave, after which the work is done again elsewhere."""
     errors = ray.exceptions
     return (
-        *actor_died(ray),
-        *(errors.ObjectLostError, errors.WorkerCrashedError, errors.NodeDiedError, errors.OwnerDiedError),
-        errors.RayTaskError,
+        *(errors.RayActorError, errors.ActorUnschedulableError, errors.WorkerCrashedError, errors.NodeDiedError),
+        *(errors.OutOfMemoryError, errors.RuntimeEnvSetupError),
     )
 
 

@@ -29,7 +29,9 @@ def in_store(address: str, is_video: Callable[[str], bool], *, any_extension: bo
     check_package(address)
     if glob.has_magic(address):
         fixed = address[: _fixed_length(address)]
-        matching = (each for each in find_matching(address) if not is_hidden(each.removeprefix(fixed)))
+        matching = [each for each in find_matching(address) if not is_hidden(each.removeprefix(fixed))]
+        if not matching and is_video(address.rpartition("/")[2]) and "*" not in address:
+            return Stored([found_at(address)])  # a name with brackets, as yt-dlp writes them
         return Stored([_found(each, fixed) for each in matching])
     if is_video(address.rpartition("/")[2]) or not is_folder(address):
         return Stored([found_at(address)])

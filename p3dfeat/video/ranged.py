@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable
 from typing import IO, Final
 
+from p3dfeat.errors import VideoError
+
 BLOCK_BYTES: Final = 64 << 10
 FIRST_BLOCKS: Final = 4  # fetched at a new place; doubled for each fetch that continues there
 MOST_BLOCKS: Final = 128
@@ -23,6 +25,12 @@ class RangedFile:
         self._count = -(-size_bytes // BLOCK_BYTES)
         self._there = bytearray(self._count)
         self._next, self._ahead = -1, FIRST_BLOCKS
+        self._error: VideoError | None = None  # the first one
+
+    @property
+    def failed(self) -> bool:
+        """Whether a part could not be fetched."""
+        return self._error is not None
 
     def opened(self) -> "RangedReader":
         return RangedReader(self)
@@ -46,7 +54,16 @@ class RangedFile:
         present = self._there.find(1, block, following)
         following = following if present < 0 else present
         begin, end = block * BLOCK_BYTES, min(following * BLOCK_BYTES, self.size_bytes)
-        self.keep(begin, self._fetch(begin, end))
+        if self._error is not None:  # FFmpeg reads on after an error
+            raise self._error
+        try:
+            content = self._fetch(begin, end)
+            if len(content) != end - begin:
+                raise VideoError(f"not fetched: {len(content):,} bytes came, of {end - begin:,} asked for")
+        except VideoError as error:
+            self._error = error
+            raise
+        self.keep(begin, content)
         self._next = following
 
     def keep(self, place: int, content: bytes) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import p3dfeat as package
-from p3dfeat.errors import UsageError, VideoError
+from p3dfeat.errors import OutOfTimeError, UsageError, VideoError
 from p3dfeat.remote import store as stores
 from p3dfeat.sources import find_videos
 from p3dfeat.types import Video, VideoEnd
@@ -58,6 +58,8 @@ def test_folders_and_patterns_and_objects_are_found_with_ids_as_on_a_disk(s3, fo
     videos, _ = find_videos([folder, f"{folder}/deep"])
     assert [video.id for video in videos] == ["a", "deep/b", "deep/c [x]"]
     assert len(find_videos([folder], any_extension=True)[0]) == 4
+    (brackets,), _ = find_videos([f"{folder}/deep/c [x].mkv"])  # a name and not a pattern
+    assert brackets.id == f"{BUCKET}/set/deep/c [x]"
 
 
 def test_folders_that_share_names_get_their_parents(s3, folder, tmp_path):
@@ -194,6 +196,29 @@ def test_a_decoder_that_asks_nonsense_is_not_answered(s3, folder, question):
     answering.theirs.sendall(question)
     answering.theirs.settimeout(10)
     assert b"bytes" not in answering.theirs.recv(1000)
+    answering.close()
+
+
+def test_an_answer_that_came_too_late_is_not_taken_for_the_next_one(s3, folder, monkeypatch):
+    """A video that took too long ends while its question is open, even in the middle of an answer."""
+    answering = asking.Answering()
+    asked = asking.Asking(answering.theirs.detach())
+    first, second = f"{folder}/a.mp4", f"{folder}/deep/b.mp4"
+    sizes = [stores.find_object(url).size_bytes for url in (first, second)]
+    assert sizes[0] != sizes[1]
+    answering.allow(first)
+    answering.allow(second)
+
+    def impatient():
+        raise OutOfTimeError("too long")
+
+    for question in (lambda: asked.find(first), lambda: asked.read(0, 100)):
+        with monkeypatch.context() as patch:
+            patch.setattr(asking, "tick", impatient)
+            with pytest.raises(OutOfTimeError):
+                question()
+    assert asked.find(second)[0] == sizes[1]
+    assert len(asked.read(5, 25)) == 20
     answering.close()
 
 

@@ -160,6 +160,19 @@ def test_a_node_with_another_version_is_refused_by_name(cluster, videos, tmp_pat
     assert not (tmp_path / "f.h5").exists()
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_asked_to_end_keeps_what_was_finished(cluster, videos, tmp_path, number, code):
+    output = tmp_path / "f.h5"
+    command = extract(videos, output, cluster.address)
+    stored = [json.loads(command.stdout.readline())["id"] for _ in range(3)]
+    command.send_signal(number)
+    _, told = command.communicate(timeout=100)
+    assert (command.wait(), "finished videos are kept" in told) == (code, True)
+    assert "received at time" not in told
+    with p3dfeat.open_features(output) as features:
+        assert set(stored) - {"bad"} <= set(features)
+
+
 def test_two_drivers_do_not_write_one_file(cluster, videos, tmp_path):
     output = tmp_path / "f.h5"
     first = extract(videos, output, cluster.address)

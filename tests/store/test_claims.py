@@ -15,11 +15,11 @@ from pathlib import Path
 import h5py
 import pytest
 
+from p3dfeat.cluster.extract import extract
 from p3dfeat.errors import FeatureFileError, OutputError
 from p3dfeat.events import Warned
 from p3dfeat.store import Lock, open_features
 from p3dfeat.store.side_files.claims import Holder
-from p3dfeat.workflows.extract import extract
 from tests import commands
 from tests.store.runs import at_line, be_killed, content, in_a_process, run
 

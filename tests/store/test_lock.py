@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 import h5py
 import pytest
 
+from p3dfeat.cluster.extract import extract
 from p3dfeat.errors import FeatureFileError, OutputError
 from p3dfeat.store import Lock, open_features
-from p3dfeat.workflows.extract import extract
 from tests import commands
 from tests.store.runs import in_a_process, run
 from tests.users import as_ordinary_user

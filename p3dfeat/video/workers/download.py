@@ -71,7 +71,13 @@ class RemoteFiles:
         self, url: str, size_bytes: int, version: str, changed: float | None, fetcher: Callable[[], Fetch]
     ) -> RangedFile:
         """The kept file, if it is of this version, or else a new one."""
-        if self._kept is not None and version and self._kept[0] == version and self._kept[1].name == url:
+        if (
+            self._kept is not None
+            and version
+            and self._kept[0] == version
+            and self._kept[1].name == url
+            and not self._kept[1].failed
+        ):
             return self._kept[1]
         self.close()
         file, _ = self._open.enter_context(_passing_file())
