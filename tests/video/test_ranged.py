@@ -143,6 +143,18 @@ def large(tmp_path_factory) -> Path:
     return path
 
 
+def test_many_short_packets_are_not_fetched_one_by_one(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (200, 240, 320, 3), np.uint8)
+    frames = (noise[min(number, 199)] for number in range(1200))  # at last a picture that stands still
+    coding = Coding(options={"crf": "20", "preset": "ultrafast", "g": "50", "sc_threshold": "0"})
+    path = write_video(tmp_path / "v.mp4", frames, coding=coding)
+    file, asked = ranged(path.read_bytes())
+    items = items_of(file, Sampling(clips=2, length=2))
+    assert_same(items, items_of(str(path), Sampling(clips=2, length=2)))
+    assert items[-1].info.indexed == "header"
+    assert len(asked.parts) < 60
+
+
 @pytest.fixture
 def web(large, monkeypatch):
     monkeypatch.setattr(workers_download, "LARGE_BYTES", 10_000_000)

@@ -16,10 +16,12 @@ from p3dfeat.video.containers import Container
 from p3dfeat.video.containers.record import read_at
 from p3dfeat.video.heartbeat import tick
 from p3dfeat.video.packets import NO_TIME, Packets
+from p3dfeat.video.ranged import RangedReader
 
 ENTRY: Final = attrgetter("pos", "size", "timestamp", "flags")
 KEYFRAME, DISCARDED = 1, 2  # FFmpeg's AVINDEX_KEYFRAME and AVINDEX_DISCARD_FRAME
 MOST_HEADS: Final = 512  # packets; more would take as long as reading a file from a hard disk
+MOST_REMOTE_HEADS: Final = 16  # each is a request
 HEAD_BYTES: Final = 8  # of a packet; they show the type of its first unit
 MOST_TICKS: Final = 1 << 53  # larger times are damage
 
@@ -66,7 +68,7 @@ def packets_in_header(record: Container, stream: VideoStream, file: BinaryIO, be
 
 
 def _may_hide(file: BinaryIO, stream: VideoStream, positions: Int64Array, sizes: Int64Array) -> bool:
-    """Whether a packet may show nothing: of H.264 and HEVC, the beginnings of the MOST_HEADS shortest packets are read.
+    """Whether a packet may show nothing: of H.264 and HEVC, the beginnings of the shortest packets are read.
 
     A sample of a valid file holds a picture (ISO/IEC 14496-15). Of packets that clips need, the decoder shows the rest.
     """
@@ -77,7 +79,8 @@ def _may_hide(file: BinaryIO, stream: VideoStream, positions: Int64Array, sizes:
     coding, header = context.codec.canonical_name, context.extradata or b""
     if coding not in NO_SLICES:
         return True
-    short = np.argsort(sizes, kind="stable")[:MOST_HEADS]
+    most = MOST_REMOTE_HEADS if isinstance(file, RangedReader) else MOST_HEADS
+    short = np.argsort(sizes, kind="stable")[:most]
     for place in np.sort(short[sizes[short] <= LONGEST_EMPTY]).tolist():
         tick()
         if begins_with_slice(coding, header, read_at(file, positions[place], HEAD_BYTES)):
