@@ -1,6 +1,5 @@
 """The network of a node: an actor that turns blocks of clips into rows of features."""
 
-import os
 import threading
 from typing import Any
 
@@ -40,7 +39,3 @@ class Computing:
             pending = self._engine.start(Batch.of_planes(clips))
         rows = pending.result()
         return {name: averaged(values) for name, values in rows.items()} if self._pool == "mean" else rows
-
-    def process(self) -> int:
-        """The number of this process."""
-        return os.getpid()

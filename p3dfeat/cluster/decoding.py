@@ -47,10 +47,6 @@ class Decoding:
                 group, room = Group("none"), None
         yield from _block(group, numbers, room)
 
-    def close(self) -> None:
-        """End the decoder processes."""
-        self._decoders.close()
-
 
 def _block(group: Group, numbers: dict[Video, int], room: UInt8Array | None) -> Iterator[bytes | UInt8Array]:
     yield said_of([(numbers[video], item) for video, item in group.happened])

@@ -25,6 +25,8 @@ def in_store(address: str, is_video: Callable[[str], bool], *, any_extension: bo
 
     is_video: whether a name is that of a video. any_extension: as for ``look_for``. Raises VideoError, UsageError.
     """
+    scheme, mark, rest = address.partition("://")
+    address = scheme.lower() + mark + rest
     check_in_store(address)
     check_package(address)
     if glob.has_magic(address):

@@ -48,7 +48,7 @@ def folder(server: Store, tmp_path_factory) -> str:
 
 
 def test_folders_and_patterns_and_objects_are_found_with_ids_as_on_a_disk(s3, folder):
-    for text in (folder, folder + "/"):
+    for text in (folder, folder + "/", folder.replace("s3", "S3")):
         videos, failures = find_videos([text])
         assert ([video.id for video in videos], failures) == (["a", "deep/b", "deep/c [x]"], [])
         assert videos[0].path == f"{folder}/a.mp4"
